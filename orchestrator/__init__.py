@@ -1,0 +1,1 @@
+"""The turn: three stages, overlapped."""

@@ -1,0 +1,1 @@
+"""The engines, a row for each stage, and what serves them."""

@@ -1,0 +1,1 @@
+"""Conversation to reply: one module per engine."""

@@ -1,0 +1,170 @@
+"""Engines and their registry: how a model becomes selectable.
+
+Adding one takes three steps, in a new module of `services/<stage>/`: subclass ASRModel, LLMModel or
+TTSModel; implement `load` and its verb; decorate it with `@register_model("asr", "my_model", ...)`.
+Importing the module must be cheap: heavy imports live in `load`.
+"""
+
+import importlib.util
+import os
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal, TypeVar
+
+from shared.errors import Misconfigured, Stage
+from shared.payloads import ChatMessage
+from shared.pcm import Pcm
+
+ModelStage = Literal["asr", "llm", "tts"]
+
+ASR_SAMPLE_RATE_HZ = 16_000
+"""The rate at which every ASR engine gets its audio."""
+
+GPU_DEVICE = Path("/dev/nvidia0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """A pinned repository of a model hub."""
+
+    repository: str
+    revision: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSpec:
+    """What an engine is and what it needs, for its image, its container and `s2s models`.
+
+    `packages` are its pip requirements, `modules` the imports that show whether they are installed
+    here, `secrets` the environment variables that a container gets from a Secret. `memory_snapshot`
+    and `gpu_snapshot` say whether a container may be restored from one.
+    """
+
+    summary: str
+    licence: str
+    packages: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+    apt_packages: tuple[str, ...] = ()
+    python_version: str = "3.11"
+    gpu: str | None = None
+    concurrent_inputs: int = 1
+    weights: Weights | None = None
+    secrets: tuple[str, ...] = ()
+    sample_rate_hz: int | None = None
+    context_length: int | None = None
+    memory_snapshot: bool = False
+    gpu_snapshot: bool = False
+
+
+class Engine(ABC):
+    """A model behind one stage. `load` comes first, once; the verb may follow any number of times."""
+
+    spec: ClassVar[EngineSpec]
+    """Set by register_model."""
+
+    @property
+    @abstractmethod
+    def model_name(self) -> str:
+        """What a person calls the model."""
+
+    @abstractmethod
+    def load(self) -> None:
+        """Import the library and get the model ready; blocking.
+
+        Raises Misconfigured, WeightsMissing or EngineLoadFailed.
+        """
+
+    def close(self) -> None:
+        """Let go of processes and memory, also while the engine works; it is not used again."""
+        return
+
+    @classmethod
+    def missing(cls) -> str | None:
+        """What this machine lacks to run the engine, and how to get it; None if nothing."""
+        absent = [name for name in cls.spec.modules if importlib.util.find_spec(name) is None]
+        if absent:
+            return f"Python package: pip install {' '.join(cls.spec.packages or absent)}"
+        if cls.spec.gpu and not GPU_DEVICE.exists():
+            return f"an NVIDIA GPU ({cls.spec.gpu} on Modal)"
+        unset = [name for name in cls.spec.secrets if not os.environ.get(name)]
+        if unset:
+            return f"environment variable {', '.join(unset)}"
+        return None
+
+
+class ASRModel(Engine):
+    """Speech to text."""
+
+    @abstractmethod
+    def transcribe(self, pcm: Pcm) -> str:
+        """What is said in one utterance of 16 kHz Pcm, "" if nothing; blocking."""
+
+
+class LLMModel(Engine):
+    """Conversation to reply."""
+
+    @abstractmethod
+    def generate(
+        self, messages: Sequence[ChatMessage], *, max_tokens: int, temperature: float
+    ) -> AsyncIterator[str]:
+        """The reply as text deltas. Closing the iterator stops the work where it happens."""
+
+
+class TTSModel(Engine):
+    """Text to speech."""
+
+    @property
+    @abstractmethod
+    def sample_rate_hz(self) -> int:
+        """The rate of the speech that it makes; known once it is loaded."""
+
+    @abstractmethod
+    def synthesize(self, text: str, cancelled: threading.Event) -> Iterator[Pcm]:
+        """Speech in one or more pieces; blocking. Looks at `cancelled` as often as its library allows,
+        and ends early once it is set."""
+
+
+@dataclass(frozen=True)
+class RegisteredModel:
+    """An entry of the registry: the engine class under the name by which it is selected."""
+
+    stage: Stage
+    name: str
+    engine: type[Engine]
+
+    @property
+    def spec(self) -> EngineSpec:
+        """What the engine needs."""
+        return self.engine.spec
+
+
+MODEL_REGISTRY: dict[Stage, dict[str, RegisteredModel]] = {Stage.ASR: {}, Stage.LLM: {}, Stage.TTS: {}}
+"""Every engine that exists, by stage and name. `services.selection` fills it."""
+
+_BASE_CLASSES: dict[Stage, type[Engine]] = {Stage.ASR: ASRModel, Stage.LLM: LLMModel, Stage.TTS: TTSModel}
+
+EngineClass = TypeVar("EngineClass", bound=type[Engine])
+
+
+def register_model(stage: ModelStage, name: str, spec: EngineSpec) -> Callable[[EngineClass], EngineClass]:
+    """Enter an engine class into the registry under `name`, which selects it (`ASR_MODEL=name`).
+
+    Raises Misconfigured if the class is not one of that stage, or the name is taken by another class.
+    """
+
+    def register(engine: EngineClass) -> EngineClass:
+        entry = RegisteredModel(Stage(stage), name, engine)
+        base = _BASE_CLASSES[entry.stage]
+        if not issubclass(engine, base):
+            raise Misconfigured(f"{engine.__name__} is registered as {stage} but is no {base.__name__}.")
+        taken = MODEL_REGISTRY[entry.stage].get(name)
+        if taken and taken.engine.__qualname__ != engine.__qualname__:
+            raise Misconfigured(f"The {stage} model name '{name}' is already taken by {taken.engine}.")
+        engine.spec = spec
+        MODEL_REGISTRY[entry.stage][name] = entry
+        return engine
+
+    return register

@@ -1,0 +1,79 @@
+"""What every message is made of: the payload base, encoded audio, chat messages.
+
+Payloads are frozen. Audio is base64 in JSON and bytes in pickle. Unpickling validates, so a payload
+from an older or hostile sender is checked like any other; a field that only the newer side knows is
+ignored, and a new field must have a default.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from shared.errors import BadRequest
+from shared.pcm import Pcm
+
+MAX_MP3_BYTES = 64 * 2**20
+"""No payload may carry more. What a request may carry is a setting, and less."""
+
+MAX_TEXT_CHARACTERS = 100_000
+
+
+class Payload(BaseModel):
+    """Base of all messages: frozen, and validated again when it is unpickled.
+
+    Pickle alone does not validate, and a field that the sender did not know yet would be missing
+    (both seen): `__reduce__` goes through `model_validate`, so bounds hold and defaults are filled in.
+    Unpickling something invalid raises BadRequest.
+    """
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        arbitrary_types_allowed=True,  # Pcm
+        ser_json_bytes="base64",
+        val_json_bytes="base64",
+    )
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return _validated, (type(self), dict(self.__dict__))
+
+
+def _validated(payload: type[Payload], fields: dict[str, Any]) -> Payload:
+    try:
+        return payload.model_validate(fields)
+    except ValidationError as error:
+        raise BadRequest(f"Not a valid {payload.__name__}: {_first_problem(error)}") from None
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(str(part) for part in problem["loc"])
+    return f"{place}: {problem['msg']}" if place else problem["msg"]
+
+
+class Mp3Audio(Payload):
+    """Mono speech as MP3: the form in which audio crosses a process boundary.
+
+    `num_samples` is the exact PCM length before encoding, so that decoding can trim to it.
+    """
+
+    mp3: bytes = Field(min_length=1, max_length=MAX_MP3_BYTES, repr=False)
+    sample_rate_hz: Literal[8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000]
+    num_samples: int = Field(ge=1)
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return self.num_samples / self.sample_rate_hz
+
+
+Speech = Mp3Audio | Pcm
+"""Audio of a turn: Mp3Audio where it crosses a process boundary, Pcm within a process."""
+
+
+class ChatMessage(Payload):
+    """One message of the conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str = Field(max_length=MAX_TEXT_CHARACTERS, repr=False)

@@ -1,0 +1,101 @@
+"""Every knob of the system, each told in place.
+
+A setting is an environment variable of the same name in capitals with the prefix S2S_
+(`S2S_MAX_REPLY_TOKENS=100`), or a line of a file `.env` in the working directory. The three model
+selections have no prefix: ASR_MODEL, LLM_MODEL, TTS_MODEL.
+"""
+
+from functools import cache
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.errors import Misconfigured
+from shared.payloads import MAX_MP3_BYTES
+
+
+class Settings(BaseSettings):
+    """The settings of one process; immutable."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="S2S_", env_file=".env", extra="ignore", frozen=True, populate_by_name=True
+    )
+
+    # Models, by the names that `s2s models` lists. None chooses for you: the engines that run in
+    # process without GPU, account or model hub.
+    asr_model: str | None = Field(default=None, validation_alias="ASR_MODEL")
+    llm_model: str | None = Field(default=None, validation_alias="LLM_MODEL")
+    tts_model: str | None = Field(default=None, validation_alias="TTS_MODEL")
+
+    # Audio
+    mp3_bitrate_kbps: int = Field(default=64, ge=8, le=320)
+    """Constant bitrate of encoded speech. 64 is transparent for speech and 4 times smaller than WAV."""
+    min_audio_s: float = Field(default=0.1, ge=0.0)
+    """Shorter input is refused: nothing can be said in it."""
+    max_audio_s: float = Field(default=120.0, gt=0.0, le=3600.0)
+    """Longer input is refused, whatever its header says; decoding stops there."""
+    max_request_bytes: int = Field(default=8 * 2**20, ge=1, le=MAX_MP3_BYTES)
+    """The most encoded audio that one request may carry."""
+    max_file_bytes: int = Field(default=512 * 2**20, ge=1)
+    """The most that a client reads of a file before it is decoded (two minutes of 192 kHz stereo
+    float WAV are 176 MiB)."""
+    ffmpeg_timeout_s: float = Field(default=30.0, gt=0.0)
+    """How long ffmpeg may take for the formats that libsndfile does not read."""
+
+    # Conversation and reply
+    max_reply_tokens: int = Field(default=200, ge=1)
+    """The most tokens of a reply, whatever the request asks for."""
+    max_conversation_messages: int = Field(default=40, ge=0)
+    """Older messages of a conversation are left out."""
+    max_reply_characters: int = Field(default=4_000, ge=1)
+    """The reply is ended here even if its LLM does not keep to max_reply_tokens."""
+
+    # Chunks of speakable text
+    min_chunk_characters: int = Field(default=25, ge=1)
+    """Shorter sentences are spoken together with the next: engines garble very short text."""
+    min_first_chunk_characters: int = Field(default=10, ge=1)
+    """The same for a reply's first chunk, where waiting costs time to first audio."""
+    max_chunk_characters: int = Field(default=250, ge=50)
+    """Chatterbox garbles above 300 characters."""
+    max_first_chunk_characters: int = Field(default=120, ge=50)
+    """A first clause longer than this is cut between two words."""
+
+    # Time-outs in seconds, per stage call: to its start (cold start and queue), then to each output
+    stage_start_timeout_s: float = Field(default=600.0, gt=0.0)
+    asr_timeout_s: float = Field(default=60.0, gt=0.0)
+    llm_timeout_s: float = Field(default=30.0, gt=0.0)
+    tts_timeout_s: float = Field(default=30.0, gt=0.0)
+    stage_waiting_after_s: float = Field(default=0.5, gt=0.0)
+    """A stage that has not started by then is shown as waiting."""
+
+    # Robustness
+    stage_attempts: int = Field(default=2, ge=1, le=5)
+    """How often a stage is tried while nothing of it has been spoken."""
+    max_active_turns: int = Field(default=100, ge=1)
+    """Turns above this are refused as overloaded rather than slowing all of them."""
+    max_undelivered_events: int = Field(default=32, ge=1)
+    """How far a turn may run ahead of a client that does not take its events."""
+    max_undelivered_pieces: int = Field(default=4, ge=1)
+    """How many pieces of speech an engine may make ahead of the turn that takes them."""
+
+    # Logs
+    log_level: str = Field(default="WARNING", pattern="^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$")
+    log_json: bool = False
+    """One JSON object a line, for log collectors."""
+    log_texts: bool = False
+    """Also log what people said and were told. Off, because it is theirs."""
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process, read once.
+
+    Raises Misconfigured, naming the variable, if one of them has a value that it cannot have.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        name = str(problem["loc"][0]).upper()
+        variable = name if name.endswith("_MODEL") else f"S2S_{name.removeprefix('S2S_')}"
+        raise Misconfigured(f"{variable}={problem['input']!r}: {problem['msg']}.") from None

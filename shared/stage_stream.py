@@ -1,0 +1,53 @@
+"""What a stage call yields: first StageStarted, then its outputs, at the end StageFinished.
+
+Every item carries the attempt it belongs to: a platform may take a running call away and begin it
+anew elsewhere, and heads and tails of different attempts must never be joined. Times are durations by
+the stage's own clock: clocks of different machines are never subtracted.
+"""
+
+from pydantic import Field
+
+from shared.payloads import MAX_TEXT_CHARACTERS, Payload, Speech
+
+
+class StageItem(Payload):
+    """Base of what a stage call yields."""
+
+    attempt_id: str = Field(max_length=100)
+
+
+class StageStarted(StageItem):
+    """The stage has the input in hand. `cold`: its engine had to be loaded for it."""
+
+    call_id: str = Field(default="", max_length=100)
+    cold: bool = False
+
+
+class StageOutput(StageItem):
+    """Base of what follows; `elapsed_us` is the stage's own time since it started."""
+
+    elapsed_us: int = Field(ge=0)
+
+
+class Transcript(StageOutput):
+    """What was said; empty if nobody spoke."""
+
+    text: str = Field(max_length=MAX_TEXT_CHARACTERS, repr=False)
+
+
+class TextDelta(StageOutput):
+    """The next bit of the reply's text."""
+
+    text: str = Field(max_length=MAX_TEXT_CHARACTERS, repr=False)
+
+
+class SpeechPiece(StageOutput):
+    """The next bit of a chunk's speech."""
+
+    audio: Speech
+
+
+class StageFinished(StageOutput):
+    """The call has ended well. `busy_us`: how long its engine worked."""
+
+    busy_us: int = Field(ge=0)

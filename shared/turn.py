@@ -1,0 +1,159 @@
+"""A turn: what a client asks, what it is told while the turn goes on, and what came of it."""
+
+from typing import Annotated, Literal
+from uuid import uuid4
+
+from pydantic import Field
+
+from shared.errors import ERRORS_BY_KIND, SpeechError, Stage
+from shared.ledger import Ledger
+from shared.payloads import MAX_TEXT_CHARACTERS, ChatMessage, Payload, Speech
+
+DEFAULT_SYSTEM_PROMPT = (
+    "You are a friendly voice assistant. Your reply is spoken aloud, so answer in one to three short "
+    "sentences of plain spoken English, without markdown, lists, emoji, code or links."
+)
+
+Identifier = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\w.:-]+$")]
+
+
+def _new_id() -> str:
+    return uuid4().hex
+
+
+class TurnRequest(Payload):
+    """One utterance to be answered.
+
+    The conversation so far travels with it, oldest message first, since the orchestrator keeps no
+    state. `max_tokens` above the deployment's own bound is lowered to it.
+    """
+
+    audio: Speech
+    conversation: tuple[ChatMessage, ...] = Field(default=(), max_length=1000)
+    system_prompt: str = Field(default=DEFAULT_SYSTEM_PROMPT, max_length=10_000, repr=False)
+    max_tokens: int = Field(default=200, ge=1, le=100_000)
+    temperature: float = Field(default=0.7, ge=0.0, le=2.0)
+    session_id: Identifier = Field(default_factory=_new_id)
+    turn_id: Identifier = Field(default_factory=_new_id)
+
+
+class Models(Payload):
+    """The models that took part, as a person calls them."""
+
+    asr: str
+    llm: str
+    tts: str
+
+
+class TurnStarted(Payload):
+    """The turn is under way; `call_id` cancels it where the platform needs one."""
+
+    event: Literal["turn_started"] = "turn_started"
+    call_id: str = ""
+
+
+class StageWaiting(Payload):
+    """A stage has not started yet: a cold start or a queue, not a failure."""
+
+    event: Literal["stage_waiting"] = "stage_waiting"
+    stage: Stage
+
+
+class TranscriptReady(Payload):
+    """What the speaker said."""
+
+    event: Literal["transcript_ready"] = "transcript_ready"
+    text: str = Field(max_length=MAX_TEXT_CHARACTERS, repr=False)
+
+
+class ReplyDelta(Payload):
+    """The next bit of the reply's text, as the LLM wrote it. None comes before the reply is being
+    spoken, so that a reply that has to be written anew is not seen twice."""
+
+    event: Literal["reply_delta"] = "reply_delta"
+    text: str = Field(max_length=MAX_TEXT_CHARACTERS, repr=False)
+
+
+class SpeechChunk(Payload):
+    """The next bit of the reply's speech: piece `piece` of chunk `index`, both counted from 0.
+
+    `text` is what the whole chunk says.
+    """
+
+    event: Literal["speech_chunk"] = "speech_chunk"
+    index: int = Field(ge=0)
+    piece: int = Field(ge=0)
+    text: str = Field(max_length=MAX_TEXT_CHARACTERS, repr=False)
+    audio: Speech
+
+
+class TurnCompleted(Payload):
+    """All of the reply has been spoken."""
+
+    event: Literal["turn_completed"] = "turn_completed"
+    ledger: Ledger
+    models: Models
+
+
+class NoSpeechHeard(Payload):
+    """Nobody spoke, so there is nothing to answer."""
+
+    event: Literal["no_speech"] = "no_speech"
+    ledger: Ledger
+    models: Models
+
+
+class Failure(Payload):
+    """An error as it travels: its kind, where, whether the same request may succeed later."""
+
+    kind: str
+    stage: Stage
+    retryable: bool
+    message: str
+
+    def to_error(self) -> SpeechError:
+        """The exception that this was."""
+        return ERRORS_BY_KIND.get(self.kind, SpeechError)(self.message, self.stage)
+
+
+class TurnFailed(Failure):
+    """The turn ended early. What came before this event stands."""
+
+    event: Literal["turn_failed"] = "turn_failed"
+    ledger: Ledger
+    models: Models
+
+    @classmethod
+    def by(cls, error: SpeechError, ledger: Ledger, models: Models) -> "TurnFailed":
+        """The event that tells of an error."""
+        return cls(
+            kind=error.kind,
+            stage=error.stage,
+            retryable=error.retryable,
+            message=error.message,
+            ledger=ledger,
+            models=models,
+        )
+
+
+TurnEnd = TurnCompleted | NoSpeechHeard | TurnFailed
+"""The last event of a turn; exactly one of them comes."""
+
+TurnEvent = Annotated[
+    TurnStarted | StageWaiting | TranscriptReady | ReplyDelta | SpeechChunk | TurnEnd,
+    Field(discriminator="event"),
+]
+"""What a client is told, in order: TurnStarted, StageWaiting where a stage is slow to start,
+TranscriptReady, ReplyDelta and SpeechChunk interleaved, and one TurnEnd."""
+
+
+class TurnResult(Payload):
+    """What came of a turn. A failed one holds what was finished, and the failure."""
+
+    outcome: Literal["completed", "no_speech", "failed"]
+    transcript: str = Field(default="", repr=False)
+    reply: str = Field(default="", repr=False)
+    audio: Speech | None = None
+    ledger: Ledger
+    models: Models
+    failure: Failure | None = None
