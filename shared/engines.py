@@ -9,7 +9,7 @@ import importlib.util
 import os
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal, TypeVar
@@ -109,8 +109,8 @@ class LLMModel(Engine):
     @abstractmethod
     def generate(
         self, messages: Sequence[ChatMessage], *, max_tokens: int, temperature: float
-    ) -> AsyncIterator[str]:
-        """The reply as text deltas. Closing the iterator stops the work where it happens."""
+    ) -> AsyncGenerator[str, None]:
+        """The reply as text deltas. Closing the generator stops the work where it happens."""
 
 
 class TTSModel(Engine):
@@ -144,7 +144,7 @@ class RegisteredModel:
 MODEL_REGISTRY: dict[Stage, dict[str, RegisteredModel]] = {Stage.ASR: {}, Stage.LLM: {}, Stage.TTS: {}}
 """Every engine that exists, by stage and name. `services.selection` fills it."""
 
-_BASE_CLASSES: dict[Stage, type[Engine]] = {Stage.ASR: ASRModel, Stage.LLM: LLMModel, Stage.TTS: TTSModel}
+_BASE_CLASSES = {Stage.ASR: ASRModel, Stage.LLM: LLMModel, Stage.TTS: TTSModel}
 
 EngineClass = TypeVar("EngineClass", bound=type[Engine])
 

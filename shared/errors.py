@@ -105,6 +105,7 @@ class Overloaded(SpeechError):
     retryable = True
 
 
-ERRORS_BY_KIND: dict[str, type[SpeechError]] = {
-    error.kind: error for error in (SpeechError, *SpeechError.__subclasses__())
-}
+_ALL: tuple[type[SpeechError], ...] = (SpeechError, *SpeechError.__subclasses__())
+
+ERRORS_BY_KIND = {error.kind: error for error in _ALL}
+"""Every error class by its `kind`."""

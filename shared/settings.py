@@ -10,7 +10,7 @@ from functools import cache
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from shared.errors import Misconfigured
+from shared.errors import Misconfigured, Stage
 from shared.payloads import MAX_MP3_BYTES
 
 
@@ -75,8 +75,6 @@ class Settings(BaseSettings):
     """Turns above this are refused as overloaded rather than slowing all of them."""
     max_undelivered_events: int = Field(default=32, ge=1)
     """How far a turn may run ahead of a client that does not take its events."""
-    max_undelivered_pieces: int = Field(default=4, ge=1)
-    """How many pieces of speech an engine may make ahead of the turn that takes them."""
 
     # Logs
     log_level: str = Field(default="WARNING", pattern="^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$")
@@ -84,6 +82,14 @@ class Settings(BaseSettings):
     """One JSON object a line, for log collectors."""
     log_texts: bool = False
     """Also log what people said and were told. Off, because it is theirs."""
+
+    def output_timeout_s(self, stage: Stage) -> float:
+        """How long a started call of the stage may take for its next output."""
+        return {
+            Stage.ASR: self.asr_timeout_s,
+            Stage.LLM: self.llm_timeout_s,
+            Stage.TTS: self.tts_timeout_s,
+        }[stage]
 
 
 @cache

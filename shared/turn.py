@@ -87,70 +87,71 @@ class SpeechChunk(Payload):
     audio: Speech
 
 
-class TurnCompleted(Payload):
+class TurnEnd(Payload):
+    """Base of the last event of a turn; exactly one comes."""
+
+    ledger: Ledger
+    models: Models
+
+
+class TurnCompleted(TurnEnd):
     """All of the reply has been spoken."""
 
     event: Literal["turn_completed"] = "turn_completed"
-    ledger: Ledger
-    models: Models
 
 
-class NoSpeechHeard(Payload):
+class NoSpeechHeard(TurnEnd):
     """Nobody spoke, so there is nothing to answer."""
 
     event: Literal["no_speech"] = "no_speech"
-    ledger: Ledger
-    models: Models
 
 
 class Failure(Payload):
-    """An error as it travels: its kind, where, whether the same request may succeed later."""
+    """An error as it travels: its kind, where it happened, whether the same request may succeed later."""
 
     kind: str
     stage: Stage
     retryable: bool
     message: str
 
+    @classmethod
+    def of(cls, error: SpeechError) -> "Failure":
+        """What there is to tell of an error."""
+        return cls(kind=error.kind, stage=error.stage, retryable=error.retryable, message=error.message)
+
     def to_error(self) -> SpeechError:
-        """The exception that this was."""
+        """The error that this tells of."""
         return ERRORS_BY_KIND.get(self.kind, SpeechError)(self.message, self.stage)
 
 
-class TurnFailed(Failure):
+class TurnFailed(TurnEnd, Failure):
     """The turn ended early. What came before this event stands."""
 
     event: Literal["turn_failed"] = "turn_failed"
-    ledger: Ledger
-    models: Models
 
-    @classmethod
-    def by(cls, error: SpeechError, ledger: Ledger, models: Models) -> "TurnFailed":
-        """The event that tells of an error."""
-        return cls(
-            kind=error.kind,
-            stage=error.stage,
-            retryable=error.retryable,
-            message=error.message,
-            ledger=ledger,
-            models=models,
-        )
-
-
-TurnEnd = TurnCompleted | NoSpeechHeard | TurnFailed
-"""The last event of a turn; exactly one of them comes."""
 
 TurnEvent = Annotated[
-    TurnStarted | StageWaiting | TranscriptReady | ReplyDelta | SpeechChunk | TurnEnd,
+    TurnStarted
+    | StageWaiting
+    | TranscriptReady
+    | ReplyDelta
+    | SpeechChunk
+    | TurnCompleted
+    | NoSpeechHeard
+    | TurnFailed,
     Field(discriminator="event"),
 ]
 """What a client is told, in order: TurnStarted, StageWaiting where a stage is slow to start,
 TranscriptReady, ReplyDelta and SpeechChunk interleaved, and one TurnEnd."""
 
 
+Outcome = Literal["completed", "no_speech", "failed"]
+
+
 class TurnResult(Payload):
     """What came of a turn. A failed one holds what was finished, and the failure."""
 
-    outcome: Literal["completed", "no_speech", "failed"]
+    outcome: Outcome
     transcript: str = Field(default="", repr=False)
     reply: str = Field(default="", repr=False)
     audio: Speech | None = None

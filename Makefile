@@ -1,0 +1,61 @@
+# Everything is set up in .venv at the project's root; nothing else on the machine is touched.
+
+# The first Python that is new enough; name another with make PYTHON=...
+PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+VENV   := .venv
+BIN    := $(VENV)/bin
+LOCK   := locks/development.txt
+PACKAGES := shared services orchestrator client bench tests examples
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format bench examples lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(VENV)/ready ## Make .venv with everything that demo and test need
+
+demo: setup ## Answer a spoken question aloud, on engines in this process; leaves output.mp3
+	@$(BIN)/s2s turn examples/what-is-two-plus-two.mp3 --output output.mp3 --play
+
+test: setup check ## Check the code, then run all tests
+	@$(BIN)/pytest
+
+check: setup ## ruff format, ruff check, mypy --strict
+	@$(BIN)/ruff format --check --quiet $(PACKAGES)
+	@$(BIN)/ruff check --quiet $(PACKAGES)
+	@$(BIN)/mypy
+
+format: setup ## Format the code and mend what ruff can
+	@$(BIN)/ruff check --fix --quiet $(PACKAGES)
+	@$(BIN)/ruff format $(PACKAGES)
+
+bench: setup ## Measure the codec, the turn and the orchestrator (about three minutes; JSON=file writes it)
+	@$(BIN)/python -m bench $(if $(JSON),--json $(JSON))
+
+examples: setup ## Make the spoken questions in examples/ anew (needs libflite1)
+	@$(BIN)/python -m examples.make_examples
+
+lock: ## Pin every package anew in locks/ (needs uv)
+	uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade \
+		--extra embedded --extra talk --extra dev --output-file $(LOCK)
+
+clean: ## Remove .venv and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find $(PACKAGES) -name __pycache__ -type d -exec rm -rf {} +
+
+# The stamp is written last, so that an interrupted set-up is done again.
+$(VENV)/ready: pyproject.toml $(LOCK)
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: sudo apt install python3.11 python3.11-venv"; exit 1; }
+	@echo "Setting up $(VENV) (about a minute, the first time)"
+	@test -x $(BIN)/pip || $(PYTHON) -m ensurepip --version >/dev/null 2>&1 || $(INSTALL_VENV)
+	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --requirement $(LOCK)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+# Debian and Ubuntu keep venv in a package of its own. As root (a container, say) it is installed.
+VENV_PACKAGE = $$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
+INSTALL_VENV = { test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -y -qq $(VENV_PACKAGE); } \
+	|| { echo "This Python cannot make virtual environments. Run: sudo apt install $(VENV_PACKAGE)"; exit 1; }

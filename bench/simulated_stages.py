@@ -1,0 +1,122 @@
+"""Stages that take a set time each and do nothing, to the timer's precision.
+
+ASR 0.10 s; LLM 0.15 s to its first token, then 60 tokens a second, a word a token; TTS 0.25 s and a
+quarter of its speech's length, at 0.06 s of speech a character. Every time is kept against the call's
+start, so that late timers do not add up.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+
+from orchestrator.stages import Stages
+from shared.payloads import ChatMessage, Mp3Audio, Speech
+from shared.stage_stream import SpeechPiece, StageFinished, StageItem, StageStarted, TextDelta, Transcript
+from shared.turn import Models
+
+ASR_S = 0.10
+FIRST_TOKEN_S = 0.15
+TOKENS_PER_S = 60
+TTS_FIXED_S = 0.25
+TTS_REAL_TIME_FACTOR = 0.25
+SPEECH_S_PER_CHARACTER = 0.06
+
+SENTENCES = (
+    "The morning train to the coast leaves at eight from platform four.",
+    "You should reach the harbour shortly before noon if nothing goes wrong.",
+    "The ferry to the islands sails every hour until seven this evening.",
+    "Most people buy their tickets on board because the office closes early.",
+    "The crossing itself takes forty minutes and is calm at this season.",
+    "There is a small market on the quay with fruit and bread.",
+    "The old lighthouse opens in the afternoon and has a splendid view.",
+    "Please remember that the last boat back never waits for late visitors.",
+)
+"""Twelve words each and no comma, so that a sentence is a clause and every design cuts alike."""
+
+
+def reply_of(sentences: int) -> str:
+    """A reply of so many sentences of twelve words."""
+    return " ".join(SENTENCES[:sentences])
+
+
+def writing_s(text: str) -> float:
+    """When the last token of a text is there, from the LLM's start."""
+    return FIRST_TOKEN_S + (len(text.split()) - 1) / TOKENS_PER_S
+
+
+def speaking_s(text: str) -> float:
+    """How long the TTS needs for a text."""
+    return TTS_FIXED_S + TTS_REAL_TIME_FACTOR * SPEECH_S_PER_CHARACTER * len(text)
+
+
+class SimulatedASR:
+    """See the module."""
+
+    async def transcribe(self, audio: Speech) -> AsyncGenerator[StageItem, None]:
+        """Hears the same words always."""
+        call = _Call()
+        yield call.started()
+        await call.reach(ASR_S)
+        yield Transcript(attempt_id="1", text="how do i get to the islands", elapsed_us=call.us)
+        yield call.finished()
+
+
+class SimulatedLLM:
+    """See the module."""
+
+    def __init__(self, reply: str) -> None:
+        words = reply.split(" ")
+        self._tokens = [words[0], *(f" {word}" for word in words[1:])]
+
+    async def generate(
+        self, messages: Sequence[ChatMessage], *, max_tokens: int, temperature: float
+    ) -> AsyncGenerator[StageItem, None]:
+        """Writes the reply, a word a token, the space before it."""
+        call = _Call()
+        yield call.started()
+        for number, token in enumerate(self._tokens):
+            await call.reach(FIRST_TOKEN_S + number / TOKENS_PER_S)
+            yield TextDelta(attempt_id="1", text=token, elapsed_us=call.us)
+        yield call.finished()
+
+
+class SimulatedTTS:
+    """See the module."""
+
+    async def synthesize(self, text: str) -> AsyncGenerator[StageItem, None]:
+        """One piece, as large as its MP3 at 64 kbps."""
+        call = _Call()
+        yield call.started()
+        await call.reach(speaking_s(text))
+        duration_s = SPEECH_S_PER_CHARACTER * len(text)
+        audio = Mp3Audio(
+            mp3=bytes(round(duration_s * 8_000)),
+            sample_rate_hz=24_000,
+            num_samples=round(duration_s * 24_000),
+        )
+        yield SpeechPiece(attempt_id="1", audio=audio, elapsed_us=call.us)
+        yield call.finished()
+
+
+def simulated_stages(reply: str) -> Stages:
+    """The three of them; the LLM writes `reply`."""
+    models = Models(asr="simulated", llm="simulated", tts="simulated")
+    return Stages(asr=SimulatedASR(), llm=SimulatedLLM(reply), tts=SimulatedTTS(), models=models)
+
+
+class _Call:
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._start_s = self._loop.time()
+
+    @property
+    def us(self) -> int:
+        return round((self._loop.time() - self._start_s) * 1e6)
+
+    async def reach(self, at_s: float) -> None:
+        await asyncio.sleep(self._start_s + at_s - self._loop.time())
+
+    def started(self) -> StageStarted:
+        return StageStarted(attempt_id="1")
+
+    def finished(self) -> StageFinished:
+        return StageFinished(attempt_id="1", elapsed_us=self.us, busy_us=self.us)

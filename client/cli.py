@@ -1,0 +1,78 @@
+"""The command `s2s`. What a command needs is imported when it runs, so that help comes at once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="s2s",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help=(
+        "A voice service of your own: speech in, speech out.\n\n"
+        "Try: s2s turn examples/what-is-two-plus-two.mp3\n\n"
+        "Models are chosen by the environment variables ASR_MODEL, LLM_MODEL and TTS_MODEL, from the "
+        "names that 's2s models' lists."
+    ),
+    epilog=(
+        "Exit codes: 0 answered, 1 internal error, 2 wrong usage, 3 nobody spoke, 4 unusable input, "
+        "5 wrong setting or engine not loaded, 6 turn failed (try again), 7 output not written, "
+        "130 interrupted."
+    ),
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, for scripts.")]
+
+
+@app.callback(invoke_without_command=True)
+def _main(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as installed_version
+
+        typer.echo(f"speech-to-speech {installed_version('speech-to-speech')}")
+        raise typer.Exit
+
+
+@app.command()
+def turn(
+    source: Annotated[
+        str, typer.Argument(metavar="INPUT", help="A recording of one question, or - for standard input.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Where the spoken reply goes; .mp3 or .wav.")
+    ] = Path("output.mp3"),
+    system: Annotated[
+        str | None, typer.Option("--system", help="What the assistant is told about how to answer.")
+    ] = None,
+    as_json: AsJson = False,
+    play: Annotated[bool, typer.Option("--play", help="Also play the reply, as it comes.")] = False,
+) -> None:
+    """Answer one spoken question: recording in, spoken reply out.
+
+    Any audio format will do (m4a, webm and the like need ffmpeg). Examples:
+
+    s2s turn question.wav -o answer.mp3
+
+    arecord -f S16_LE -r 16000 -d 4 | s2s turn - --play
+    """
+    from client.turn_command import turn_command
+
+    turn_command(source, output, system=system, as_json=as_json, play=play)
+
+
+@app.command()
+def models(as_json: AsJson = False) -> None:
+    """List the models that can be selected, what they need, and whether they can run here."""
+    from client.models_command import models_command
+
+    models_command(as_json=as_json)
+
+
+def main() -> None:
+    """The console script."""
+    app()

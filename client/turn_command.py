@@ -1,0 +1,123 @@
+"""`s2s turn`: one turn on a recording, on engines in this process."""
+
+import asyncio
+import json
+from contextlib import ExitStack
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from client.audio_file import check_writable, read_audio, write_audio
+from client.command_errors import reported_errors
+from client.loudspeaker import Loudspeaker, NoLoudspeaker
+from client.turn_display import Conversation, Progress
+from orchestrator.in_process import InProcessStages
+from orchestrator.pipeline import Pipeline
+from orchestrator.stages import Stages
+from orchestrator.turn_result import TurnResultBuilder
+from services.selection import Selection, check_runs_here, select
+from shared.audio import to_pcm
+from shared.errors import NoSpeech, Stage
+from shared.logs import configure_logging
+from shared.pcm import Pcm
+from shared.settings import Settings, settings
+from shared.turn import SpeechChunk, TurnRequest, TurnResult
+
+
+def turn_command(source: str, output: Path, *, system: str | None, as_json: bool, play: bool) -> None:
+    """Run the command; see `s2s turn --help`. What is wrong is found out before any engine is loaded."""
+    with reported_errors(as_json=as_json):
+        configure_logging(settings())
+        selection = select(settings())
+        check_runs_here(selection)
+        check_writable(output)
+        request = TurnRequest(audio=read_audio(source, settings()))
+        if system is not None:
+            request = request.model_copy(update={"system_prompt": system})
+        terminal = Console(stderr=True)
+        display = Progress(terminal) if as_json else Conversation(Console(), terminal)
+        result = asyncio.run(_OneTurn(selection, settings(), display, terminal).run(request, play=play))
+        _finish(result, output, as_json=as_json)
+
+
+def _finish(result: TurnResult, output: Path, *, as_json: bool) -> None:
+    """Write what there is of the reply, then tell how the turn ended."""
+    audio = to_pcm(result.audio) if result.audio else None
+    if audio:
+        write_audio(output, audio, settings())
+    if as_json:
+        typer.echo(json.dumps(_as_json(result, output, audio), indent=2))
+    elif audio:
+        typer.echo(f"Wrote {output} ({audio.duration_s:.1f} s of speech).")
+    with reported_errors(as_json=False):
+        if result.outcome == "no_speech":
+            raise NoSpeech("Nobody speaks in this recording, so there is nothing to answer.")
+        if result.failure:
+            raise result.failure.to_error()
+
+
+def _as_json(result: TurnResult, output: Path, audio: Pcm | None) -> dict[str, object]:
+    written = audio and {
+        "path": str(output),
+        "duration_s": round(audio.duration_s, 3),
+        "sample_rate_hz": audio.sample_rate_hz,
+    }
+    return result.model_dump(mode="json", exclude={"audio", "failure"}) | {
+        "audio": written,
+        "error": result.failure.model_dump(mode="json") if result.failure else None,
+    }
+
+
+class _OneTurn:
+    """Loads the engines, runs the turn, and shows both."""
+
+    def __init__(
+        self, selection: Selection, settings: Settings, display: Progress, terminal: Console
+    ) -> None:
+        self._selection = selection
+        self._settings = settings
+        self._display = display
+        self._terminal = terminal
+        self._result = TurnResultBuilder()
+
+    async def run(self, request: TurnRequest, *, play: bool) -> TurnResult:
+        """Raises SpeechError if an engine cannot be loaded; a turn that fails is a result."""
+        with ExitStack() as stack:
+            stack.callback(self._display.close)
+            loudspeaker = stack.enter_context(Loudspeaker()) if play else None
+            async with InProcessStages(self._selection, self._settings) as engines:
+                await self._load(engines)
+                result = await self._turn(engines.stages, request, loudspeaker)
+            if loudspeaker:
+                await self._hear_out(loudspeaker)
+            return result
+
+    async def _load(self, engines: InProcessStages) -> None:
+        models = engines.stages.models
+        left = {Stage.ASR: models.asr, Stage.LLM: models.llm, Stage.TTS: models.tts}
+
+        def loaded(stage: Stage) -> None:
+            del left[stage]
+            self._display.loading(left)
+
+        self._display.loading(left)
+        await engines.loaded(loaded)
+
+    async def _turn(
+        self, stages: Stages, request: TurnRequest, loudspeaker: Loudspeaker | None
+    ) -> TurnResult:
+        result = None
+        async for event in Pipeline(stages, self._settings).stream(request):
+            self._display.tell(event)
+            if loudspeaker and isinstance(event, SpeechChunk):
+                loudspeaker.play(to_pcm(event.audio))
+            result = self._result.add(event)
+        assert result, "a turn ends with a TurnEnd"
+        return result
+
+    async def _hear_out(self, loudspeaker: Loudspeaker) -> None:
+        try:
+            await loudspeaker.played()
+        except NoLoudspeaker as error:
+            self._terminal.print(f"[yellow]{error}[/]")

@@ -1,0 +1,264 @@
+"""From an LLM's text, as it comes, to chunks that a TTS engine speaks one after another.
+
+It is pulled. The first chunk is the first clause, handed out without waiting for another token to
+confirm that it has ended; each later one holds all complete sentences that have gathered meanwhile.
+"""
+
+import asyncio
+import re
+import unicodedata
+from bisect import bisect_left, bisect_right
+from enum import Enum
+from typing import NamedTuple
+
+from orchestrator.speakable import SpeakableText
+
+
+class Chunker:
+    """Cuts one reply. One writer and one reader, on the same event loop.
+
+    The bounds are in characters. The first chunk keeps to `min_first` and `max_first`, the others to
+    `min_later` and `max_later`. A chunk is shorter than its minimum only at the end of the text, or
+    where what follows is too long to be spoken with it. Words stay whole unless one is longer than the
+    maximum. No chunk is without a letter or digit.
+    """
+
+    def __init__(self, *, min_first: int, max_first: int, min_later: int, max_later: int) -> None:
+        self._first_bounds = (min_first, max_first)
+        self._later_bounds = (min_later, max_later)
+        self._filter = SpeakableText()
+        self._text = ""  # all that can be spoken so far
+        self._start = 0  # where in it the next chunk begins
+        self._is_first = True
+        self._cut_glued = False  # self._start has no white space before it
+        self._boundaries = _Boundaries()
+        self._ended = False
+        self._error: Exception | None = None
+        self._ready = asyncio.Event()  # a chunk stands, or the text has ended
+
+    def write(self, delta: str) -> None:
+        """Add text as the LLM wrote it."""
+        if self._ended:
+            raise RuntimeError("The text has ended: nothing can be written to it.")
+        if spoken := self._filter.feed(delta):
+            self._text += spoken
+            if not self._ready.is_set() and self._chunk_end() is not None:
+                self._ready.set()
+
+    def close(self) -> None:
+        """The text is complete. Without effect if it has ended before."""
+        if not self._ended:
+            self._text += self._filter.finish()
+            self._end()
+
+    def fail(self, error: Exception) -> None:
+        """The text broke off: its complete sentences are handed out, then next_chunk raises `error`.
+
+        Without effect if the text has ended before.
+        """
+        if not self._ended:
+            self._text += self._filter.finish()
+            self._boundaries.scan(self._text, ended=False)
+            self._text = self._text[: max(self._start, self._boundaries.last_complete_sentence)]
+            self._boundaries = _Boundaries()
+            self._error = error
+            self._end()
+
+    async def next_chunk(self) -> str | None:
+        """The next chunk once it stands, None at the end. Cancelling it loses no text."""
+        while True:
+            if (end := self._chunk_end()) is not None:
+                if chunk := self._take(end):
+                    return chunk
+            elif self._ended:
+                if self._error:
+                    raise self._error
+                return None
+            else:
+                self._ready.clear()
+                await self._ready.wait()
+
+    def _end(self) -> None:
+        self._ended = True
+        self._ready.set()
+
+    def _chunk_end(self) -> int | None:
+        """Where the next chunk ends, if it stands."""
+        self._boundaries.scan(self._text, ended=self._ended)
+        self._skip_remains()
+        shortest, longest = self._first_bounds if self._is_first else self._later_bounds
+        room = _Room(self._start, self._start + shortest, self._start + longest)
+        all_of_it = len(self._text) if self._ended and self._start < len(self._text) <= room.highest else None
+        if self._is_first:
+            end = self._boundaries.first_clause(self._text, room) or all_of_it
+        else:
+            end = all_of_it or self._boundaries.last_sentence(self._text, room)
+        if end is None and len(self._text) > room.highest:
+            end = self._boundaries.last_clause(self._text, room) or _between_words(self._text, room)
+        return end
+
+    def _skip_remains(self) -> None:
+        """Pass over white space, and over the closing marks of what was cut before they came."""
+        remains = (_REMAINS if self._cut_glued else _SPACE).match(self._text, self._start)
+        if remains and remains.end() > self._start:
+            self._start = remains.end()
+            self._cut_glued = self._cut_glued and not self._text[self._start - 1].isspace()
+
+    def _take(self, end: int) -> str:
+        """Cut the text at `end`. Returns "" if nothing before it can be spoken."""
+        start, self._start = self._start, end
+        self._cut_glued = True
+        if not _can_be_spoken(self._text, start, end):
+            return ""
+        self._is_first = False
+        return self._text[start:end].strip()
+
+
+class _Room(NamedTuple):
+    """Where in the text a chunk starts, and the lowest and highest place where it should end."""
+
+    start: int
+    lowest: int
+    highest: int
+
+
+class _End(Enum):
+    CLAUSE = "clause"
+    SENTENCE = "sentence"
+
+
+class _Boundaries:
+    """Where the clauses and sentences of a growing text end; what has been scanned is not scanned again."""
+
+    def __init__(self) -> None:
+        self._clauses: list[int] = []  # the ends of sentences too
+        self._sentences: list[int] = []
+        self._last: tuple[int, _End] | None = None  # an end that nothing follows yet
+        self._scanned = 0
+        self._seen = (0, False)
+
+    @property
+    def last_complete_sentence(self) -> int:
+        """The end of the last sentence that is complete even if the text broke off here; else 0."""
+        if self._last and self._last[1] is _End.SENTENCE:
+            return self._last[0]
+        return self._sentences[-1] if self._sentences else 0
+
+    def scan(self, text: str, *, ended: bool) -> None:
+        """Find what `text`, longer than the last time, has of new ends."""
+        if self._seen == (len(text), ended):
+            return
+        self._seen = (len(text), ended)
+        self._last = None
+        for marks in _MARKS.finditer(text, self._scanned):
+            following = text[marks.end() : marks.end() + 1] or (" " if ended else "")
+            end = _end_at(text, marks, following)
+            if not following and marks[1][-1] not in _WIDE_MARKS:
+                self._last = (marks.end(), end) if end else None
+                self._scanned = marks.start()  # to be judged again when more is known
+                return
+            if end:
+                self._clauses.append(marks.end())
+            if end is _End.SENTENCE:
+                self._sentences.append(marks.end())
+            self._scanned = marks.end()
+        self._scanned = len(text)
+
+    def first_clause(self, text: str, room: _Room) -> int | None:
+        """The first clause end within the room, one at the end of the text included."""
+        ends = self._clauses[bisect_left(self._clauses, room.lowest) :]
+        if self._last:
+            ends.append(self._last[0])
+        fitting = (end for end in ends if room.lowest <= end <= room.highest)
+        return next((end for end in fitting if _can_be_spoken(text, room.start, end)), None)
+
+    def last_clause(self, text: str, room: _Room) -> int | None:
+        """The last clause end within the room that something follows."""
+        return _last_within(self._clauses, text, room)
+
+    def last_sentence(self, text: str, room: _Room) -> int | None:
+        """The last sentence end within the room that something follows."""
+        return _last_within(self._sentences, text, room)
+
+
+def _last_within(ends: list[int], text: str, room: _Room) -> int | None:
+    index = bisect_right(ends, room.highest) - 1
+    if index < 0 or ends[index] < room.lowest or not _can_be_spoken(text, room.start, ends[index]):
+        return None
+    return ends[index]
+
+
+def _end_at(text: str, marks: re.Match[str], following: str) -> _End | None:
+    """What ends at these punctuation marks, if that is certain; `following` is "" while unknown."""
+    core, closing = marks.groups()
+    last, before = core[-1], text[marks.start() - 1 : marks.start()]
+    if last in _WIDE_MARKS:
+        return _End.SENTENCE if last in _WIDE_SENTENCE_MARKS else _End.CLAUSE
+    if following and not following.isspace():
+        return None  # 3.14, 10:30, example.com
+    known = bool(following or closing)
+    if not known and (not before or before.isspace()):
+        return None
+    if last in ",;:":
+        return _End.CLAUSE if known or not before.isdigit() else None
+    if "!" in core or "?" in core:
+        return _End.SENTENCE
+    if core != ".":
+        return _End.CLAUSE if known or last == "…" else None  # an ellipsis, of which more dots may come
+    return _End.SENTENCE if _full_stop_ends_sentence(text, marks.start(), known=known) else None
+
+
+def _full_stop_ends_sentence(text: str, at: int, *, known: bool) -> bool:
+    """Whether the full stop at `at` does, in any case if it is not `known` what follows."""
+    window = text[max(0, at - _LONGEST_WORD) : at]
+    word = _BEFORE_WORD.split(window)[-1]
+    if not word or _ABBREVIATION.fullmatch(word):
+        return False
+    if word.isdigit():
+        leading = window[: -len(word)].rstrip()
+        return known and bool(leading) and leading[-1] not in _ENDING  # else an ordinal: "1. First"
+    return known or bool(_PLAIN_WORD.fullmatch(word))
+
+
+def _between_words(text: str, room: _Room) -> int:
+    """The last place within the room to cut a text that does not end there."""
+    for at in range(room.highest, max(room.lowest, room.start + 1) - 1, -1):
+        in_number = text[at - 1].isdigit() and text[at + 1 : at + 2].isdigit()
+        if text[at].isspace() and not in_number:
+            return at
+    for at in range(room.highest, room.start, -1):
+        if not _joined(text[at - 1], text[at]):
+            return at
+    return room.highest
+
+
+def _joined(left: str, right: str) -> bool:
+    """Whether two characters belong to one word or to one written sign."""
+    within_word = _WORD_CHARACTER.match(left) and _WORD_CHARACTER.match(right)
+    return bool(within_word) or unicodedata.category(right).startswith("M") or "\u200d" in (left, right)
+
+
+def _can_be_spoken(text: str, start: int, end: int) -> bool:
+    return bool(_SPEAKABLE.search(text, start, end))
+
+
+_WIDE_SENTENCE_MARKS = "。！？｡"
+_WIDE_MARKS = _WIDE_SENTENCE_MARKS + "、，；："
+_CLOSING = r"\"'”’»)\]}」』）】》〉"
+_ENDING = ".!?…,;:" + _WIDE_MARKS + "\"'”’»)]}」』）】》〉"
+
+_MARKS = re.compile(rf"([.!?…,;:{_WIDE_MARKS}]+)([{_CLOSING}]*)")
+_REMAINS = re.compile(rf"[.!?…,;:{_WIDE_MARKS}{_CLOSING}]*\s*")
+_SPACE = re.compile(r"\s*")
+_WORD_CHARACTER = re.compile(r"\w")
+_SPEAKABLE = re.compile(r"[^\W_]")
+
+_LONGEST_WORD = 24  # as far back as a full stop is judged by
+_BEFORE_WORD = re.compile(r"[\s(\[{\"'“‘«—–]")
+_PLAIN_WORD = re.compile(r"[^\W\d_](?:[^\W\d_]|['’-])*[^\W\d_]")
+_ABBREVIATION = re.compile(
+    r"[^\W\d_]|(?:[^\W\d_]{1,2}\.)+[^\W\d_]{1,2}"  # J. R. R., U.S., e.g., p.m., Ph.D.
+    r"|Dr|Mrs?|Ms|Mx|Prof|Rev|Hon|Gov|Sen|Rep|Gen|Col|Capt|Lt|Sgt|Jr|Sr|St|Mt|Ave|Blvd|Rd"
+    r"|Inc|Ltd|Co|Corp|Bros|Dept|Jan|Feb|Aug|Sept|Oct|Nov|Dec"
+    r"|Nos?|[Ff]igs?|[Vv]ol|Ch|Sec|Eq|pp|vs|etc|approx|al|cf|ca|eg|ie|viz|resp|incl|excl|dept|est"
+)

@@ -1,0 +1,62 @@
+"""The three stages in this process: any engine that the machine can run."""
+
+import asyncio
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self, cast
+
+from orchestrator.stages import Stages
+from services.selection import Selection
+from services.stage_host import ASRHost, LLMHost, TTSHost
+from shared.engines import ASRModel, LLMModel, TTSModel
+from shared.errors import Stage
+from shared.settings import Settings
+from shared.turn import Models
+
+
+class InProcessStages:
+    """Owns the selected engines, from the entry of its `async with` block to the exit.
+
+    They begin to load on entry, all at once. A turn that comes earlier waits for them.
+    """
+
+    def __init__(self, selection: Selection, settings: Settings) -> None:
+        self._asr = ASRHost(cast(ASRModel, selection.asr.engine()), settings)
+        self._llm = LLMHost(cast(LLMModel, selection.llm.engine()), settings)
+        self._tts = TTSHost(cast(TTSModel, selection.tts.engine()), settings)
+        self._hosts = (self._asr, self._llm, self._tts)
+
+    async def __aenter__(self) -> Self:
+        self._loading = {host.stage: asyncio.create_task(host.load()) for host in self._hosts}
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in self._loading.values():
+            task.cancel()
+        await asyncio.gather(*self._loading.values(), return_exceptions=True)
+        await asyncio.gather(*(host.close() for host in self._hosts))
+
+    @property
+    def stages(self) -> Stages:
+        """The stages, for a Pipeline."""
+        models = Models(
+            asr=self._asr.engine.model_name,
+            llm=self._llm.engine.model_name,
+            tts=self._tts.engine.model_name,
+        )
+        return Stages(asr=self._asr, llm=self._llm, tts=self._tts, models=models)
+
+    async def loaded(self, on_loaded: Callable[[Stage], None]) -> None:
+        """Wait until all engines are loaded; `on_loaded` is told of each.
+
+        Raises SpeechError as soon as one of them cannot be loaded.
+        """
+        by_task = {task: stage for stage, task in self._loading.items()}
+        waiting = set(by_task)
+        while waiting:
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+                on_loaded(by_task[task])

@@ -1,0 +1,49 @@
+"""The one log line of a turn: ids, models, durations, sizes, outcome."""
+
+import logging
+from dataclasses import dataclass
+
+from shared.ledger import Ledger
+from shared.logs import log_fields
+from shared.payloads import Mp3Audio
+from shared.turn import Failure, Models, TurnRequest
+
+logger = logging.getLogger("speech_to_speech.turn")
+
+
+@dataclass
+class TurnLog:
+    """What there is to say of a turn, gathered while it runs."""
+
+    request: TurnRequest
+    models: Models
+    outcome: str = "cancelled"
+    failure: Failure | None = None
+    transcript: str = ""
+    reply: str = ""
+    chunks: int = 0
+    speech_s: float = 0.0
+
+    def write(self, ledger: Ledger, *, texts: bool) -> None:
+        """Write the line; `texts`: also what was said on both sides, which is nobody's business."""
+        audio, first_us = self.request.audio, ledger.time_to_first_audio_us
+        fields: dict[str, object] = {
+            "outcome": self.outcome,
+            "turn_id": self.request.turn_id,
+            "session_id": self.request.session_id,
+            **self.models.model_dump(),
+            "total_ms": round(ledger.total_us / 1000, 1),
+            "first_audio_ms": None if first_us is None else round(first_us / 1000, 1),
+            **{f"{busy.stage}_busy_ms": round(busy.busy_us / 1000, 1) for busy in ledger.busy},
+            "audio_s": round(audio.duration_s, 2),
+            "audio_bytes": len(audio.mp3) if isinstance(audio, Mp3Audio) else audio.samples.nbytes,
+            "transcript_characters": len(self.transcript),
+            "reply_characters": len(self.reply),
+            "chunks": self.chunks,
+            "speech_s": round(self.speech_s, 2),
+        }
+        if self.failure:
+            fields |= {"error": self.failure.kind, "error_stage": str(self.failure.stage)}
+        if texts:
+            fields |= {"transcript": self.transcript, "reply": self.reply}
+        log_fields(logger, "turn", fields)

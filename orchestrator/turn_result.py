@@ -1,0 +1,53 @@
+"""A TurnResult, put together from the events of a turn."""
+
+from shared.audio import to_pcm
+from shared.pcm import Pcm, join
+from shared.turn import (
+    Failure,
+    NoSpeechHeard,
+    Outcome,
+    ReplyDelta,
+    SpeechChunk,
+    TranscriptReady,
+    TurnEnd,
+    TurnEvent,
+    TurnFailed,
+    TurnResult,
+)
+
+
+class TurnResultBuilder:
+    """Takes the events of one turn, in order."""
+
+    def __init__(self) -> None:
+        self._transcript = ""
+        self._reply: list[str] = []
+        self._speech: list[Pcm] = []
+
+    def add(self, event: TurnEvent) -> TurnResult | None:
+        """Take an event; the last one completes the result."""
+        match event:
+            case TranscriptReady(text=text):
+                self._transcript = text
+            case ReplyDelta(text=text):
+                self._reply.append(text)
+            case SpeechChunk(audio=audio):
+                self._speech.append(to_pcm(audio))
+            case TurnEnd():
+                return self._result(event)
+        return None
+
+    def _result(self, end: TurnEnd) -> TurnResult:
+        outcome: Outcome = "no_speech" if isinstance(end, NoSpeechHeard) else "completed"
+        failure = None
+        if isinstance(end, TurnFailed):
+            outcome, failure = "failed", Failure.of(end.to_error())
+        return TurnResult(
+            outcome=outcome,
+            transcript=self._transcript,
+            reply="".join(self._reply),
+            audio=join(self._speech) if self._speech else None,
+            ledger=end.ledger,
+            models=end.models,
+            failure=failure,
+        )

@@ -1,0 +1,153 @@
+"""pocketsphinx: speech recognition on a CPU, with its English model in the Python package."""
+
+import os
+import subprocess
+import sys
+import threading
+from multiprocessing.connection import Connection, Pipe
+
+import numpy as np
+
+from services.asr.pocketsphinx_worker import Answer
+from shared.engines import ASR_SAMPLE_RATE_HZ, ASRModel, EngineSpec, register_model
+from shared.errors import EngineLoadFailed, Stage, StageFailed
+from shared.pcm import Pcm
+
+
+@register_model(
+    "asr",
+    "pocketsphinx",
+    EngineSpec(
+        summary="English on a CPU; simple questions, clearly spoken.",
+        licence="BSD-2-Clause",
+        packages=("pocketsphinx==5.1.1",),
+        modules=("pocketsphinx",),
+        sample_rate_hz=ASR_SAMPLE_RATE_HZ,
+    ),
+)
+class PocketsphinxASR(ASRModel):
+    """Decodes in a process of its own, one utterance at a time, in about 0.3 of the audio's length.
+
+    Safe to share between threads. `close` ends the process at once; a `transcribe` under way then raises
+    StageFailed. A process that dies by itself fails the utterance it had, and the next one gets a fresh
+    process.
+    """
+
+    def __init__(self) -> None:
+        self._busy = threading.Lock()  # held by whoever talks to the worker
+        self._ownership = threading.Lock()  # held to replace or end the worker, never for long
+        self._worker: _Worker | None = None
+        self._closed = False
+
+    @property
+    def model_name(self) -> str:
+        """The library and its model."""
+        return "pocketsphinx en-us"
+
+    def load(self) -> None:
+        """Start the process and wait until it has its model: 0.7 s, 155 MB."""
+        with self._busy:
+            self._started_worker()
+
+    def transcribe(self, pcm: Pcm) -> str:
+        """The words in lower case without punctuation."""
+        if pcm.sample_rate_hz != ASR_SAMPLE_RATE_HZ:
+            raise ValueError(f"pocketsphinx takes 16 kHz audio, not {pcm.sample_rate_hz} Hz.")
+        if not pcm.num_samples:
+            return ""
+        pcm16 = np.round(pcm.samples * 32767).astype("<i2").tobytes()
+        with self._busy:
+            return self._answer(self._running_worker(), pcm16)
+
+    def close(self) -> None:
+        """End the process, also in the middle of a decode."""
+        with self._ownership:
+            self._closed = True
+            if self._worker:
+                self._worker.kill()
+        with self._busy:  # whoever holds it has just lost the worker
+            if self._worker:
+                self._worker.release()
+
+    def _answer(self, worker: "_Worker", pcm16: bytes) -> str:
+        try:
+            answer = worker.decode(pcm16)
+        except (EOFError, OSError):
+            worker.kill()  # the connection ends a moment before the process is seen to
+            raise StageFailed(f"pocketsphinx {self._how_it_ended()} while it listened.", Stage.ASR) from None
+        if answer.problem:
+            raise StageFailed(f"pocketsphinx failed: {answer.problem}", Stage.ASR)
+        return answer.text
+
+    def _running_worker(self) -> "_Worker":
+        if self._worker and self._worker.is_running():
+            return self._worker
+        return self._started_worker()
+
+    def _started_worker(self) -> "_Worker":
+        worker = self._new_worker()
+        try:
+            answer = worker.receive()
+        except (EOFError, OSError):
+            answer = Answer(problem=f"it {self._how_it_ended()} while it loaded")
+        if answer.problem:
+            worker.kill()
+            worker.release()
+            raise EngineLoadFailed(f"pocketsphinx cannot be loaded: {answer.problem}", Stage.ASR)
+        return worker
+
+    def _new_worker(self) -> "_Worker":
+        with self._ownership:
+            if self._closed:
+                raise StageFailed("pocketsphinx was closed.", Stage.ASR)
+            if self._worker:
+                self._worker.kill()
+                self._worker.release()
+            self._worker = _Worker()
+            return self._worker
+
+    def _how_it_ended(self) -> str:
+        return "was closed" if self._closed else "died"
+
+
+class _Worker:
+    """A running `services.asr.pocketsphinx_worker` and the connection to it."""
+
+    def __init__(self) -> None:
+        self._connection: Connection[bytes, Answer]
+        self._connection, theirs = Pipe()
+        with theirs:
+            fd = theirs.fileno()
+            code = f"from services.asr.pocketsphinx_worker import main; main({fd})"
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", code],
+                stdin=subprocess.PIPE,  # its closing ends the worker, see there
+                stdout=subprocess.DEVNULL,
+                pass_fds=[fd],
+                process_group=0,  # the terminal's Ctrl-C is for us: we end it
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            )
+
+    def is_running(self) -> bool:
+        """Whether the process lives."""
+        return self._process.poll() is None
+
+    def receive(self) -> Answer:
+        """Its next answer. Raises EOFError or OSError once it has ended."""
+        return self._connection.recv()
+
+    def decode(self, pcm16: bytes) -> Answer:
+        """What it hears in an utterance of 16-bit samples. Raises EOFError or OSError if it ends."""
+        self._connection.send_bytes(pcm16)
+        return self.receive()
+
+    def kill(self) -> None:
+        """End the process. Whoever waits for an answer is told by an EOFError."""
+        self._process.kill()
+        self._process.wait()
+
+    def release(self) -> None:
+        """Close the connection; nobody may be using it."""
+        self._connection.close()
+        if self._process.stdin:
+            self._process.stdin.close()

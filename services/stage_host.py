@@ -1,0 +1,179 @@
+"""An engine behind its stage stream: what a container serves, and what runs in process."""
+
+import asyncio
+import threading
+import time
+from abc import ABC
+from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
+from contextlib import aclosing, contextmanager
+from typing import ClassVar, Generic, TypeVar
+from uuid import uuid4
+
+from services.speech_gate import SpeechGate
+from services.worker_thread import WorkerThread
+from shared.audio import resample, to_pcm
+from shared.engines import ASR_SAMPLE_RATE_HZ, ASRModel, Engine, LLMModel, TTSModel
+from shared.errors import EngineLoadFailed, SpeechError, Stage, StageFailed
+from shared.payloads import ChatMessage, Speech
+from shared.settings import Settings
+from shared.stage_stream import (
+    SpeechPiece,
+    StageFinished,
+    StageItem,
+    StageStarted,
+    TextDelta,
+    Transcript,
+)
+
+EngineType = TypeVar("EngineType", bound=Engine)
+
+
+class StageHost(ABC, Generic[EngineType]):
+    """Owns one engine: loads it, has it work on one thread, and tells what that cost.
+
+    Calls that come before the engine is loaded wait for it. Every error leaves as a SpeechError that
+    names the stage.
+    """
+
+    stage: ClassVar[Stage]
+
+    def __init__(self, engine: EngineType, settings: Settings) -> None:
+        self.engine = engine
+        self._settings = settings
+        self._worker = WorkerThread(f"{self.stage}-engine")
+        self._loading: asyncio.Task[None] | None = None
+
+    async def load(self) -> None:
+        """Load the engine, once, however many ask.
+
+        Raises SpeechError: EngineLoadFailed, unless the engine itself says something more exact.
+        """
+        if self._loading is None:
+            self._loading = asyncio.create_task(self._load(), name=f"load {self.stage} engine")
+        await asyncio.shield(self._loading)
+
+    async def close(self) -> None:
+        """End the engine and its thread, also in the middle of work."""
+        if self._loading is not None and not self._loading.done():
+            self._loading.cancel()
+        await asyncio.to_thread(self._end)
+
+    def _end(self) -> None:
+        self.engine.close()
+        self._worker.close()
+
+    async def _load(self) -> None:
+        with self._typed_errors(EngineLoadFailed):
+            await self._worker.run(self.engine.load)
+
+    async def _start(self) -> StageStarted:
+        cold = self._loading is None or not self._loading.done()
+        await self.load()
+        return StageStarted(attempt_id=uuid4().hex, cold=cold)
+
+    @contextmanager
+    def _typed_errors(self, kind: type[SpeechError] = StageFailed) -> Iterator[None]:
+        try:
+            yield
+        except SpeechError as error:
+            raise type(error)(error.message, self.stage) from error
+        except Exception as error:
+            reason = str(error) or type(error).__name__
+            raise kind(f"{self.engine.model_name}: {reason}", self.stage) from error
+
+
+class ASRHost(StageHost[ASRModel]):
+    """Speech to text, behind the speech gate: an engine asked about silence answers with words."""
+
+    stage = Stage.ASR
+
+    def __init__(self, engine: ASRModel, settings: Settings) -> None:
+        super().__init__(engine, settings)
+        self._gate = SpeechGate()
+
+    async def transcribe(self, audio: Speech) -> AsyncGenerator[StageItem, None]:
+        """See `orchestrator.stages.ASRStage`."""
+        started = await self._start()
+
+        def work(cancelled: threading.Event) -> Generator[StageItem, None, None]:
+            yield started
+            watch = _Stopwatch()
+            text = self._transcribe(audio)
+            yield Transcript(attempt_id=started.attempt_id, text=text, elapsed_us=watch.us)
+            yield StageFinished(attempt_id=started.attempt_id, elapsed_us=watch.us, busy_us=watch.us)
+
+        async with aclosing(self._worker.stream(work)) as items:
+            with self._typed_errors():
+                async for item in items:
+                    yield item
+
+    def _transcribe(self, audio: Speech) -> str:
+        pcm = resample(to_pcm(audio, self._settings.max_audio_s), ASR_SAMPLE_RATE_HZ)
+        return self.engine.transcribe(pcm).strip() if self._gate.has_speech(pcm) else ""
+
+
+class LLMHost(StageHost[LLMModel]):
+    """Conversation to reply; the engine is asynchronous by itself."""
+
+    stage = Stage.LLM
+
+    def __init__(self, engine: LLMModel, settings: Settings) -> None:
+        super().__init__(engine, settings)
+        self._capacity = asyncio.Semaphore(engine.spec.concurrent_inputs)
+
+    async def generate(
+        self, messages: Sequence[ChatMessage], *, max_tokens: int, temperature: float
+    ) -> AsyncGenerator[StageItem, None]:
+        """See `orchestrator.stages.LLMStage`."""
+        started = await self._start()
+        async with self._capacity:
+            yield started
+            attempt_id, watch = started.attempt_id, _Stopwatch()
+            reply = self.engine.generate(messages, max_tokens=max_tokens, temperature=temperature)
+            async with aclosing(reply) as deltas:
+                with self._typed_errors():
+                    async for delta in deltas:
+                        with watch.paused():  # the reader's time is not the engine's
+                            yield TextDelta(attempt_id=attempt_id, text=delta, elapsed_us=watch.us)
+            yield StageFinished(attempt_id=attempt_id, elapsed_us=watch.us, busy_us=watch.us)
+
+
+class TTSHost(StageHost[TTSModel]):
+    """Text to speech."""
+
+    stage = Stage.TTS
+
+    async def synthesize(self, text: str) -> AsyncGenerator[StageItem, None]:
+        """See `orchestrator.stages.TTSStage`."""
+        started = await self._start()
+
+        def work(cancelled: threading.Event) -> Generator[StageItem, None, None]:
+            yield started
+            watch = _Stopwatch()
+            for pcm in self.engine.synthesize(text, cancelled):
+                yield SpeechPiece(attempt_id=started.attempt_id, audio=pcm, elapsed_us=watch.us)
+            yield StageFinished(attempt_id=started.attempt_id, elapsed_us=watch.us, busy_us=watch.us)
+
+        async with aclosing(self._worker.stream(work)) as items:
+            with self._typed_errors():
+                async for item in items:
+                    yield item
+
+
+class _Stopwatch:
+    """Time worked so far, in microseconds."""
+
+    def __init__(self) -> None:
+        self._start_ns = time.perf_counter_ns()
+
+    @property
+    def us(self) -> int:
+        return (time.perf_counter_ns() - self._start_ns) // 1000
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        paused_ns = time.perf_counter_ns()
+        try:
+            yield
+        finally:
+            self._start_ns += time.perf_counter_ns() - paused_ns

@@ -1,0 +1,140 @@
+"""eSpeak NG: formant synthesis, robotic and instant; the library comes in a Python package."""
+
+import atexit
+import ctypes
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.tts.sentences import sentences
+from services.tts.silence import trimmed
+from shared.engines import EngineSpec, TTSModel, register_model
+from shared.errors import EngineLoadFailed, Stage, StageFailed
+from shared.pcm import Pcm
+
+SAMPLE_RATE_HZ = 22_050
+VOICE = "en-us"
+
+# From speak_lib.h
+_AUDIO_OUTPUT_SYNCHRONOUS = 2
+_INITIALIZE_DONT_EXIT = 0x8000
+_CHARS_UTF8 = 1
+_ENDPAUSE = 0x1000
+_POS_CHARACTER = 1
+_MAX_DATA_PATH = 150  # a longer one than 159 does not fit its buffer
+
+_Samples = Any  # POINTER(c_short); ctypes has no type for it that mypy knows
+_Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+
+
+@register_model(
+    "tts",
+    "espeak",
+    EngineSpec(
+        summary="Robotic but instant, with no system package.",
+        licence="GPL-3.0",
+        packages=("espeakng-loader==0.2.4",),
+        modules=("espeakng_loader",),
+        sample_rate_hz=SAMPLE_RATE_HZ,
+    ),
+)
+class EspeakTTS(TTSModel):
+    """Speaks a sentence at a time in about 4 ms, and stops in the middle of one when cancelled."""
+
+    def __init__(self) -> None:
+        self._library: _Library | None = None
+
+    @property
+    def model_name(self) -> str:
+        """The engine and its voice."""
+        return f"eSpeak NG {VOICE}"
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """22.05 kHz."""
+        return SAMPLE_RATE_HZ
+
+    def load(self) -> None:
+        """Load the library and the voice."""
+        self._library = _library()
+
+    def synthesize(self, text: str, cancelled: threading.Event) -> Iterator[Pcm]:
+        """A piece for each sentence."""
+        if self._library is None:
+            raise StageFailed("eSpeak NG is not loaded.", Stage.TTS)
+        for sentence in sentences(text):
+            samples = self._library.speak(sentence, cancelled)
+            if cancelled.is_set():
+                return
+            samples = trimmed(samples, SAMPLE_RATE_HZ)
+            if samples.size:
+                yield Pcm(samples, SAMPLE_RATE_HZ)
+
+
+@cache
+def _library() -> "_Library":
+    return _Library()
+
+
+class _Library:
+    """libespeak-ng. Its state is global, so there is one for the process, and it speaks one at a time."""
+
+    def __init__(self) -> None:
+        import espeakng_loader
+
+        self._lock = threading.Lock()
+        self._made: list[NDArray[np.int16]] = []
+        self._cancelled = threading.Event()
+        self._callback = _Callback(self._take)  # lives as long as the library may call it
+        self._espeak: Any = ctypes.CDLL(espeakng_loader.get_library_path())
+        data = _short(Path(espeakng_loader.get_data_path()))
+        # Without DONT_EXIT it ends the process where it cannot read its data.
+        rate_hz = self._espeak.espeak_Initialize(
+            _AUDIO_OUTPUT_SYNCHRONOUS, 0, str(data).encode(), _INITIALIZE_DONT_EXIT
+        )
+        if rate_hz != SAMPLE_RATE_HZ or self._espeak.espeak_SetVoiceByName(VOICE.encode()):
+            raise EngineLoadFailed("eSpeak NG cannot read its data: reinstall espeakng-loader.", Stage.TTS)
+        self._espeak.espeak_SetSynthCallback(self._callback)
+        self._espeak.espeak_Synth.argtypes = [
+            ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint, ctypes.c_int,
+            ctypes.c_uint, ctypes.c_uint, ctypes.c_void_p, ctypes.c_void_p,
+        ]  # fmt: skip
+
+    def speak(self, sentence: str, cancelled: threading.Event) -> NDArray[np.float32]:
+        """A sentence as samples in [-1, 1]; only its beginning if cancelled meanwhile."""
+        text = sentence.encode()
+        with self._lock:
+            self._made, self._cancelled = [], cancelled
+            failed = self._espeak.espeak_Synth(
+                text, len(text) + 1, 0, _POS_CHARACTER, 0, _CHARS_UTF8 | _ENDPAUSE, None, None
+            )
+            made = self._made
+        if failed:
+            raise StageFailed("eSpeak NG made no speech of a sentence.", Stage.TTS)
+        pcm16 = np.concatenate([np.empty(0, np.int16), *made])
+        return pcm16.astype(np.float32) / np.float32(32768)
+
+    def _take(self, samples: _Samples, num_samples: int, _events: int | None) -> int:
+        """Called by the library with some 60 ms of speech at a time; 1 stops it."""
+        if samples and num_samples > 0:
+            self._made.append(np.ctypeslib.as_array(samples, (num_samples,)).copy())
+        return int(self._cancelled.is_set())
+
+
+def _short(data: Path) -> Path:
+    """A path to the data that fits the library's buffer: a link, for as long as the process lives,
+    since the data of other scripts is read when they occur."""
+    if len(bytes(data)) <= _MAX_DATA_PATH:
+        return data
+    folder = Path(tempfile.mkdtemp(prefix="espeak-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    link = folder / data.name
+    link.symlink_to(data)
+    return link

@@ -1,0 +1,121 @@
+"""flite: small English voices of Carnegie Mellon University, from Debian's libflite1, in memory."""
+
+import ctypes
+import threading
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.tts.sentences import sentences, to_ascii
+from services.tts.silence import trimmed
+from shared.engines import EngineSpec, TTSModel, register_model
+from shared.errors import EngineLoadFailed, Stage, StageFailed
+from shared.pcm import Pcm
+
+Voice = Literal["slt", "rms", "kal16"]
+
+SAMPLE_RATE_HZ = 16_000
+
+
+@register_model(
+    "tts",
+    "flite",
+    EngineSpec(
+        summary="Small English voices; a sentence in about 60 ms on a CPU.",
+        licence="BSD-like (CMU Flite)",
+        apt_packages=("libflite1",),
+        sample_rate_hz=SAMPLE_RATE_HZ,
+    ),
+)
+class FliteTTS(TTSModel):
+    """Speaks a sentence at a time, and looks at `cancelled` between two; a sentence takes 20 to 400 ms.
+
+    VOICE_CHOICE
+    """
+
+    def __init__(self, voice: Voice = "slt") -> None:
+        self._voice = voice
+        self._library: _Library | None = None
+
+    @classmethod
+    def missing(cls) -> str | None:
+        """The library, where it cannot be loaded."""
+        try:
+            _Library("slt")
+        except OSError:
+            return "libflite: apt install libflite1"
+        return None
+
+    @property
+    def model_name(self) -> str:
+        """The engine and its voice."""
+        return f"flite {self._voice}"
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """16 kHz, whatever the voice."""
+        return SAMPLE_RATE_HZ
+
+    def load(self) -> None:
+        """Load the library and the voice."""
+        try:
+            self._library = _Library(self._voice)
+        except OSError as error:
+            raise EngineLoadFailed(f"flite cannot be loaded ({error}): apt install libflite1", Stage.TTS) from None
+
+    def synthesize(self, text: str, cancelled: threading.Event) -> Iterator[Pcm]:
+        """A piece for each sentence. Accents are dropped; other scripts than Latin are not spoken."""
+        if self._library is None:
+            raise StageFailed("flite is not loaded.", Stage.TTS)
+        for sentence in sentences(to_ascii(text)):
+            if cancelled.is_set():
+                return
+            samples = trimmed(self._library.speak(sentence), SAMPLE_RATE_HZ)
+            if samples.size:
+                yield Pcm(samples, SAMPLE_RATE_HZ)
+
+
+class _Wave(ctypes.Structure):
+    """flite's cst_wave."""
+
+    _fields_ = (
+        ("type", ctypes.c_char_p),
+        ("sample_rate", ctypes.c_int),
+        ("num_samples", ctypes.c_int),
+        ("num_channels", ctypes.c_int),
+        ("samples", ctypes.POINTER(ctypes.c_short)),
+    )
+
+
+class _Library:
+    """libflite with one voice. Speaking in several threads at once is fine.
+
+    Never give it a run of more than ten punctuation marks: it writes past a buffer, and the process
+    dies (version 2.2). `services.tts.sentences` leaves three.
+    """
+
+    def __init__(self, voice: Voice) -> None:
+        self._flite: Any = ctypes.CDLL("libflite.so.1", mode=ctypes.RTLD_GLOBAL)
+        self._flite.flite_text_to_wave.argtypes = [ctypes.c_char_p, ctypes.c_void_p]
+        self._flite.flite_text_to_wave.restype = ctypes.POINTER(_Wave)
+        self._flite.delete_wave.argtypes = [ctypes.POINTER(_Wave)]
+        self._flite.delete_wave.restype = None
+        voices: Any = ctypes.CDLL(f"libflite_cmu_us_{voice}.so.1")
+        register = voices[f"register_cmu_us_{voice}"]
+        register.argtypes, register.restype = [ctypes.c_char_p], ctypes.c_void_p
+        self._flite.flite_init()
+        self._voice: int = register(None)
+
+    def speak(self, sentence: str) -> NDArray[np.float32]:
+        """An ASCII sentence as samples in [-1, 1]."""
+        wave = self._flite.flite_text_to_wave(sentence.encode("ascii"), self._voice)
+        if not wave:
+            raise StageFailed("flite made no speech of a sentence.", Stage.TTS)
+        try:
+            made = wave.contents
+            pcm16 = np.ctypeslib.as_array(made.samples, (made.num_samples,))
+            return pcm16.astype(np.float32) / np.float32(32768)
+        finally:
+            self._flite.delete_wave(wave)

@@ -1,0 +1,58 @@
+"""The one thread on which an engine works, and the streams that come out of it."""
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class WorkerThread:
+    """Runs blocking work for an event loop, one piece of work after another, on one thread."""
+
+    def __init__(self, name: str) -> None:
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Run `work` to its end on the thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+
+    async def stream(
+        self, produce: Callable[[threading.Event], Generator[T, None, None]]
+    ) -> AsyncGenerator[T, None]:
+        """Yield what a generator yields on the thread, as it comes.
+
+        Closing the stream sets the event that the generator was given, and closes the generator at
+        its next item. It does not wait for that: the thread itself is what keeps other work off the
+        engine until then. The generator runs ahead of its reader, so it must be bounded by itself.
+        """
+        loop = asyncio.get_running_loop()
+        cancelled = threading.Event()
+        items: asyncio.Queue[T | None] = asyncio.Queue()
+
+        def pump() -> None:
+            if cancelled.is_set():
+                return
+            with closing(produce(cancelled)) as produced:
+                for item in produced:
+                    if cancelled.is_set():
+                        return
+                    loop.call_soon_threadsafe(items.put_nowait, item)
+
+        pumping = loop.run_in_executor(self._executor, pump)
+        pumping.add_done_callback(lambda _: items.put_nowait(None))
+        try:
+            while (item := await items.get()) is not None:
+                yield item
+            pumping.result()
+        finally:
+            cancelled.set()
+            if not pumping.cancel() and not pumping.cancelled():
+                pumping.exception()  # seen, so that asyncio does not report it as forgotten
+
+    def close(self) -> None:
+        """Drop what has not begun and wait for what has."""
+        self._executor.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,65 @@
+"""What all tests share: settings that nobody's environment has changed, and what they may skip for."""
+
+import os
+import shutil
+from collections.abc import Generator
+from ctypes.util import find_library
+from pathlib import Path
+
+import pytest
+from hypothesis import settings as hypothesis_settings
+
+from shared.settings import Settings
+
+SYSTEM_NEEDS = {
+    "flite": (find_library("flite") is not None, "libflite1"),
+    "ffmpeg": (shutil.which("ffmpeg") is not None, "ffmpeg"),
+    "portaudio": (find_library("portaudio") is not None, "libportaudio2"),
+}
+OF_THE_TESTS = {"S2S_RECORDINGS", "S2S_FORBID_SKIPS"}
+
+for name in [
+    name for name in os.environ if name.startswith("S2S_") or name in {"ASR_MODEL", "LLM_MODEL", "TTS_MODEL"}
+]:
+    if name not in OF_THE_TESTS:
+        del os.environ[name]
+Settings.model_config["env_file"] = None
+
+# How long an example takes is the machine's business, and what fails must fail again.
+hypothesis_settings.register_profile("tests", deadline=None, derandomize=True)
+hypothesis_settings.load_profile("tests")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs(*names): system libraries or programs that the test uses")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers("needs"):
+        for name in marker.args:
+            present, package = SYSTEM_NEEDS[name]
+            if not present:
+                pytest.skip(f"needs {name}: apt install {package}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where S2S_FORBID_SKIPS is set, a test that is skipped has failed."""
+    report = yield
+    if report.skipped and os.environ.get("S2S_FORBID_SKIPS"):
+        report.outcome = "failed"
+        report.longrepr = (
+            f"skips are forbidden here, and this test says: {call.excinfo and call.excinfo.value}"
+        )
+    return report
+
+
+@pytest.fixture
+def recordings() -> Path:
+    """The folder of real recordings; a project's user has none."""
+    folder = os.environ.get("S2S_RECORDINGS")
+    if not folder:
+        pytest.skip("needs recordings of real speech: set S2S_RECORDINGS to their folder")
+    return Path(folder)
