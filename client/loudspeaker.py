@@ -105,6 +105,8 @@ class _PortAudioSink:
         self._stream.write(pcm.samples[:, np.newaxis])
 
     def drain(self) -> None:
+        # Stopped at once, the last 45 ms were not heard (PortAudio 19.6 on PulseAudio's ALSA device).
+        self._stream.write(np.zeros((int(self._stream.samplerate * 0.1), 1), np.float32))
         self._stream.stop()
         self._stream.close()
 

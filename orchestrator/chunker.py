@@ -88,14 +88,17 @@ class Chunker:
         self._skip_remains()
         shortest, longest = self._first_bounds if self._is_first else self._later_bounds
         room = _Room(self._start, self._start + shortest, self._start + longest)
-        all_of_it = len(self._text) if self._ended and self._start < len(self._text) <= room.highest else None
         if self._is_first:
-            end = self._boundaries.first_clause(self._text, room) or all_of_it
+            end = self._boundaries.first_clause(room) or self._end_of_text(room)
         else:
-            end = all_of_it or self._boundaries.last_sentence(self._text, room)
+            end = self._end_of_text(room) or self._boundaries.last_sentence(room)
         if end is None and len(self._text) > room.highest:
-            end = self._boundaries.last_clause(self._text, room) or _between_words(self._text, room)
+            return self._boundaries.last_clause(room) or _between_words(self._text, room)
         return end
+
+    def _end_of_text(self, room: "_Room") -> int | None:
+        fits = self._start < len(self._text) <= room.highest
+        return len(self._text) if self._ended and fits else None
 
     def _skip_remains(self) -> None:
         """Pass over white space, and over the closing marks of what was cut before they came."""
@@ -121,71 +124,83 @@ class _Room(NamedTuple):
     lowest: int
     highest: int
 
+    def fitting(self, end: int) -> int | None:
+        return end if self.lowest <= end <= self.highest else None
+
 
 class _End(Enum):
     CLAUSE = "clause"
     SENTENCE = "sentence"
 
 
+class _Unconfirmed(NamedTuple):
+    """An end that nothing follows yet."""
+
+    at: int
+    end: _End
+    is_wide: bool  # by a mark of the CJK kind, after which there is no white space
+
+
 class _Boundaries:
-    """Where the clauses and sentences of a growing text end; what has been scanned is not scanned again."""
+    """Where the clauses and sentences of a growing text end; what has been judged is not judged again."""
 
     def __init__(self) -> None:
         self._clauses: list[int] = []  # the ends of sentences too
         self._sentences: list[int] = []
-        self._last: tuple[int, _End] | None = None  # an end that nothing follows yet
+        self._unconfirmed: _Unconfirmed | None = None
         self._scanned = 0
         self._seen = (0, False)
 
-    @property
-    def last_complete_sentence(self) -> int:
-        """The end of the last sentence that is complete even if the text broke off here; else 0."""
-        if self._last and self._last[1] is _End.SENTENCE:
-            return self._last[0]
-        return self._sentences[-1] if self._sentences else 0
-
     def scan(self, text: str, *, ended: bool) -> None:
-        """Find what `text`, longer than the last time, has of new ends."""
+        """Find the new ends in `text`, which begins as the last time."""
         if self._seen == (len(text), ended):
             return
         self._seen = (len(text), ended)
-        self._last = None
+        self._unconfirmed = None
         for marks in _MARKS.finditer(text, self._scanned):
             following = text[marks.end() : marks.end() + 1] or (" " if ended else "")
             end = _end_at(text, marks, following)
-            if not following and marks[1][-1] not in _WIDE_MARKS:
-                self._last = (marks.end(), end) if end else None
-                self._scanned = marks.start()  # to be judged again when more is known
+            if not following:
+                self._unconfirmed = (
+                    _Unconfirmed(marks.end(), end, marks[1][-1] in _WIDE_MARKS) if end else None
+                )
+                self._scanned = marks.start()
                 return
             if end:
                 self._clauses.append(marks.end())
             if end is _End.SENTENCE:
                 self._sentences.append(marks.end())
-            self._scanned = marks.end()
         self._scanned = len(text)
 
-    def first_clause(self, text: str, room: _Room) -> int | None:
-        """The first clause end within the room, one at the end of the text included."""
-        ends = self._clauses[bisect_left(self._clauses, room.lowest) :]
-        if self._last:
-            ends.append(self._last[0])
-        fitting = (end for end in ends if room.lowest <= end <= room.highest)
-        return next((end for end in fitting if _can_be_spoken(text, room.start, end)), None)
+    @property
+    def last_complete_sentence(self) -> int:
+        """The end of the last sentence that is complete even if the text breaks off here; else 0."""
+        if self._unconfirmed and self._unconfirmed.end is _End.SENTENCE:
+            return self._unconfirmed.at
+        return self._sentences[-1] if self._sentences else 0
 
-    def last_clause(self, text: str, room: _Room) -> int | None:
-        """The last clause end within the room that something follows."""
-        return _last_within(self._clauses, text, room)
+    def first_clause(self, room: _Room) -> int | None:
+        """The first clause end in the room, whether anything follows it or not."""
+        index = bisect_left(self._clauses, room.lowest)
+        if index < len(self._clauses):
+            return room.fitting(self._clauses[index])
+        return room.fitting(self._unconfirmed.at) if self._unconfirmed else None
 
-    def last_sentence(self, text: str, room: _Room) -> int | None:
-        """The last sentence end within the room that something follows."""
-        return _last_within(self._sentences, text, room)
+    def last_clause(self, room: _Room) -> int | None:
+        """The last clause end in the room that something follows."""
+        return _last_in(self._clauses, room)
+
+    def last_sentence(self, room: _Room) -> int | None:
+        """The last sentence end in the room that white space follows, or that needs none."""
+        last = self._unconfirmed
+        if last and last.is_wide and last.end is _End.SENTENCE and room.fitting(last.at):
+            return last.at
+        return _last_in(self._sentences, room)
 
 
-def _last_within(ends: list[int], text: str, room: _Room) -> int | None:
+def _last_in(ends: list[int], room: _Room) -> int | None:
     index = bisect_right(ends, room.highest) - 1
-    if index < 0 or ends[index] < room.lowest or not _can_be_spoken(text, room.start, ends[index]):
-        return None
-    return ends[index]
+    return room.fitting(ends[index]) if index >= 0 else None
 
 
 def _end_at(text: str, marks: re.Match[str], following: str) -> _End | None:

@@ -173,7 +173,7 @@ class _Turn:
         try:
             async with aclosing(self._call(Stage.LLM, stream, TextDelta).outputs()) as deltas:
                 async for delta in deltas:
-                    if not characters:
+                    if delta.text and not characters:
                         self._first_text.append(("first token", self._clock.now_us(), delta.elapsed_us))
                     characters += len(delta.text)
                     chunker.write(delta.text)

@@ -140,7 +140,8 @@ class SpeakableText:
         self._line_is_block = self._in_code = False
 
     def _read_word(self, word: re.Match[str]) -> bool:
-        if word[0][0] in "hHwW" and not self._previous.isalnum():
+        within_word = self._previous.isascii() and self._previous.isalnum()
+        if word[0][0] in "hHwW" and not within_word:
             if self._may_become(_URL_OPENING, LONGEST_URL):
                 return False
             if url := self._match(_URL, LONGEST_URL):
@@ -339,7 +340,7 @@ _UNSPEAKABLE = (  # bullets, arrows, technical signs, boxes, shapes, dingbats, p
     r"\U0001f000-\U0001fbff\U000f0000-\U0010ffff"
 )
 _TOKEN = re.compile(
-    rf"(?P<word>[^\W_{_UNSPEAKABLE}]+)"
+    rf"(?P<word>[A-Za-z0-9]+|[^\W\x00-\x7f{_UNSPEAKABLE}]+)"  # a URL may follow CJK at once
     rf"|(?P<space>(?:{_BLANK}|\|)+)|(?P<newline>\n)"
     rf"|(?P<plain>[^\w\s*~`!\[<|\\\u200c\u200d{_UNSEEN}{_UNSPEAKABLE}]+)"
     rf"|(?P<stars>\*+)|(?P<run>_+|~+|\\)|(?P<backtick>`)|(?P<link>!?\[|!)|(?P<angle><)"

@@ -60,7 +60,7 @@ class StageCall(Generic[Output]):
             while not isinstance(item := await self._next(self._limits.output_timeout_s), StageFinished):
                 if isinstance(item, StageStarted) and not handed_on:
                     attempt_id = item.attempt_id
-                elif isinstance(item, StageStarted) or item.attempt_id != attempt_id:
+                elif item.attempt_id != attempt_id:
                     raise AttemptLost(f"The {self._stage} stage was interrupted and began anew.", self._stage)
                 elif isinstance(item, self._output):
                     handed_on = True

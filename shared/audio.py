@@ -24,8 +24,8 @@ from shared.streamed_wav import with_real_length
 
 logger = logging.getLogger(__name__)
 
-_ENCODER_DELAY = 1105
-"""Samples before the sound of an MP3 that has no Info frame to say so: 576 of LAME, 529 of any decoder."""
+_ENCODER_DELAY = 576
+"""Samples that LAME puts before the sound. Its Info tag says so, but low bitrates have no room for one."""
 _MAX_MISSING = 1152
 _MAX_SURPLUS = 3 * 1152
 """How many samples an MP3 may hold less and more (delay and padding; seen 2303) than its Mp3Audio says."""

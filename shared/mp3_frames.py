@@ -67,11 +67,10 @@ def playable_frames(data: bytes, max_s: float) -> Mp3Frames | None:
         runs[0].pop(0)  # the Info frame, which has no sound
     found = sum(map(len, runs))
     lost = _lost_frames(data, last, gaps, None if promised is None else promised - found)
-    if lost or (promised and promised < found):
-        # Without its Info frame, which would have libsndfile warn of its wrong figures, or stop there.
-        mp3 = b"".join(frame for run in runs for frame in _played(data, run))
-    else:
+    if not lost and promised in (found, found + 1):
         mp3 = data[first.start : last.end]
+    else:
+        mp3 = _info_frame(data, first, found) + b"".join(part for run in runs for part in _played(data, run))
     return Mp3Frames(mp3, first.sample_rate_hz, found * first.duration_s, lost * first.duration_s)
 
 
@@ -164,6 +163,18 @@ def _lost_frames(data: bytes, last: _Frame, gaps: int, missing: int | None) -> i
     if not gaps and not cut_short and (missing or 0) <= 1:  # some encoders count the Info frame too
         return 0
     return max(1, gaps // (last.end - last.start) if missing is None else missing)
+
+
+def _info_frame(data: bytes, like: _Frame, num_frames: int) -> bytes:
+    """A first frame that says how many follow: libsndfile would guess from their bitrate, and stop there."""
+    _, version_bits, rate_bits, mode_bits = data[like.start : like.start + 4]
+    bitrates = _MPEG_1_BITRATES_KBPS if like.version == _MPEG_1 else _MPEG_2_BITRATES_KBPS
+    roomy = bitrates.index(64) + 1
+    header = bytes((0xFF, version_bits | 1, roomy << 4 | rate_bits & 0b1100, mode_bits))
+    frame = _frame_at(header + bytes(2), 0)
+    assert frame
+    tag = b"Xing" + (1).to_bytes(4) + num_frames.to_bytes(4)
+    return (header + bytes(frame.main_data - len(header)) + tag).ljust(frame.end, b"\0")
 
 
 def _played(data: bytes, run: list[_Frame]) -> Iterator[bytes]:

@@ -1,7 +1,8 @@
 """Stages that follow a script, and remember how they were used.
 
 A script is a list of steps: a number waits that many seconds, a text or Pcm is an output, an
-exception is raised, RESTART begins a new attempt, HANG waits for ever, BREAK_OFF ends the stream early.
+exception is raised, RESTART begins a new attempt, SPLICE goes on as another attempt without a word, HANG
+waits for ever, BREAK_OFF ends the stream early.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from shared.stage_stream import SpeechPiece, StageFinished, StageItem, StageStar
 from shared.turn import Models, TurnEvent, TurnRequest
 
 RESTART: Final = "\0restart"
+SPLICE: Final = "\0splice"
 HANG: Final = "\0hang"
 BREAK_OFF: Final = "\0break off"
 
@@ -54,12 +56,20 @@ class ScriptedStage:
     start_s: float = 0.0
     transport_s: float = 0.0
     calls: list[Call] = field(default_factory=list)
+    streams: list[AsyncGenerator[StageItem, None]] = field(default_factory=list)
+    """Kept, so that a stream which nobody closes is not closed by the garbage collector either."""
 
     @property
     def under_way(self) -> list[Call]:
         return [call for call in self.calls if call.ended_s is None]
 
-    async def play(
+    def play(
+        self, given: Any, script: Script, output: Callable[[str, Any, int], StageItem]
+    ) -> AsyncGenerator[StageItem, None]:
+        self.streams.append(self._play(given, script, output))
+        return self.streams[-1]
+
+    async def _play(
         self, given: Any, script: Script, output: Callable[[str, Any, int], StageItem]
     ) -> AsyncGenerator[StageItem, None]:
         now = asyncio.get_running_loop().time
@@ -78,9 +88,10 @@ class ScriptedStage:
                     await asyncio.Event().wait()
                 elif step is BREAK_OFF:
                     return
-                elif step is RESTART:
+                elif step is RESTART or step is SPLICE:
                     attempt += 1
-                    yield StageStarted(attempt_id=f"attempt {attempt}")
+                    if step is RESTART:
+                        yield StageStarted(attempt_id=f"attempt {attempt}")
                 else:
                     elapsed_us = round((now() - started) * 1e6)
                     await asyncio.sleep(self.transport_s)

@@ -36,7 +36,10 @@ def sound_file(
 ) -> bytes:
     """A file that libsndfile writes; `samples` may be of several channels (columns)."""
     file = io.BytesIO()
-    soundfile.write(file, samples, sample_rate_hz, format=kind, subtype=subtype)
+    channels = samples.shape[1] if samples.ndim == 2 else 1
+    with soundfile.SoundFile(file, "w", sample_rate_hz, channels, subtype, format=kind) as writer:
+        for start in range(0, len(samples), 65_536):  # the Vorbis encoder crashes if given very much at once
+            writer.write(samples[start : start + 65_536])
     return file.getvalue()
 
 

@@ -284,7 +284,9 @@ def test_help_loads_neither_numpy_nor_engines_and_file_mode_no_sound_device() ->
 
 def test_ctrl_c_ends_it_at_once_and_leaves_no_process() -> None:
     Path("long.wav").write_bytes(wav(np.tile(example(), 30)))
-    running = subprocess.Popen([*S2S, "turn", "long.wav"], stderr=subprocess.PIPE, text=True, start_new_session=True)
+    running = subprocess.Popen(
+        [*S2S, "turn", "long.wav"], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     while len(psutil.Process(running.pid).children(recursive=True)) == 0:
         time.sleep(0.01)
     time.sleep(1.5)

@@ -75,9 +75,9 @@ def test_payloads_do_not_change() -> None:
 
 bad_fields = st.one_of(
     st.fixed_dictionaries({"num_samples": st.integers(max_value=0)}),
-    st.fixed_dictionaries({"sample_rate_hz": st.integers().filter(lambda hz: hz not in {8000, 16000})}).filter(
-        lambda d: d["sample_rate_hz"] not in {11025, 12000, 22050, 24000, 32000, 44100, 48000}
-    ),
+    st.fixed_dictionaries(
+        {"sample_rate_hz": st.integers().filter(lambda hz: hz not in {8000, 16000})}
+    ).filter(lambda d: d["sample_rate_hz"] not in {11025, 12000, 22050, 24000, 32000, 44100, 48000}),
     st.fixed_dictionaries({"mp3": st.one_of(st.just(b""), st.none(), st.lists(st.integers()))}),
 )
 
@@ -132,7 +132,12 @@ def test_what_was_said_does_not_show_in_a_repr() -> None:
 def test_an_error_crosses_a_process_boundary_intact(kind: str) -> None:
     error = ERRORS_BY_KIND[kind]("The reason.", Stage.TTS)
     back = pickle.loads(pickle.dumps(error))
-    assert (type(back), back.message, back.stage, str(back)) == (type(error), "The reason.", Stage.TTS, "The reason.")
+    assert (type(back), back.message, back.stage, str(back)) == (
+        type(error),
+        "The reason.",
+        Stage.TTS,
+        "The reason.",
+    )
 
 
 @pytest.mark.parametrize("kind", list(ERRORS_BY_KIND))

@@ -117,6 +117,19 @@ def test_a_client_that_takes_nothing_holds_its_turn_up_within_bounds() -> None:
     assert play(story()) <= 6
 
 
+def test_the_reply_keeps_its_order_when_text_comes_just_as_a_slow_client_takes_an_event() -> None:
+    same_moment_s = 5e-10  # later, but within the event loop's resolution
+    scripted = cast(asr=[["hello"]], llm=[["This comes first. ", 10, "This comes later."]])
+
+    async def story() -> list[Told]:
+        events = Pipeline(scripted.stages, Settings(max_undelivered_events=1)).stream(REQUEST)
+        told = [Told(0, await anext(events))]
+        await asyncio.sleep(10 + same_moment_s)
+        return told + [Told(0, event) async for event in events]
+
+    assert reply_of(play(story())) == "This comes first. This comes later."
+
+
 def test_a_turn_in_which_nobody_speaks_ends_there_and_costs_the_llm_nothing() -> None:
     scripted = cast(asr=[[0.1, "  "]])
     told = play(listen(scripted))
@@ -252,7 +265,7 @@ def test_texts_are_logged_where_a_setting_says_so(caplog: pytest.LogCaptureFixtu
     assert caplog.records[0].__dict__["fields"]["transcript"] == "my secret"
 
 
-waits = st.floats(0, 2)
+waits = st.sampled_from([0.0, 0.5, 1.0]) | st.floats(0, 2)  # at the same moment, too
 sentences = st.lists(
     st.sampled_from(["Yes.", "It is sunny, I think.", "Well…", "About 3.5 degrees.", "Take a hat."]),
     min_size=1,
@@ -260,9 +273,9 @@ sentences = st.lists(
 )
 
 
-@given(sentences, st.lists(waits, min_size=60, max_size=60), waits)
+@given(sentences, st.lists(waits, min_size=60, max_size=60), waits, st.integers(1, 4))
 def test_whatever_the_pace_order_holds_and_the_ledger_adds_up(
-    reply: list[str], pace: list[float], slow_client_s: float
+    reply: list[str], pace: list[float], slow_client_s: float, undelivered: int
 ) -> None:
     deltas = [
         bit
@@ -274,7 +287,8 @@ def test_whatever_the_pace_order_holds_and_the_ledger_adds_up(
     async def story() -> list[Told]:
         told = []
         now = asyncio.get_running_loop().time
-        async for event in Pipeline(cast(llm=[script]).stages, Settings()).stream(REQUEST):
+        settings = Settings(max_undelivered_events=undelivered)
+        async for event in Pipeline(cast(llm=[script]).stages, settings).stream(REQUEST):
             told.append(Told(now(), event))
             await asyncio.sleep(slow_client_s)
         return told
@@ -282,6 +296,7 @@ def test_whatever_the_pace_order_holds_and_the_ledger_adds_up(
     told = play(story())
     spoken = " ".join(chunk.text for chunk in chunks_of(told))
     assert spoken.split() == "".join(deltas).split()
+    assert reply_of(told) == "".join(deltas)
     assert [chunk.index for chunk in chunks_of(told)] == list(range(len(chunks_of(told))))
     end = end_of(told)
     assert isinstance(end, TurnCompleted)

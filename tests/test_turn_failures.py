@@ -6,7 +6,7 @@ import pytest
 
 from shared.errors import Misconfigured, Overloaded, SpeechError, Stage
 from shared.turn import SpeechChunk, TranscriptReady, TurnCompleted, TurnFailed
-from tests.scripted_stages import BREAK_OFF, HANG, RESTART, Cast, Script, cast, listen, speech, typed
+from tests.scripted_stages import BREAK_OFF, HANG, RESTART, SPLICE, Cast, Script, cast, listen, speech, typed
 from tests.test_turn import chunks_of, end_of, reply_of
 from tests.virtual_clock import play
 
@@ -139,12 +139,13 @@ def test_a_stage_that_began_anew_before_any_output_goes_on_with_the_new_attempt(
     assert reply_of(told) == REPLY
 
 
+@pytest.mark.parametrize("break_", [RESTART, SPLICE], ids=["restart", "splice"])
 @pytest.mark.parametrize("outputs_before", range(1, 9))
-def test_heads_and_tails_of_two_attempts_are_never_joined(outputs_before: int) -> None:
+def test_heads_and_tails_of_two_attempts_are_never_joined(outputs_before: int, break_: str) -> None:
     words = ["One ", "two ", "three, ", "four ", "five ", "six. ", "Seven ", "eight."]
     head: Script = [step for word in words[:outputs_before] for step in (0.2, word)]
     whole: Script = [step for word in words for step in (0.2, word.upper())]
-    told = play(listen(with_scripts(Stage.LLM, [*head, RESTART, *whole])))
+    told = play(listen(with_scripts(Stage.LLM, [*head, break_, *whole])))
     reply = reply_of(told)
     assert "".join(words).startswith(reply) or "".join(words).upper().startswith(reply)
     spoken = " ".join(dict.fromkeys(chunk.text for chunk in chunks_of(told)))

@@ -13,6 +13,10 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
+MAX_STATES_PER_FRAME = 5_000
+"""The search is pruned to this. pocketsphinx's own 30,000 takes twice the time, and got 107 words wrong
+where this got 110, of 264 in clean, noisy and narrow-band speech."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -47,7 +51,7 @@ def _serve(connection: "Connection[Answer, bytes]", decoder: Any) -> None:
 def _load_decoder() -> Any:
     from pocketsphinx import Decoder
 
-    return Decoder(loglevel="FATAL")
+    return Decoder(loglevel="FATAL", maxhmmpf=MAX_STATES_PER_FRAME)
 
 
 def _decode(decoder: Any, pcm16: bytes) -> Answer:
@@ -56,6 +60,7 @@ def _decode(decoder: Any, pcm16: bytes) -> Answer:
     It is decoded as a whole: fed in pieces, pocketsphinx misunderstands several times as many words.
     """
     try:
+        decoder.reinit_feat()  # or what it heard before would change what it hears now
         decoder.start_utt()
         decoder.process_raw(pcm16, full_utt=True)
         decoder.end_utt()

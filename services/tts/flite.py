@@ -23,7 +23,7 @@ SAMPLE_RATE_HZ = 16_000
     "tts",
     "flite",
     EngineSpec(
-        summary="Small English voices; a sentence in about 60 ms on a CPU.",
+        summary="Small English voices; a sentence in about 75 ms on a CPU.",
         licence="BSD-like (CMU Flite)",
         apt_packages=("libflite1",),
         sample_rate_hz=SAMPLE_RATE_HZ,
@@ -32,10 +32,11 @@ SAMPLE_RATE_HZ = 16_000
 class FliteTTS(TTSModel):
     """Speaks a sentence at a time, and looks at `cancelled` between two; a sentence takes 20 to 400 ms.
 
-    VOICE_CHOICE
+    rms is the voice that is understood best for a natural one: pocketsphinx got 11 % of the words of 37
+    short questions wrong, of slt 16 %, of kal16 9 %. A sentence of 13 words takes 75, 60 and 2 ms.
     """
 
-    def __init__(self, voice: Voice = "slt") -> None:
+    def __init__(self, voice: Voice = "rms") -> None:
         self._voice = voice
         self._library: _Library | None = None
 
@@ -43,7 +44,7 @@ class FliteTTS(TTSModel):
     def missing(cls) -> str | None:
         """The library, where it cannot be loaded."""
         try:
-            _Library("slt")
+            _Library("rms")
         except OSError:
             return "libflite: apt install libflite1"
         return None
@@ -63,7 +64,8 @@ class FliteTTS(TTSModel):
         try:
             self._library = _Library(self._voice)
         except OSError as error:
-            raise EngineLoadFailed(f"flite cannot be loaded ({error}): apt install libflite1", Stage.TTS) from None
+            message = f"flite cannot be loaded ({error}): apt install libflite1"
+            raise EngineLoadFailed(message, Stage.TTS) from None
 
     def synthesize(self, text: str, cancelled: threading.Event) -> Iterator[Pcm]:
         """A piece for each sentence. Accents are dropped; other scripts than Latin are not spoken."""
