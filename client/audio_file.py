@@ -1,7 +1,8 @@
 """Audio from a file or standard input, and speech into a file."""
 
-import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from shared.audio import decode_audio, encode_mp3, encode_wav
@@ -35,16 +36,25 @@ def check_writable(path: Path) -> None:
         raise OutputNotWritten(f"Output {path} is a directory: name a file in it.")
     if not path.parent.is_dir():
         raise OutputNotWritten(f"Output {path}: there is no directory {path.parent}. Create it first.")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise OutputNotWritten(f"Output {path} cannot be written: permission denied.")
+    existed = path.exists()
+    with _write_errors(path), path.open("ab"):
+        pass
+    if not existed:
+        path.unlink()
 
 
 def write_audio(path: Path, pcm: Pcm, settings: Settings) -> None:
     """Write speech as MP3 or WAV, by the file's suffix. Raises OutputNotWritten."""
     wav = path.suffix.lower() == ".wav"
     data = encode_wav(pcm) if wav else encode_mp3(pcm, settings.mp3_bitrate_kbps).mp3
-    try:
+    with _write_errors(path):
         path.write_bytes(data)
+
+
+@contextmanager
+def _write_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise OutputNotWritten(f"Output {path} cannot be written: {error.strerror}.") from error
 

@@ -2,6 +2,7 @@
 
 from enum import IntEnum
 
+from client.audio_file import OutputNotWritten
 from shared.errors import (
     BadAudio,
     BadRequest,
@@ -37,5 +38,7 @@ def exit_code_of(error: SpeechError) -> ExitCode:
             return ExitCode.BAD_INPUT
         case Misconfigured() | EngineLoadFailed() | WeightsMissing():
             return ExitCode.MISCONFIGURED
+        case OutputNotWritten():
+            return ExitCode.OUTPUT_NOT_WRITTEN
         case _:
             return ExitCode.TURN_FAILED

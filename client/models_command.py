@@ -59,15 +59,17 @@ def _row(model: RegisteredModel, selection: Selection) -> _Row:
 
 
 def _table(rows: list[_Row]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD)
-    for heading in ("", "stage", "name", "model", "GPU", "licence", "needs", "runs here"):
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for heading in ("", "stage", "name"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("model", "GPU", "licence", "needs", "runs here"):
         table.add_column(heading, overflow="fold")
     for row in rows:
         table.add_row(
             "*" if row.selected else "",
             row.stage.upper(),
             row.name,
-            f"{row.model}\n[dim]{row.summary}[/]",
+            row.model,
             row.gpu or "-",
             row.licence,
             "\n".join(row.needs) or "-",

@@ -226,7 +226,7 @@ def _end_at(text: str, marks: re.Match[str], following: str) -> _End | None:
 def _full_stop_ends_sentence(text: str, at: int, *, known: bool) -> bool:
     """Whether the full stop at `at` does, in any case if it is not `known` what follows."""
     window = text[max(0, at - _LONGEST_WORD) : at]
-    word = _BEFORE_WORD.split(window)[-1]
+    word = _BEFORE_WORD.split(window)[-1].lstrip("'")
     if not word or _ABBREVIATION.fullmatch(word):
         return False
     if word.isdigit():
@@ -250,7 +250,7 @@ def _between_words(text: str, room: _Room) -> int:
 def _joined(left: str, right: str) -> bool:
     """Whether two characters belong to one word or to one written sign."""
     within_word = _WORD_CHARACTER.match(left) and _WORD_CHARACTER.match(right)
-    return bool(within_word) or unicodedata.category(right).startswith("M") or "\u200d" in (left, right)
+    return bool(within_word) or unicodedata.category(right).startswith("M")
 
 
 def _can_be_spoken(text: str, start: int, end: int) -> bool:
@@ -269,7 +269,7 @@ _WORD_CHARACTER = re.compile(r"\w")
 _SPEAKABLE = re.compile(r"[^\W_]")
 
 _LONGEST_WORD = 24  # as far back as a full stop is judged by
-_BEFORE_WORD = re.compile(r"[\s(\[{\"'“‘«—–]")
+_BEFORE_WORD = re.compile(r"[\s(\[{\"“‘«—–]")
 _PLAIN_WORD = re.compile(r"[^\W\d_](?:[^\W\d_]|['’-])*[^\W\d_]")
 _ABBREVIATION = re.compile(
     r"[^\W\d_]|(?:[^\W\d_]{1,2}\.)+[^\W\d_]{1,2}"  # J. R. R., U.S., e.g., p.m., Ph.D.

@@ -82,12 +82,13 @@ def _amplified(samples: NDArray[np.float32]) -> NDArray[np.float32]:
         return samples
     loud = float(np.quantile(np.abs(samples), 0.995))
     gain = min(MAX_GAIN, max(1.0, LOUD_LEVEL / loud)) if loud else 1.0
-    return np.clip(samples * np.float32(gain), -1.0, 1.0)
+    return (samples * np.float32(gain)).clip(-1.0, 1.0)
 
 
 def _audible_windows(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     """Windows of shape (n, 512), without those far below the loudest: they cost time and tell nothing."""
     padded = np.pad(samples, (0, -len(samples) % WINDOW_SAMPLES))
     windows = padded.reshape(-1, WINDOW_SAMPLES)
-    peaks = np.abs(windows).max(axis=1, initial=0.0)
-    return windows[peaks > QUIET_BELOW_LOUD * peaks.max(initial=0.0)]
+    peaks = np.abs(windows).max(axis=1)
+    audible: NDArray[np.bool_] = peaks > QUIET_BELOW_LOUD * peaks.max(initial=0.0)
+    return windows[audible]

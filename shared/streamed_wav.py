@@ -18,7 +18,7 @@ def with_real_length(wav: bytes) -> bytes:
     """
     order: _ByteOrder = "big" if wav[:4] == b"RIFX" else "little"
     data = next((chunk for chunk in _chunks(wav, _RIFF_HEADER_BYTES, order) if chunk.name == b"data"), None)
-    if data is None or data.size or _is_made_of_chunks(wav, data.end, order):
+    if data is None or data.size or data.end >= len(wav) or _is_made_of_chunks(wav, data.end, order):
         return wav
     size = (len(wav) - data.end).to_bytes(4, order)
     return wav[: data.end - len(size)] + size + wav[data.end :]

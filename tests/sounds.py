@@ -5,10 +5,14 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+import pytest
 import soundfile
 from numpy.typing import NDArray
 
+from shared.audio import decode_audio
+from shared.errors import BadAudio
 from shared.pcm import Pcm
+from shared.settings import Settings
 
 Samples = NDArray[np.float32]
 
@@ -68,3 +72,15 @@ def strength(samples: Samples, frequency_hz: float, sample_rate_hz: int) -> floa
 def likeness(one: Samples, other: Samples) -> float:
     """Correlation of two sounds of equal length: 1.0 if they are the same but for their volume."""
     return float(one @ other / np.sqrt((one @ one) * (other @ other) + 1e-20))
+
+
+def refused(data: bytes, settings: Settings | None = None) -> str:
+    """The message with which the bytes are refused."""
+    with pytest.raises(BadAudio) as caught:
+        decode_audio(data, settings or Settings())
+    message = str(caught.value)
+    assert message
+    assert "\n" not in message
+    assert "Error" not in message
+    assert "object at" not in message
+    return message

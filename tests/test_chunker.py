@@ -76,7 +76,9 @@ async def chunks_after_the_first(text: str) -> list[str]:
         "How are you?",
         "Let me think…",
         "It is raining.",
-        "That isn't well-known.",
+        "That is well-known.",
+        "I really don't.",
+        "I really can’t.",
         "Is it 5 or 6?",
         "So he said “no”,",
         'He said "never!"',
@@ -283,6 +285,10 @@ async def test_the_end_of_the_text_ends_its_last_sentence_however_short() -> Non
     assert await chunks_of("Sure") == ["Sure"]
     assert await chunks_of("It is good here. Yes") == ["It is good here.", "Yes"]
     assert await chunks_of("It costs about 3.") == ["It costs about 3."]
+    assert await chunks_of("It is good here. It is a nice place to be. Yes") == [
+        "It is good here.",
+        "It is a nice place to be. Yes",
+    ]
 
 
 @pytest.mark.parametrize("text", ["", "  \n ", "...", "?! —", "🎉", "```\ncode\n```", "!" * 500])

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import soundfile
 from typer.testing import CliRunner, Result
 
 from client.cli import app
-from shared.audio import decode_audio
+from shared.audio import decode_audio, resample
 from shared.settings import Settings, settings
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "what-is-two-plus-two.mp3"
@@ -47,10 +48,7 @@ def wav(samples: Any, sample_rate_hz: int = 16_000, subtype: str = "PCM_16", **k
 
 
 def example(sample_rate_hz: int = 16_000) -> Any:
-    import soxr
-
-    pcm = decode_audio(EXAMPLE.read_bytes(), Settings())
-    return soxr.resample(pcm.samples, pcm.sample_rate_hz, sample_rate_hz)
+    return resample(decode_audio(EXAMPLE.read_bytes(), Settings()), sample_rate_hz).samples
 
 
 def test_a_question_is_answered() -> None:
@@ -169,7 +167,7 @@ def refused(result: Result, exit_code: int, saying: str) -> None:
         (b"", "empty"),
         (np.random.default_rng(1).bytes(200_000), "audio"),
         (b"<!DOCTYPE html><html><body>404 Not Found</body></html>", "audio"),
-        (wav(np.zeros(0)), "no samples"),
+        (wav(np.zeros(0)), "0.000 s"),
         (wav(np.zeros(800)), "0.1 s"),
         (wav(np.full(16_000, np.nan), subtype="FLOAT"), "numbers"),
         (wav(np.full(16_000, np.inf), subtype="FLOAT"), "numbers"),
@@ -185,7 +183,12 @@ def test_what_is_no_usable_audio_is_refused_by_a_line_that_says_why(data: bytes,
 
 def test_a_forged_header_that_claims_terabytes_costs_nothing() -> None:
     data = bytearray(wav(np.zeros(800), format="W64"))
-    ...
+    at = data.index(b"data")  # in Sony's format a chunk's size has 64 bits, 16 bytes after its name
+    data[at + 16 : at + 24] = (4 * 2**40).to_bytes(8, "little")
+    Path("input.wav").write_bytes(data)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    refused(s2s("turn", "input.wav"), 4, "")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
 
 
 def test_a_missing_file_is_refused() -> None:
@@ -237,19 +240,21 @@ def test_what_is_no_speech_is_answered_as_such_and_never_as_words(samples: Any) 
 
 
 def test_office_noise_is_no_speech(recordings: Path) -> None:
-    assert s2s("turn", recordings / "office-ambience.mp3").exit_code == 3
+    samples, sample_rate_hz = soundfile.read(recordings / "office-ambience.mp3", frames=20 * 24_000)
+    Path("input.wav").write_bytes(wav(samples, sample_rate_hz))
+    assert s2s("turn", "input.wav").exit_code == 3
 
 
-def test_human_speech_is_recognised_and_answered_faster_than_it_was_said(recordings: Path) -> None:
+def test_human_speech_is_recognised_and_answered(recordings: Path) -> None:
     told = json.loads(s2s("turn", recordings / "jfk.flac", "--json").stdout)
-    assert "my fellow americans" in told["transcript"]
-    assert "country" in told["transcript"]
+    assert "my fellow america" in told["transcript"]
+    assert "what your country can do for you" in told["transcript"]
     assert told["audio"]["duration_s"] > 1
 
 
 def test_a_short_casual_question_is_recognised_and_answered(recordings: Path) -> None:
     told = json.loads(s2s("turn", recordings / "bear-or-shark.mp3", "--json").stdout)
-    assert "bear" in told["transcript"] or "shark" in told["transcript"]
+    assert "shark" in told["transcript"]
     assert told["audio"]["duration_s"] > 1
 
 

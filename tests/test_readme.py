@@ -19,13 +19,17 @@ PYTHON_BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 def block_with(text: str) -> str:
-    (block,) = [block for block in PYTHON_BLOCKS if text in block]
+    (block,) = (str(block) for block in PYTHON_BLOCKS if text in block)
     return block
 
 
 def test_the_turn_from_python_prints_the_question_and_its_answer() -> None:
     run = subprocess.run(
-        [sys.executable, "-c", block_with("async def main")], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", block_with("async def main")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     question, answer = run.stdout.lower().split("\n", 1)
     assert "two plus two" in question

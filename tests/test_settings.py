@@ -28,4 +28,4 @@ def test_a_value_that_cannot_be_is_an_error_that_names_its_variable(monkeypatch:
 
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValidationError):
-        Settings().max_audio_s = 5
+        Settings().max_audio_s = 5  # type: ignore[misc]

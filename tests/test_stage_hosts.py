@@ -106,7 +106,7 @@ async def test_a_stage_stream_begins_with_its_start_and_ends_with_its_cost_all_o
     host = TTSHost(Voice(), Settings())
     items = await read(host.synthesize("one two three"))
     await host.close()
-    assert [type(item) for item in items] == [StageStarted, *[SpeechPiece] * 3, StageFinished]
+    assert [type(item).__name__ for item in items] == ["StageStarted", *["SpeechPiece"] * 3, "StageFinished"]
     assert len({item.attempt_id for item in items}) == 1
     elapsed = [item.elapsed_us for item in items if isinstance(item, SpeechPiece | StageFinished)]
     assert elapsed == sorted(elapsed)
@@ -220,12 +220,13 @@ async def test_the_readers_own_time_is_not_the_llms() -> None:
     host = LLMHost(Mind(), Settings())
     stream = host.generate(MESSAGES, max_tokens=3, temperature=0)
     began = time.perf_counter()
+    busy_us = 0
     async for item in stream:
+        busy_us = item.busy_us if isinstance(item, StageFinished) else 0
         await asyncio.sleep(0.2)
     total_us = (time.perf_counter() - began) * 1e6
     await host.close()
-    assert isinstance(item, StageFinished)
-    assert item.busy_us < total_us - 3 * 200_000
+    assert 0 < busy_us < total_us - 3 * 200_000
 
 
 async def test_an_error_of_the_llm_is_a_failure_of_its_stage_behind_what_it_wrote() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import textwrap
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,10 +12,11 @@ from services.llm.sums import answer_sum
 from shared.engines import EngineSpec, LLMModel, register_model
 from shared.payloads import ChatMessage
 
-MAX_WORDS_READ = 200
-MAX_WORDS_QUOTED = 30
+MAX_CHARACTERS_READ = 2_000
+MAX_CHARACTERS_QUOTED = 200
 
 ABILITIES = "I can tell the time and the date, do sums, and remember your name."
+INTRODUCTION = f"I am the offline responder, a small program without a language model. {ABILITIES}"
 
 
 @register_model(
@@ -24,14 +26,13 @@ ABILITIES = "I can tell the time and the date, do sums, and remember your name."
         summary="The offline responder: time, date, sums, your name; otherwise says what it heard.",
         licence="MIT",
         concurrent_inputs=100,
-        context_length=32_768,
         memory_snapshot=True,
     ),
 )
 class RulesLLM(LLMModel):
     """Answers the last user message by the first rule that fits. Streams words like a model does.
 
-    The same messages at the same time of `clock` give the same reply.
+    The same messages at the same time of `clock` get the same reply.
     """
 
     def __init__(self, clock: Callable[[], datetime] = datetime.now) -> None:
@@ -55,126 +56,100 @@ class RulesLLM(LLMModel):
             await asyncio.sleep(0)
 
     def _reply(self, messages: Sequence[ChatMessage]) -> str:
-        said = [_Utterance.of(message.content) for message in messages if message.role == "user"]
+        said = [message.content for message in messages if message.role == "user"]
         if not said:
-            return f"I am the offline responder. {ABILITIES}"
-        utterance, name, now = said[-1], _last_name(said), self._clock()
-        for rule in _RULES:
-            if reply := rule(utterance, name, now):
-                return reply
-        return _heard(utterance)
+            return INTRODUCTION
+        names = (_name_in(text) for text in reversed(said))
+        turn = _Turn(said[-1], _words(said[-1]), next(filter(None, names), None), self._clock())
+        replies = (answer(turn) for answer in (_sum, _name_told, _by_pattern))
+        return next(filter(None, replies), None) or _heard(turn)
 
 
 @dataclass(frozen=True)
-class _Utterance:
-    """What the user said: as it came, and as lower-case words without punctuation."""
+class _Turn:
+    """What the rules know: the utterance as it came and as plain words, the speaker's name, the time."""
 
     text: str
-    words: tuple[str, ...]
+    words: list[str]
+    name: str | None
+    now: datetime
 
-    @classmethod
-    def of(cls, text: str) -> "_Utterance":
-        plain = text.lower().replace("’", "'")
-        plain = re.sub(r"(?<=\d),(?=\d{3})|(?<=[a-z])-(?=[a-z])", _without_separator, plain)
-        words = re.findall(r"\d{1,15}(?:\.\d{1,15})?|[^\W\d_]+(?:'[^\W\d_]+)*|[-+*/×÷]", plain)
-        return cls(text, tuple(_HEARD_FOR.get(word, word) for word in words[:MAX_WORDS_READ]))
-
-    def says(self, pattern: str) -> re.Match[str] | None:
-        """Where the words, joined by single spaces, match."""
-        return re.search(pattern, " ".join(self.words))
+    @property
+    def to_name(self) -> str:
+        """What follows a greeting."""
+        return f", {self.name}" if self.name else ""
 
 
-_HEARD_FOR = {"watts": "what's", "whats": "what's", "hows": "how's", "im": "i'm"}
-"""What a recogniser writes for common words."""
-
-_Rule = Callable[[_Utterance, str | None, datetime], str | None]
+def _sum(turn: _Turn) -> str | None:
+    return answer_sum(turn.words)
 
 
-def _without_separator(match: re.Match[str]) -> str:
-    return "" if match[0] == "," else " "
+def _name_told(turn: _Turn) -> str | None:
+    name = _name_in(turn.text)
+    return f"Nice to meet you, {name}." if name and not re.search(_NAME_ASKED, " ".join(turn.words)) else None
 
 
-def _sum(utterance: _Utterance, name: str | None, now: datetime) -> str | None:
-    return answer_sum(utterance.words)
+def _by_pattern(turn: _Turn) -> str | None:
+    said = " ".join(turn.words)
+    return next((reply(turn) for pattern, reply in _REPLIES.items() if re.search(pattern, said)), None)
 
 
-def _name_asked(utterance: _Utterance, name: str | None, now: datetime) -> str | None:
-    if not utterance.says(r"\b(what's|what is|know|remember|say|tell me) my name\b|\bwho am i\b"):
-        return None
-    return f"Your name is {name}." if name else "You have not told me your name yet."
-
-
-def _name_told(utterance: _Utterance, name: str | None, now: datetime) -> str | None:
-    told = _name_in(utterance)
-    return f"Nice to meet you, {told}." if told else None
-
-
-def _time(utterance: _Utterance, name: str | None, now: datetime) -> str | None:
-    asked = r"\b(what|one) time (is it|now)\b|\b(what's|what is|tell me|know|have|got|give me) the time\b"
-    return f"It is {say_time(now)}." if utterance.says(asked) else None
-
-
-def _date(utterance: _Utterance, name: str | None, now: datetime) -> str | None:
-    asked = r"\bwhat('s| is)? (the |today's )?(day|date|year|month)\b|\b(the|today's) date\b"
-    return f"Today is {say_date(now)}." if utterance.says(asked) else None
-
-
-def _how_are_you(utterance: _Utterance, name: str | None, now: datetime) -> str | None:
-    return (
-        "I am running well, thank you. What can I do for you?" if utterance.says(r"\bhow are you\b") else None
-    )
-
-
-def _about(utterance: _Utterance, name: str | None, now: datetime) -> str | None:
-    asked = r"\b(who|what) are you\b|\byour name\b|\bwhat (can|do) you do\b|\bare you an? \w+$|^help\b"
-    if not utterance.says(asked):
-        return None
-    return f"I am the offline responder, a small program with no language model. {ABILITIES}"
-
-
-def _thanks(utterance: _Utterance, name: str | None, now: datetime) -> str | None:
-    return (
-        "You are welcome."
-        if utterance.says(r"^(\w+ ){0,3}(thanks|thank you|sam que)\b( \w+){0,3}$")
-        else None
-    )
-
-
-def _goodbye(utterance: _Utterance, name: str | None, now: datetime) -> str | None:
-    said = utterance.says(r"^(\w+ ){0,3}(goodbye|good bye|bye|good night|see (you|ya)( \w+)?)( \w+){0,2}$")
-    return f"Goodbye{_to(name)}." if said else None
-
-
-def _greeting(utterance: _Utterance, name: str | None, now: datetime) -> str | None:
-    said = utterance.says(r"^(hello|hi|hey|greetings|good (morning|afternoon|evening|day))( \w+){0,3}$")
-    return f"Hello{_to(name)}. What can I do for you?" if said else None
-
-
-_RULES: tuple[_Rule, ...] = (
-    _sum, _name_asked, _name_told, _time, _date, _how_are_you, _about, _thanks, _goodbye, _greeting,
-)  # fmt: skip
-
-
-def _heard(utterance: _Utterance) -> str:
-    words = utterance.text.split()
-    if not words:
+def _heard(turn: _Turn) -> str:
+    if not turn.words:
         return f"I heard no words. {ABILITIES}"
-    quoted = " ".join(words[:MAX_WORDS_QUOTED]) + (" and so on" if len(words) > MAX_WORDS_QUOTED else "")
+    quoted = textwrap.shorten(turn.text, MAX_CHARACTERS_QUOTED, placeholder=" and so on")
     return f'I heard: "{quoted}". I am the offline responder, and I have no answer to that. {ABILITIES}'
 
 
-def _last_name(said: Sequence[_Utterance]) -> str | None:
-    names = (_name_in(utterance) for utterance in reversed(said))
-    return next((name for name in names if name), None)
+_NAME_TOLD = (
+    r"\b(?:my name is|my name's|call me|i'm called|i am called) (?!not\b|what\b|an?\b|the\b)([^\W\d_]+)"
+)
+_NAME_ASKED = r"\b(?:what's|what is|know|remember|say|tell me) my name\b|\bwho am i\b"
+
+_REPLIES: dict[str, Callable[[_Turn], str]] = {
+    _NAME_ASKED: lambda turn: (
+        f"Your name is {turn.name}." if turn.name else "You have not told me your name yet."
+    ),
+    r"\bwhat time (?:is it|it is|now)\b|\b(?:what's|what is|tell me|know|have|got|give me) the time\b": (
+        lambda turn: f"It is {say_time(turn.now)}."
+    ),
+    r"\bwhat(?:'s| is)? (?:the |today's )?(?:day|date|year|month)\b|\b(?:the|today's) date\b": (
+        lambda turn: f"Today is {say_date(turn.now)}."
+    ),
+    r"\bhow are you\b": lambda turn: "I am running well, thank you. What can I do for you?",
+    r"\b(?:who|what) are you\b|\byour name\b|\bwhat (?:can|do) you do\b|\bare you an? \w+$|^help\b": (
+        lambda turn: INTRODUCTION
+    ),
+    r"^(?:\w+ ){0,3}(?:thanks|thank you|sam que)\b(?: \w+){0,3}$": lambda turn: "You are welcome.",
+    r"^(?:\w+ ){0,3}(?:goodbye|good bye|bye|good night|see (?:you|ya)(?: \w+)?)(?: \w+){0,2}$": (
+        lambda turn: f"Goodbye{turn.to_name}."
+    ),
+    r"^(?:hello|hi|hey|greetings|good (?:morning|afternoon|evening|day))\b(?: \w+){0,3}$": (
+        lambda turn: f"Hello{turn.to_name}. What can I do for you?"
+    ),
+}
+"""Patterns of lower-case words with single spaces between them; the first that is found answers."""
+
+_HEARD_FOR = {"watts": "what's", "whats": "what's", "im": "i'm"}
+"""What a recogniser writes for common words."""
 
 
-def _name_in(utterance: _Utterance) -> str | None:
+def _name_in(text: str) -> str | None:
     """The name that somebody gives as theirs, capitalised."""
-    told = utterance.says(
-        r"\b(?:my name is|my name's|call me|i'm called|i am called) (?!not |what\b|a |the )([^\W\d_]+)"
-    )
+    told = re.search(_NAME_TOLD, " ".join(_words(text)))
     return told[1].capitalize() if told else None
 
 
-def _to(name: str | None) -> str:
-    return f", {name}" if name else ""
+def _words(text: str) -> list[str]:
+    """Lower-case words, numbers and the signs of sums; no other punctuation."""
+    plain = text[:MAX_CHARACTERS_READ].lower().replace("’", "'")
+    plain = re.sub(r"(?<=\d),(?=\d{3})", "", plain)
+    plain = re.sub(r"(?<=[a-z])-(?=[a-z])", " ", plain)
+    found = re.findall(r"\d{1,15}(?:\.\d{1,15})?|[^\W\d_]+(?:'[^\W\d_]+)*|[-+*/×÷]", plain)
+    words = [_HEARD_FOR.get(word, word) for word in found]
+    return ["what", *words[1:]] if _begins_with_one_for_what(words) else words
+
+
+def _begins_with_one_for_what(words: list[str]) -> bool:
+    """ "one is the time": a recogniser's "what" """
+    return words[:1] == ["one"] and words[1:2] in (["is"], ["time"], ["day"])

@@ -4,8 +4,13 @@ from datetime import datetime
 
 from services.llm.spoken_numbers import say_integer, say_ordinal
 
-_DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
-_MONTHS = ("January February March April May June July August September October November December").split()
+# fmt: off
+_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_MONTHS = (
+    "January", "February", "March", "April", "May", "June",
+    "July", "August", "September", "October", "November", "December",
+)
+# fmt: on
 _NAMED_MINUTES = {15: "a quarter", 30: "half"}
 
 

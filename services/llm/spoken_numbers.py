@@ -6,16 +6,23 @@ from fractions import Fraction
 TOO_LARGE = 10**15
 """From here on, numbers are not said in words."""
 
+# fmt: off
 _ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
-    "sixteen seventeen eighteen nineteen"
-).split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
+    "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+)
+_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+# fmt: on
 _SCALES = {"trillion": 10**12, "billion": 10**9, "million": 10**6, "thousand": 1000}
 _VALUE = {word: value for value, word in enumerate(_ONES)} | {
     word: 10 * tens for tens, word in enumerate(_TENS, start=2)
 }
-_ORDINALS = {"one": "first", "two": "second", "three": "third", "five": "fifth", "eight": "eighth"} | {
+_ORDINALS = {
+    "one": "first",
+    "two": "second",
+    "three": "third",
+    "five": "fifth",
+    "eight": "eighth",
     "nine": "ninth",
     "twelve": "twelfth",
 }
@@ -25,9 +32,9 @@ def read_number(words: Sequence[str], start: int) -> tuple[Fraction, int] | None
     """The number that begins at `words[start]`, and the index after it; None if none begins there.
 
     Words are lower case: digits ("12", "2.5") or cardinals ("a hundred and five", "one point five"),
-    "minus" or "negative" before them.
+    "minus", "-" or "negative" before them.
     """
-    if start < len(words) and words[start] in ("minus", "negative"):
+    if start < len(words) and words[start] in ("minus", "-", "negative"):
         unsigned = _read_unsigned(words, start + 1)
         return (-unsigned[0], unsigned[1]) if unsigned else None
     return _read_unsigned(words, start)
@@ -39,13 +46,12 @@ def say_number(number: Fraction) -> str:
         return f"minus {say_number(-number)}"
     if number >= TOO_LARGE:
         return "a number too large to say"
-    decimals = next((places for places in (2, 4, 6) if round(number, places)), 8)
-    rounded = round(number, decimals)
-    whole, _, fraction = f"{rounded.numerator / rounded.denominator:.{decimals}f}".partition(".")
-    exact = "" if rounded == number else "about "
-    digits = fraction.rstrip("0")
+    places = 6 if round(number, 6) == number else next((n for n in (2, 4, 6) if round(number, n)), 0)
+    rounded = round(number, places)
+    whole, fraction = divmod(round(rounded * 10**places), 10**places)
+    digits = f"{fraction:0{places}d}".rstrip("0") if fraction else ""
     point = " point " + " ".join(_ONES[int(digit)] for digit in digits) if digits else ""
-    return exact + say_integer(int(whole)) + point
+    return ("" if rounded == number else "about ") + say_integer(whole) + point
 
 
 def say_integer(number: int) -> str:

@@ -25,7 +25,9 @@ _OPERATORS = {
 _SOUNDS_LIKE = {"to": 2, "too": 2, "for": 4, "fore": 4, "won": 1, "ate": 8, "a": 8, "tree": 3, "well": 12}
 """What a recogniser writes for a number; believed only inside a sum."""
 
-_BEFORE_A_SUM = frozenset("what what's is how much one calculate and the tell me are".split())
+_BEFORE_A_SUM = frozenset(
+    ("what", "what's", "is", "how", "much", "one", "calculate", "and", "the", "tell", "me", "are")
+)
 """Words after which a sum may be made of words that only sound like numbers."""
 
 
