@@ -9,7 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -81,7 +81,7 @@ def _device_errors() -> Iterator[None]:
     try:
         yield
     except Exception as error:  # PortAudio's own, a broken pipe to a player: all mean the same here
-        raise NoLoudspeaker(f"The loudspeaker failed: {error}") from error
+        raise NoLoudspeaker(f"The reply could not be played: {error}") from error
 
 
 class _Sink(Protocol):
@@ -116,6 +116,7 @@ class _PortAudioSink:
 
 class _CommandSink:
     def __init__(self, command: str, sample_rate_hz: int) -> None:
+        self._command = command
         options = [option.format(rate=sample_rate_hz) for option in COMMANDS[command]]
         self._player = subprocess.Popen(
             [command, *options], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
@@ -128,11 +129,14 @@ class _CommandSink:
     def drain(self) -> None:
         self._player.communicate()
         if self._player.returncode:
-            raise OSError(f"{self._player.args!r} failed")
+            raise OSError(f"{self._command} has no sound device.")
 
     def abort(self) -> None:
         self._player.kill()
         self._player.wait()
+        with suppress(OSError):  # what it had not read
+            if self._player.stdin:
+                self._player.stdin.close()
 
 
 def _open_sink(sample_rate_hz: int) -> _Sink:

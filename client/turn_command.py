@@ -7,6 +7,7 @@ from pathlib import Path
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from client.audio_file import check_writable, read_audio, write_audio
 from client.command_errors import reported_errors
@@ -32,9 +33,8 @@ def turn_command(source: str, output: Path, *, system: str | None, as_json: bool
         selection = select(settings())
         check_runs_here(selection)
         check_writable(output)
-        request = TurnRequest(audio=read_audio(source, settings()))
-        if system is not None:
-            request = request.model_copy(update={"system_prompt": system})
+        audio = read_audio(source, settings())
+        request = TurnRequest.checked(audio=audio, **({} if system is None else {"system_prompt": system}))
         terminal = Console(stderr=True)
         display = Progress(terminal) if as_json else Conversation(Console(), terminal)
         result = asyncio.run(_OneTurn(selection, settings(), display, terminal).run(request, play=play))
@@ -120,4 +120,4 @@ class _OneTurn:
         try:
             await loudspeaker.played()
         except NoLoudspeaker as error:
-            self._terminal.print(f"[yellow]{error}[/]")
+            self._terminal.print(Text(str(error), "yellow"))

@@ -9,7 +9,7 @@ from math import ceil
 
 import numpy as np
 import soundfile
-import soxr  # type: ignore[import-untyped]
+import soxr
 
 from shared.audio_container import container_of, without_id3
 from shared.errors import BadAudio, TooLong

@@ -6,7 +6,7 @@ ignored, and a new field must have a default.
 """
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -35,15 +35,20 @@ class Payload(BaseModel):
         val_json_bytes="base64",
     )
 
+    @classmethod
+    def checked(cls, **fields: Any) -> Self:
+        """Make one of values that come from outside. Raises BadRequest if they are not valid."""
+        try:
+            return cls.model_validate(fields)
+        except ValidationError as error:
+            raise BadRequest(f"Not a valid {cls.__name__}: {_first_problem(error)}.") from None
+
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return _validated, (type(self), dict(self.__dict__))
+        return _restored, (type(self), dict(self.__dict__))
 
 
-def _validated(payload: type[Payload], fields: dict[str, Any]) -> Payload:
-    try:
-        return payload.model_validate(fields)
-    except ValidationError as error:
-        raise BadRequest(f"Not a valid {payload.__name__}: {_first_problem(error)}") from None
+def _restored(payload: type[Payload], fields: dict[str, Any]) -> Payload:
+    return payload.checked(**fields)
 
 
 def _first_problem(error: ValidationError) -> str:

@@ -217,6 +217,34 @@ def test_an_unknown_engine_is_refused_with_the_names_that_exist() -> None:
     refused(s2s("turn", EXAMPLE, ASR_MODEL="nonsense"), 5, "pocketsphinx")
 
 
+def test_an_engine_that_fails_to_load_is_refused_with_its_reason_and_nothing_is_asked_of_the_others(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "mute.py").write_text(
+        "from shared.engines import EngineSpec, TTSModel, register_model\n"
+        "@register_model('tts', 'mute', EngineSpec(summary='Cannot be loaded.', licence='MIT'))\n"
+        "class Mute(TTSModel):\n"
+        "    model_name, sample_rate_hz = 'Mute', 16_000\n"
+        "    def load(self): raise OSError('no voice in this file')\n"
+        "    def synthesize(self, text, cancelled): raise AssertionError\n"
+    )
+    code = f"import services.tts; services.tts.__path__.append({str(tmp_path)!r}); {S2S[2]}"
+    run = subprocess.run(
+        [sys.executable, "-c", code, "turn", EXAMPLE],
+        env={**os.environ, "TTS_MODEL": "mute"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 5
+    assert run.stderr == "s2s: Mute: no voice in this file\n"
+    assert run.stdout == ""
+
+
+def test_a_system_prompt_without_end_is_refused() -> None:
+    refused(s2s("turn", EXAMPLE, "--system", "x" * 20_000), 4, "system_prompt")
+
+
 def test_a_wrong_setting_is_refused_by_its_name() -> None:
     refused(s2s("turn", EXAMPLE, S2S_MP3_BITRATE_KBPS="loud"), 5, "S2S_MP3_BITRATE_KBPS")
 

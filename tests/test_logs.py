@@ -1,0 +1,57 @@
+"""Log lines: text for a person, JSON for a collector."""
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from shared.logs import configure_logging, log_fields
+from shared.settings import Settings
+
+logger = logging.getLogger("speech_to_speech.test")
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def written(**settings: object) -> str:
+    stream = io.StringIO()
+    configure_logging(Settings.model_validate({"log_level": "INFO", **settings}), stream)
+    log_fields(logger, "turn", {"outcome": "completed", "total_ms": 812.5, "first_audio_ms": None})
+    return stream.getvalue()
+
+
+def test_a_line_of_text_has_its_values_behind_it() -> None:
+    assert written().strip().endswith("INFO speech_to_speech.test: turn outcome=completed total_ms=812.5")
+
+
+def test_a_json_line_is_one_object_with_its_values_beside_the_message() -> None:
+    line = json.loads(written(log_json=True))
+    assert (line["message"], line["level"], line["outcome"], line["total_ms"]) == (
+        "turn",
+        "INFO",
+        "completed",
+        812.5,
+    )
+
+
+def test_an_error_in_json_holds_its_traceback_in_the_same_line() -> None:
+    stream = io.StringIO()
+    configure_logging(Settings(log_json=True), stream)
+    try:
+        raise ValueError("broken")
+    except ValueError:
+        logger.exception("It failed.")
+    assert "ValueError: broken" in json.loads(stream.getvalue())["exception"]
+
+
+def test_lines_below_the_level_are_not_written() -> None:
+    assert written(log_level="ERROR") == ""
