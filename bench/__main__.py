@@ -1,4 +1,4 @@
-"""`python -m bench [--json FILE]`: all benches, printed as tables. It takes about three minutes."""
+"""`python -m bench [--json FILE]`: all benches, printed as tables. It takes about five minutes."""
 
 import datetime
 import json
@@ -15,7 +15,7 @@ from rich.table import Table
 from bench.codec import CodecTime, codec_times
 from bench.turns import Latency, Load, latencies, loads
 
-console = Console()
+console = Console(width=None if Console().is_terminal else 100)
 
 
 def bench(
@@ -95,7 +95,7 @@ def _latency_table(rows: list[Latency]) -> Table:
 def _load_table(rows: list[Load]) -> Table:
     table = _table(
         "Sessions at once in one process, replies of 3 sentences",
-        "sessions", "design", "delay p50", "p95", "CPU a turn", "turns/s", "memory peak", "a session",
+        "sessions", "design", "delay p50", "p95", "CPU a turn", "turns/s", "memory", "a session",
     )  # fmt: skip
     for row in rows:
         table.add_row(

@@ -1,8 +1,8 @@
 """Time to first and last audio of the three designs, and the orchestrator's own cost a turn."""
 
 import asyncio
+import gc
 import random
-import resource
 import statistics
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -97,17 +97,20 @@ def _load(name: str, sessions: int) -> Load:
 async def _load_of(name: str, sessions: int) -> Load:
     design, stages = DESIGNS[name], simulated_stages(reply_of(3))
     await design(stages)  # warm
+    gc.collect()
+    gc.freeze()  # as a server does once it has started: a full collection of its imports takes 40 ms
     chance = random.Random(sessions)
-    memory_before = psutil.Process().memory_info().rss
+    memory = _Memory()
     cpu_s, wall_s = time.process_time(), time.perf_counter()
 
     async def session(begin_s: float) -> list[Times]:
         await asyncio.sleep(begin_s)
         return [await design(stages) for _ in range(max(3, MIN_TURNS // sessions))]
 
+    sampling = asyncio.create_task(memory.sample())
     told = await asyncio.gather(*(session(chance.uniform(0, STAGGER_S)) for _ in range(sessions)))
+    sampling.cancel()
     cpu_s, wall_s = time.process_time() - cpu_s, time.perf_counter() - wall_s
-    memory_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     delays_ms = sorted((t.first_audio_s - critical_path_s()) * 1000 for times in told for t in times)
     return Load(
         design=name,
@@ -116,6 +119,19 @@ async def _load_of(name: str, sessions: int) -> Load:
         delay_p95_ms=delays_ms[min(len(delays_ms) - 1, round(0.95 * len(delays_ms)))],
         cpu_ms_a_turn=cpu_s * 1000 / len(delays_ms),
         turns_a_second=len(delays_ms) / wall_s,
-        memory_peak_mib=memory_peak / 2**20,
-        memory_kib_a_session=(memory_peak - memory_before) / 2**10 / sessions,
+        memory_peak_mib=memory.peak / 2**20,
+        memory_kib_a_session=(memory.peak - memory.before) / 2**10 / sessions,
     )
+
+
+class _Memory:
+    """The resident set of this process in bytes: before, and at its peak, seen four times a second."""
+
+    def __init__(self) -> None:
+        self._process = psutil.Process()
+        self.before = self.peak = self._process.memory_info().rss
+
+    async def sample(self) -> None:
+        while True:
+            await asyncio.sleep(0.25)
+            self.peak = max(self.peak, self._process.memory_info().rss)
