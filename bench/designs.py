@@ -1,9 +1,10 @@
 """Three designs of a turn over the same stages: ours, a hand-chained one, the original's sequence."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import Any
 
 from bench.simulated_stages import ASR_S, SENTENCES, speaking_s, writing_s
 from orchestrator.pipeline import Pipeline
@@ -25,7 +26,7 @@ class Times:
     last_audio_s: float
 
 
-Design = Callable[[Stages], Awaitable[Times]]
+Design = Callable[[Stages], Coroutine[Any, Any, Times]]
 
 
 def critical_path_s() -> float:

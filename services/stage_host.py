@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 from abc import ABC
-from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from typing import ClassVar, Generic, TypeVar
 from uuid import uuid4
@@ -71,6 +71,24 @@ class StageHost(ABC, Generic[EngineType]):
         await self.load()
         return StageStarted(attempt_id=uuid4().hex, cold=cold)
 
+    async def _on_thread(
+        self, outputs: Callable[[str, "_Stopwatch", threading.Event], Iterator[StageItem]]
+    ) -> AsyncGenerator[StageItem, None]:
+        """A stage stream around outputs that are made on the worker thread: `outputs` gets the attempt's
+        id, the time worked so far, and the event that tells of cancellation."""
+        started = await self._start()
+
+        def work(cancelled: threading.Event) -> Generator[StageItem, None, None]:
+            yield started
+            watch = _Stopwatch()
+            yield from outputs(started.attempt_id, watch, cancelled)
+            yield StageFinished(attempt_id=started.attempt_id, elapsed_us=watch.us, busy_us=watch.us)
+
+        async with aclosing(self._worker.stream(work)) as items:
+            with self._typed_errors():
+                async for item in items:
+                    yield item
+
     @contextmanager
     def _typed_errors(self, kind: type[SpeechError] = StageFailed) -> Iterator[None]:
         try:
@@ -91,21 +109,13 @@ class ASRHost(StageHost[ASRModel]):
         super().__init__(engine, settings)
         self._gate = SpeechGate()
 
-    async def transcribe(self, audio: Speech) -> AsyncGenerator[StageItem, None]:
+    def transcribe(self, audio: Speech) -> AsyncGenerator[StageItem, None]:
         """See `orchestrator.stages.ASRStage`."""
-        started = await self._start()
 
-        def work(cancelled: threading.Event) -> Generator[StageItem, None, None]:
-            yield started
-            watch = _Stopwatch()
-            text = self._transcribe(audio)
-            yield Transcript(attempt_id=started.attempt_id, text=text, elapsed_us=watch.us)
-            yield StageFinished(attempt_id=started.attempt_id, elapsed_us=watch.us, busy_us=watch.us)
+        def outputs(attempt_id: str, watch: _Stopwatch, _: threading.Event) -> Iterator[StageItem]:
+            yield Transcript(attempt_id=attempt_id, text=self._transcribe(audio), elapsed_us=watch.us)
 
-        async with aclosing(self._worker.stream(work)) as items:
-            with self._typed_errors():
-                async for item in items:
-                    yield item
+        return self._on_thread(outputs)
 
     def _transcribe(self, audio: Speech) -> str:
         pcm = resample(to_pcm(audio, self._settings.max_audio_s), ASR_SAMPLE_RATE_HZ)
@@ -143,21 +153,14 @@ class TTSHost(StageHost[TTSModel]):
 
     stage = Stage.TTS
 
-    async def synthesize(self, text: str) -> AsyncGenerator[StageItem, None]:
+    def synthesize(self, text: str) -> AsyncGenerator[StageItem, None]:
         """See `orchestrator.stages.TTSStage`."""
-        started = await self._start()
 
-        def work(cancelled: threading.Event) -> Generator[StageItem, None, None]:
-            yield started
-            watch = _Stopwatch()
+        def outputs(attempt_id: str, watch: _Stopwatch, cancelled: threading.Event) -> Iterator[StageItem]:
             for pcm in self.engine.synthesize(text, cancelled):
-                yield SpeechPiece(attempt_id=started.attempt_id, audio=pcm, elapsed_us=watch.us)
-            yield StageFinished(attempt_id=started.attempt_id, elapsed_us=watch.us, busy_us=watch.us)
+                yield SpeechPiece(attempt_id=attempt_id, audio=pcm, elapsed_us=watch.us)
 
-        async with aclosing(self._worker.stream(work)) as items:
-            with self._typed_errors():
-                async for item in items:
-                    yield item
+        return self._on_thread(outputs)
 
 
 class _Stopwatch:
