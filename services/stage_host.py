@@ -113,7 +113,8 @@ class ASRHost(StageHost[ASRModel]):
         """See `orchestrator.stages.ASRStage`."""
 
         def outputs(attempt_id: str, watch: _Stopwatch, _: threading.Event) -> Iterator[StageItem]:
-            yield Transcript(attempt_id=attempt_id, text=self._transcribe(audio), elapsed_us=watch.us)
+            text = self._transcribe(audio)
+            yield Transcript(attempt_id=attempt_id, text=text, elapsed_us=watch.us)
 
         return self._on_thread(outputs)
 

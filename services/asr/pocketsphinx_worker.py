@@ -34,7 +34,8 @@ def main(connection_fd: int) -> None:
         try:
             decoder = _load_decoder()
         except Exception as error:
-            connection.send(Answer(problem=str(error)))
+            reinstall = "reinstall it by pip install --force-reinstall pocketsphinx"
+            connection.send(Answer(problem=f"{error}; {reinstall}"))
             return
         connection.send(Answer())
         _serve(connection, decoder)

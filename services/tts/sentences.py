@@ -11,6 +11,7 @@ _ABBREVIATIONS = ("Dr", "Mr", "Mrs", "Ms", "Prof", "St", "vs", "etc", "e.g", "i.
 _NO_END = "".join(rf"(?<!\b{re.escape(word)}\.)" for word in _ABBREVIATIONS) + r"(?<!\b[A-Z]\.)"
 _SENTENCE_END = re.compile(rf"""(?<=[.!?;:]){_NO_END}\s+|(?<=[.!?]["')\]])\s+""")
 _CLAUSE_END = re.compile(r"(?<=,)\s")
+_AMOUNT = re.compile(r"([€£]) ?(\d+(?:[.,]\d+)*)")
 _PUNCTUATION_RUN = re.compile(r"([^\w\s]{3})[^\w\s]+")
 _UNSPOKEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "So", "Sk", "Me"})
 _SPOKEN_SYMBOLS = frozenset("°")
@@ -28,7 +29,8 @@ def to_ascii(text: str) -> str:
 
     Letters of other scripts are lost.
     """
-    decomposed = unicodedata.normalize("NFKD", text.translate(_ASCII_FOR))
+    amounts_before_currencies = _AMOUNT.sub(r"\2\1", text)
+    decomposed = unicodedata.normalize("NFKD", amounts_before_currencies.translate(_ASCII_FOR))
     return decomposed.encode("ascii", "ignore").decode()
 
 
