@@ -1,0 +1,134 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from services.speech_gate import SpeechGate
+from shared.audio import decode_audio, resample
+from shared.pcm import Pcm
+from shared.settings import Settings
+from tests.flite_speech import flite_says
+from tests.sounds import Samples, tone
+
+HZ = 16_000
+
+
+@pytest.fixture(scope="module")
+def gate() -> SpeechGate:
+    return SpeechGate()
+
+
+def decibels(db: float) -> np.float32:
+    return np.float32(10 ** (db / 20))
+
+
+def white_noise(duration_s: float, db: float, seed: int = 0) -> Samples:
+    """Gaussian, at this level below full scale."""
+    noise = np.random.default_rng(seed).standard_normal(round(duration_s * HZ)).astype(np.float32)
+    return (noise * decibels(db)).clip(-1, 1)
+
+
+def hum(mains_hz: float) -> Samples:
+    """Mains hum with overtones, and a little hiss."""
+    overtones = sum(tone(mains_hz * n, 1.5, peak=0.2 / n) for n in (1, 2, 3, 5))
+    return (overtones + white_noise(1.5, -60)).astype(np.float32)
+
+
+def clicks() -> Samples:
+    samples = np.zeros(2 * HZ, np.float32)
+    samples[:: HZ // 4] = 1.0
+    return samples
+
+
+def knocks() -> Samples:
+    """Short bursts of noise, like keys of a keyboard."""
+    one = white_noise(0.1, -10) * np.exp(-np.arange(HZ // 10) / 150).astype(np.float32)
+    return np.tile(np.pad(one, (0, HZ // 10)), 8)
+
+
+def with_noise(speech: Samples, noise: Samples, snr_db: float) -> Samples:
+    """Speech over noise, by the power of the speech where it is not silent."""
+    noise = np.resize(noise, speech.shape)
+    loud = speech[np.abs(speech) > 0.02 * np.abs(speech).max()]
+    gain = np.sqrt(np.mean(loud**2) / np.mean(noise**2)) / decibels(snr_db)
+    mixed: Samples = (speech + gain * noise).astype(np.float32)
+    return mixed / np.float32(max(1.0, np.abs(mixed).max()))
+
+
+def recording(path: Path) -> Samples:
+    return resample(decode_audio(path.read_bytes(), Settings(max_audio_s=200)), HZ).samples
+
+
+NO_SPEECH = {
+    "digital silence": np.zeros(2 * HZ, np.float32),
+    "the last bit's noise": (np.random.default_rng(0).integers(-1, 2, HZ) / 32_768).astype(np.float32),
+    "a constant offset": np.full(HZ, 0.3, np.float32),
+    "white noise at -60 dB": white_noise(1.5, -60),
+    "white noise at -40 dB": white_noise(1.5, -40),
+    "white noise at -20 dB": white_noise(1.5, -20),
+    "white noise at -6 dB": white_noise(1.5, -6),
+    "50 Hz hum": hum(50),
+    "60 Hz hum": hum(60),
+    "a tone": tone(440, 1.5),
+    "clicks": clicks(),
+    "knocks": knocks(),
+    "one sample": np.ones(1, np.float32),
+    "nothing": np.empty(0, np.float32),
+}
+
+
+@pytest.mark.parametrize("name", NO_SPEECH)
+def test_noise_is_no_speech(gate: SpeechGate, name: str) -> None:
+    assert not gate.has_speech(Pcm(NO_SPEECH[name], HZ))
+
+
+@pytest.mark.parametrize("gain_db", [0, 20])
+def test_office_ambience_is_no_speech(gate: SpeechGate, recordings: Path, gain_db: float) -> None:
+    ambience = recording(recordings / "office-ambience.mp3")[: 15 * HZ]
+    assert not gate.has_speech(Pcm((ambience * decibels(gain_db)).clip(-1, 1), HZ))
+
+
+@pytest.mark.parametrize("name", ["jfk.flac", "bear-or-shark.mp3"])
+def test_recorded_speech_is_speech_however_quiet(gate: SpeechGate, recordings: Path, name: str) -> None:
+    speech = recording(recordings / name)
+    assert gate.has_speech(Pcm(speech, HZ))
+    assert gate.has_speech(Pcm(speech * decibels(-30), HZ))
+
+
+@pytest.mark.parametrize("snr_db", [10, 5])
+def test_speech_in_an_office_is_speech(gate: SpeechGate, recordings: Path, snr_db: float) -> None:
+    speech = recording(recordings / "bear-or-shark.mp3")
+    ambience = recording(recordings / "office-ambience.mp3")
+    assert gate.has_speech(Pcm(with_noise(speech, ambience, snr_db), HZ))
+
+
+@pytest.mark.needs("flite")
+@pytest.mark.parametrize("word", ["yes", "no", "stop", "two"])
+def test_one_short_word_is_speech_however_quiet(gate: SpeechGate, word: str) -> None:
+    speech = flite_says(word).samples
+    assert gate.has_speech(Pcm(speech, HZ))
+    assert gate.has_speech(Pcm(speech * decibels(-30), HZ))
+
+
+@pytest.mark.needs("flite")
+@pytest.mark.parametrize("snr_db", [10, 5])
+def test_a_question_in_white_noise_is_speech(gate: SpeechGate, snr_db: float) -> None:
+    speech = flite_says("What is two plus two?").samples
+    assert gate.has_speech(Pcm(with_noise(speech, white_noise(1, -20), snr_db), HZ))
+
+
+@pytest.mark.needs("flite")
+def test_a_word_between_long_silences_and_clicks_is_speech(gate: SpeechGate) -> None:
+    silence = np.zeros(20 * HZ, np.float32)
+    assert gate.has_speech(Pcm(np.concatenate([clicks(), silence, flite_says("yes").samples, silence]), HZ))
+
+
+@pytest.mark.needs("flite")
+def test_what_was_heard_before_makes_no_difference(gate: SpeechGate) -> None:
+    noise, speech = Pcm(white_noise(0.5, -20), HZ), flite_says("yes")
+    assert [gate.has_speech(pcm) for pcm in (speech, noise, speech, noise)] == [True, False, True, False]
+
+
+def test_another_sample_rate_than_16_khz_is_an_error(gate: SpeechGate) -> None:
+    with pytest.raises(ValueError, match="8000 Hz"):
+        gate.has_speech(Pcm(np.zeros(8_000, np.float32), 8_000))
