@@ -133,13 +133,13 @@ def _with_decimals(words: Sequence[str], whole: Fraction, end: int) -> tuple[Fra
         return whole, end
     digits = ""
     for word in words[end + 1 :]:
-        if not (_VALUE.get(word, 10) < 10 or (len(word) == 1 and word.isdigit())):
+        if not (_VALUE.get(word, 10) < 10 or (len(word) == 1 and word.isdecimal())):
             break
-        digits += word if word.isdigit() else str(_VALUE[word])
+        digits += word if word.isdecimal() else str(_VALUE[word])
     if not digits:
         return whole, end
     return whole + Fraction(int(digits), 10 ** len(digits)), end + 1 + len(digits)
 
 
 def _is_digits(word: str) -> bool:
-    return word[0].isdigit()
+    return word[0].isdecimal()
