@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # Chosen on 611 sounds: words and phrases of four flite voices and two recordings, down to -45 dB and at 5
 # and 10 dB above white and office noise, against noise of five colours, office ambience, clicks, tones and
 # hums with random overtones. One of the 387 that are no speech passed (a rich 120 Hz buzz that begins in
-# mid-recording), and FALSE_NEGATIVES of the 224 that are was missed.
+# mid-recording), and one of the 224 that are was missed (a word at -45 dB).
 WINDOW_SAMPLES = 512
 WINDOWS = 5
 MEAN_PROBABILITY = 0.65

@@ -94,8 +94,8 @@ class _Wave(ctypes.Structure):
 class _Library:
     """libflite with one voice. Speaking in several threads at once is fine.
 
-    Never give it a run of more than ten punctuation marks: it writes past a buffer, and the process
-    dies (version 2.2). `services.tts.sentences` leaves three.
+    Give it `services.tts.sentences` only: a run of 320 punctuation marks overflows a buffer, and the
+    process dies (version 2.2); what it needs for very long words or numbers grows without bound.
     """
 
     def __init__(self, voice: Voice) -> None:
