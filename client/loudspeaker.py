@@ -24,7 +24,7 @@ COMMANDS = {
 }
 """Programs that play raw samples from standard input, of PulseAudio or PipeWire and of ALSA."""
 
-HOW_TO_HEAR = "To hear replies: pip install sounddevice, and your system's libportaudio2."
+HOW_TO_HEAR = "To hear replies: sudo apt install libportaudio2 (and pip install sounddevice)."
 
 
 class NoLoudspeaker(SpeechError):
