@@ -45,7 +45,6 @@ class Speaker:
     def load(self):
         self.pid = os.getpid()
         self.active = self.most = 0
-        self.log = []
 
     @modal.method()
     async def together(self):
@@ -63,11 +62,15 @@ class Speaker:
                 await asyncio.sleep(0.02)
                 yield "piece"
         finally:
-            self.log.append("stopped")
+            print("speaking stopped")
+
+@app.cls()
+class Voice:
+    name: str = modal.parameter()
 
     @modal.method()
-    async def what_happened(self):
-        return self.log
+    def introduce(self):
+        return self.name, os.getpid()
 
 @app.function()
 def sleep(seconds):
@@ -140,7 +143,27 @@ async def test_concurrent_inputs_share_a_container_up_to_their_limit() -> None:
     assert max(most for _, most in answers) == 4
 
 
-async def test_a_running_generator_is_cancelled_by_the_id_it_yields() -> None:
+async def test_inputs_beyond_the_limit_of_a_container_bring_another() -> None:
+    speaker = modal.Cls.from_name("calls", "Speaker")()
+    answers = await asyncio.gather(*(speaker.together.remote.aio() for _ in range(12)))
+    assert max(most for _, most in answers) <= 4
+
+
+def test_each_parameter_of_a_class_has_containers_of_its_own() -> None:
+    voice = modal.Cls.from_name("calls", "Voice")
+    assert voice(name="low").introduce.remote()[0] == "low"
+    assert voice(name="low").introduce.remote() != voice(name="high").introduce.remote()
+
+
+def test_a_secret_that_does_not_exist_ends_the_deployment_by_name(cloud: Cloud, tmp_path: Path) -> None:
+    (tmp_path / "needy.py").write_text(
+        'import modal\napp = modal.App("needy")\nkey = modal.Secret.from_name("absent-key")\n'
+        "@app.function(secrets=[key])\ndef f(): pass\n"
+    )
+    assert "absent-key" in cloud.modal(tmp_path, "deploy", "-m", "needy", fails=True).stderr
+
+
+async def test_a_running_generator_is_cancelled_by_the_id_it_yields(cloud: Cloud) -> None:
     speaker = modal.Cls.from_name("calls", "Speaker")()
     items = speaker.speak.remote_gen.aio()
     call_id = await anext(items)
@@ -149,7 +172,7 @@ async def test_a_running_generator_is_cancelled_by_the_id_it_yields() -> None:
     with pytest.raises(modal.exception.RemoteError):
         async for _ in items:
             pass
-    assert await speaker.what_happened.remote.aio() == ["stopped"]
+    cloud.until(lambda: "speaking stopped" in cloud.plane.logs("calls"))
 
 
 def test_modal_run_runs_the_local_entry_point(cloud: Cloud, program: Path) -> None:
@@ -160,6 +183,7 @@ def test_the_command_line_lists_shows_logs_and_stops(cloud: Cloud, tmp_path: Pat
     source = 'import modal\napp = modal.App("brief")\n@app.function()\ndef f():\n    print("was here")\n'
     cloud.deploy(tmp_path, "brief_app", source)
     modal.Function.from_name("brief", "f").remote()
+    cloud.until(lambda: "was here" in cloud.plane.logs("brief"))
     assert "brief" in cloud.modal(tmp_path, "app", "list", "--json").stdout
     assert "was here" in cloud.modal(tmp_path, "app", "logs", "brief").stdout
     cloud.modal(tmp_path, "app", "stop", "brief", "--yes")

@@ -28,6 +28,10 @@ def installed():
 def forgotten_package():
     import iniconfig
 
+@app.function(image=plain.pip_install("iniconfig==0.0.1.dev999"))
+def impossible():
+    pass
+
 @app.function(image=plain)
 def forgotten_project():
     import orchestrator
@@ -166,6 +170,11 @@ def test_what_a_function_asks_for_is_on_record(cloud: Cloud) -> None:
 def test_what_an_image_forgets_is_missing_by_name(name: str, module: str) -> None:
     with pytest.raises(ModuleNotFoundError, match=module):
         function("containers", name).remote()
+
+
+def test_a_package_that_cannot_be_installed_is_told_to_the_caller() -> None:
+    with pytest.raises(modal.exception.RemoteError, match="iniconfig"):
+        function("containers", "impossible").remote()
 
 
 def test_a_volume_outlives_the_container_that_wrote_to_it(cloud: Cloud) -> None:

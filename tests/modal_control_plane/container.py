@@ -18,8 +18,11 @@ from tests.modal_control_plane.state import Function, Input
 HEARTBEAT_S = 60.0  # cancellations ride on heartbeats, which are answered late: long ones have few gaps
 INHERITED = ("PATH", "LANG", "LC_ALL", "HOME", "TMPDIR", "TZ", "LD_LIBRARY_PATH")
 ENTRY_POINT = ("-m", "modal._container_entrypoint")
-# The kernel kills the container when the control plane is gone, however it went.
-_LAUNCH = "import ctypes,os,sys; ctypes.CDLL(None).prctl(1, 9); os.execv(sys.argv[1], sys.argv[1:])"
+# On Linux the kernel kills the container when the control plane is gone, however it went.
+_LAUNCH = (
+    "import ctypes, os, sys; getattr(ctypes.CDLL(None), 'prctl', max)(1, 9); "
+    "os.execv(sys.argv[1], sys.argv[1:])"
+)
 
 
 @dataclass(eq=False)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 
 from google.protobuf.empty_pb2 import Empty
 from modal_proto import api_pb2 as pb
@@ -90,11 +91,10 @@ class ContainerRpcs:
         return pb.FunctionGetDynamicConcurrencyResponse(concurrency=request.max_concurrency)
 
     def _ready(self) -> None:
-        loop = asyncio.get_running_loop()
         self._container.ready = True
-        self._container.last_used_at = loop.time()
+        self._container.last_used_at = time.monotonic()
         self._container.function.failed_starts = 0
-        took_s = loop.time() - self._container.started_at
+        took_s = time.monotonic() - self._container.started_at
         self._state.logs.event(f"{self._container.id} ready after {took_s:.2f} s")
 
     def _own(self, input_id: str) -> Input | None:

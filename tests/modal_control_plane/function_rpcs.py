@@ -72,7 +72,9 @@ class FunctionRpcs:
         )
         bound_id = f"fu-{hashlib.sha256(told).hexdigest()[:22]}"
         if bound_id not in self._state.functions:
-            bound = Function(bound_id, base.app, params=request.serialized_params)
+            bound = Function(
+                bound_id, base.app, params=request.serialized_params, bound_to_version=base.app.version
+            )
             bound.definition.CopyFrom(base.definition)
             bound.handle.CopyFrom(base.handle)
             bound.handle.base_function_id = base.id

@@ -2,8 +2,10 @@
 
 import asyncio
 import math
+import shutil
 import time
 
+from grpclib import GRPCError
 from modal_proto import api_pb2 as pb
 
 from tests.modal_control_plane.container import Container
@@ -101,10 +103,12 @@ class Scheduler:
         at_work = sum(len(container.running) for container in function.live_containers)
         load = math.ceil((at_work + len(function.queue)) / function.target_inputs)
         spare = function.buffer_containers if load else 0
-        floor = function.min_containers if function.failed_starts < FAILED_STARTS_ALLOWED else 0
-        if function.app.state == pb.APP_STATE_INITIALIZING:
-            floor = 0
-        return min(max(load + spare, floor), function.max_containers)
+        return min(max(load + spare, self._kept(function)), function.max_containers)
+
+    def _kept(self, function: Function) -> int:
+        """How many stay without anything to do: none of what was replaced or cannot start."""
+        kept = function.current and function.failed_starts < FAILED_STARTS_ALLOWED
+        return function.min_containers if kept else 0
 
     def _containers_of(self, app: App) -> list[Container]:
         return [one for one in self._state.containers.values() if one.function.app is app]
@@ -128,7 +132,7 @@ class Scheduler:
                 lambda text, stream: logs.add(function.app.id, function.id, container.id, text, stream)
             )
             logs.event(f"{container.id} ended with status {status}")
-        except StartFailed as error:
+        except (StartFailed, GRPCError, OSError) as error:
             container.result, status = failed(Status.GENERIC_STATUS_FAILURE, str(error)), 1
             logs.add(function.app.id, function.id, container.id, f"{error}\n", pb.FILE_DESCRIPTOR_STDERR)
         finally:
@@ -137,6 +141,7 @@ class Scheduler:
             self._state.containers.pop(container.id, None)
             function.containers.pop(container.id, None)
             await container.close()
+            await asyncio.to_thread(shutil.rmtree, container.folder, ignore_errors=True)
             logs.changed.notify()
         self._ended(container, status)
 
@@ -222,5 +227,5 @@ class Scheduler:
             container.ready
             and not container.stopping
             and now - container.last_used_at > function.scaledown_window_s
-            and len(function.live_containers) > function.min_containers
+            and len(function.live_containers) > self._kept(function)
         )

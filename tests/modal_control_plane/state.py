@@ -55,6 +55,7 @@ class Function:
     handle: pb.FunctionHandleMetadata = field(default_factory=pb.FunctionHandleMetadata)
     variants: list[pb.Function] = field(default_factory=list)
     params: bytes = b""
+    bound_to_version: int = 0  # of its app, for a class with its parameters bound
     queue: collections.deque["Input"] = field(default_factory=collections.deque)
     containers: dict[str, "Container"] = field(default_factory=dict)
     changed: Signal = field(default_factory=Signal)
@@ -99,6 +100,12 @@ class Function:
     @property
     def startup_timeout_s(self) -> float:
         return self.definition.startup_timeout_secs or self.timeout_s
+
+    @property
+    def current(self) -> bool:
+        """Whether it belongs to what its app is made of now."""
+        bound = self.bound_to_version and self.bound_to_version == self.app.version
+        return bool(bound) or self.id in self.app.function_ids.values()
 
     @property
     def live_containers(self) -> list["Container"]:
