@@ -53,7 +53,8 @@ def whoami(seconds):
 def waiting():
     return os.getpid()
 
-@app.cls(scaledown_window=2, enable_memory_snapshot=True)
+@app.cls(scaledown_window=2, gpu="A10G", enable_memory_snapshot=True,
+         experimental_options={"enable_gpu_snapshot": True})
 class Snapshotted:
     @modal.enter(snap=True)
     def before(self):
@@ -99,6 +100,14 @@ def twice(path):
     started.write_text(started.read_text() + "x" if started.exists() else "x")
     time.sleep(60 if len(started.read_text()) == 1 else 0)
     return started.read_text()
+
+@app.function()
+def pieces(path):
+    attempt = Path(path)
+    attempt.write_text(attempt.read_text() + "x" if attempt.exists() else "x")
+    for number in range(4):
+        yield len(attempt.read_text()), number
+        time.sleep(60 if number == 1 and attempt.read_text() == "x" else 0)
 
 @app.function(timeout=1)
 def slow():
@@ -161,7 +170,9 @@ def test_what_a_function_asks_for_is_on_record(cloud: Cloud) -> None:
     assert asked.image.pip_installs == (("iniconfig==2.3.0",),)
     assert asked.image.env["GREETING"] == "good day"
     assert "/root/containers_app.py" in asked.mounted
-    assert cloud.plane.app("containers").cls("Snapshotted").memory_snapshot
+    snapshotted = cloud.plane.app("containers").cls("Snapshotted")
+    assert snapshotted.memory_snapshot
+    assert snapshotted.gpu_snapshot
 
 
 @pytest.mark.parametrize(
@@ -230,6 +241,16 @@ def test_a_preempted_input_runs_again_from_the_start(cloud: Cloud, tmp_path: Pat
     (container,) = cloud.plane.containers("failures", "twice")
     cloud.plane.preempt(container.id)
     assert call.get(timeout=60) == "xx"
+
+
+def test_a_preempted_generator_goes_on_with_the_tail_of_its_second_attempt(
+    cloud: Cloud, tmp_path: Path
+) -> None:
+    items = function("failures", "pieces").remote_gen(str(tmp_path / "attempts"))
+    assert [next(items), next(items)] == [(1, 0), (1, 1)]
+    (container,) = cloud.plane.containers("failures", "pieces")
+    cloud.plane.preempt(container.id)
+    assert list(items) == [(2, 2), (2, 3)]
 
 
 def test_an_input_that_runs_too_long_times_out() -> None:
