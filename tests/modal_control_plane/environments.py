@@ -59,7 +59,7 @@ class Environments:
     def _locked(self, folder: Path) -> Iterator[None]:
         """Hold the environment's lock against other threads and processes; one is made once."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        with folder.with_suffix(".lock").open("w") as lock:
+        with folder.with_name(f"{folder.name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
