@@ -39,10 +39,10 @@ examples: setup ## Make the spoken questions in examples/ anew (needs libflite1)
 
 lock: ## Pin every package anew in locks/ (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade \
-		--extra embedded --extra talk --extra dev --output-file $(LOCK)
+		--extra embedded --extra cloud --extra talk --extra dev --output-file $(LOCK)
 
-clean: ## Remove .venv and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean: ## Remove .venv, caches and what tests have built
+	rm -rf $(VENV) .local-cloud .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find $(PACKAGES) -name __pycache__ -type d -exec rm -rf {} +
 
 # The stamp is written last, so that an interrupted set-up is done again.

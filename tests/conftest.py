@@ -2,14 +2,19 @@
 
 import os
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from ctypes.util import find_library
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings as hypothesis_settings
 
 from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from tests.control_plane_programs import Cloud
+    from tests.modal_control_plane import ControlPlane
 
 SYSTEM_NEEDS = {
     "flite": (find_library("flite") is not None, "libflite1"),
@@ -63,3 +68,30 @@ def recordings() -> Path:
     if not folder:
         pytest.skip("needs recordings of real speech: set S2S_RECORDINGS to their folder")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def control_plane() -> Iterator["ControlPlane"]:
+    """A local control plane for Modal, shared by all tests; its environments are kept between runs."""
+    pytest.importorskip("modal", reason="needs modal: pip install -e '.[cloud]'")
+    from tests.modal_control_plane import DEFAULT_CACHE, ControlPlane
+
+    cache = Path(os.environ.get("MODAL_CONTROL_PLANE_CACHE", DEFAULT_CACHE))
+    with ControlPlane(cache=cache) as plane:
+        yield plane
+
+
+@pytest.fixture(scope="session")
+def cloud(control_plane: "ControlPlane") -> Iterator["Cloud"]:
+    """The control plane with this process's modal client, and the `modal` command, pointed at it."""
+    import modal
+
+    from tests.control_plane_programs import Cloud
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in control_plane.environ.items():
+            patch.setenv(name, value)
+        modal.Client._set_env_client(None)
+        yield Cloud(control_plane)
+        modal.Client.from_env().close()
+        modal.Client._set_env_client(None)

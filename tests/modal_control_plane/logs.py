@@ -1,0 +1,72 @@
+"""What containers print, and what the control plane has to say about them."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from modal_proto import api_pb2 as pb
+
+from tests.modal_control_plane.signals import Signal
+
+LINES_KEPT = 100_000
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """One line, with its line end."""
+
+    position: int
+    at: float
+    app_id: str
+    function_id: str
+    container_id: str
+    stream: "pb.FileDescriptor.ValueType"
+    text: str
+
+    def as_batch(self) -> pb.TaskLogsBatch:
+        """Return the line as the client reads it."""
+        item = pb.TaskLogs(data=self.text, timestamp=self.at, file_descriptor=self.stream)
+        item.timestamp_ns = int(self.at * 1e9)
+        return pb.TaskLogsBatch(
+            task_id=self.container_id,
+            function_id=self.function_id,
+            entry_id=f"{self.position}-0",
+            items=[item],
+        )
+
+
+class LogBook:
+    """Every line of every container, in order, and one stream of events for whoever watches."""
+
+    def __init__(self) -> None:
+        self.changed = Signal()
+        self.watch: Callable[[str], None] = lambda event: None
+        self._lines: list[LogLine] = []
+        self._next = 1
+
+    def event(self, text: str) -> None:
+        """Tell whoever watches what the control plane has done."""
+        self.watch(text)
+
+    def add(
+        self,
+        app_id: str,
+        function_id: str,
+        container_id: str,
+        text: str,
+        stream: "pb.FileDescriptor.ValueType",
+    ) -> None:
+        """Keep one line of a container."""
+        self._lines.append(LogLine(self._next, time.time(), app_id, function_id, container_id, stream, text))
+        self._next += 1
+        del self._lines[:-LINES_KEPT]
+        self.watch(f"{container_id[-4:]} | {text.rstrip()}")
+        self.changed.notify()
+
+    def after(self, app_id: str, position: int) -> Sequence[LogLine]:
+        """Return an app's lines that came after a position (0: all of them)."""
+        return [line for line in self._lines if line.app_id == app_id and line.position > position]
+
+    def between(self, app_id: str, since: float, until: float) -> Sequence[LogLine]:
+        """Return an app's lines of a time, in seconds since the epoch, the end not included."""
+        return [line for line in self._lines if line.app_id == app_id and since <= line.at < until]

@@ -1,0 +1,145 @@
+"""The control plane in a thread of its own, for a test that talks to it through the modal client."""
+
+import asyncio
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from tests.modal_control_plane.container import Container
+from tests.modal_control_plane.server import Server
+from tests.modal_control_plane.state import Secret, found, not_found
+from tests.modal_control_plane.views import AppView, ContainerView, app_view
+
+T = TypeVar("T")
+DEFAULT_CACHE = Path(__file__).parents[2] / ".local-cloud" / "environments"
+
+
+class ControlPlane:
+    """Runs from `with` to its end; what it is asked from outside is answered in its own thread."""
+
+    def __init__(self, folder: Path | None = None, cache: Path = DEFAULT_CACHE) -> None:
+        self._temporary = None if folder else tempfile.TemporaryDirectory(prefix="modal-control-plane-")
+        self._folder = folder or Path(self._temporary.name if self._temporary else "")
+        self._cache = cache
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="control plane", daemon=True)
+        self._server: Server
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._server = self._ask(self._started())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ask(self._server.stop())
+        self._ask(_settle())
+        self._ask(self._loop.shutdown_default_executor())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The variables that point the modal client, and nothing but it, to this server."""
+        return {
+            "MODAL_SERVER_URL": f"http://127.0.0.1:{self._server.port}",
+            "MODAL_TOKEN_ID": "ak-local",
+            "MODAL_TOKEN_SECRET": "as-local",
+            "MODAL_CONFIG_PATH": os.devnull,
+            "MODAL_ENVIRONMENT": "main",
+            "MODAL_DISABLE_API_PROXY": "1",
+        }
+
+    def watch(self, on_event: Callable[[str], None]) -> None:
+        """Have every event and every line of every container told, in the server's thread."""
+        self._server.state.logs.watch = on_event
+
+    def app(self, name: str) -> AppView:
+        """Return the app that is deployed under this name; raises grpclib's NOT_FOUND if none is."""
+
+        def look() -> AppView:
+            app = self._server.state.deployed(name)
+            if app is None:
+                raise not_found(f"App '{name}' is not deployed")
+            return app_view(self._server.state, app)
+
+        return self._do(look)
+
+    def containers(self, app: str | None = None, function: str | None = None) -> list[ContainerView]:
+        """Return the containers that run now, oldest first."""
+        views = self._do(lambda: [_view(one) for one in self._server.state.containers.values()])
+        return [view for view in views if app in (None, view.app) and function in (None, view.function)]
+
+    def logs(self, app: str) -> str:
+        """Return all that the containers of apps of this name have printed."""
+        state = self._server.state
+
+        def look() -> str:
+            ids = [one.id for one in state.apps.values() if one.name == app]
+            return "".join(line.text for app_id in ids for line in state.logs.after(app_id, 0))
+
+        return self._do(look)
+
+    def create_secret(self, name: str, env: dict[str, str]) -> None:
+        """Publish a secret, as `modal secret create` would."""
+        state = self._server.state
+        secret_id = self._do(lambda: state.new_id("st"))
+        self._do(lambda: state.secrets.update({secret_id: Secret(secret_id, name, dict(env))}))
+
+    def create_volume(self, name: str) -> Path:
+        """Publish an empty volume; return its folder."""
+        return self._do(lambda: self._server.objects.new_volume(name).folder)
+
+    def kill(self, container_id: str) -> None:
+        """Have a container die as if its process had crashed."""
+        self._do(lambda: self._container(container_id).kill())
+
+    def preempt(self, container_id: str) -> None:
+        """Take a container away: its inputs run again from the start, in another one."""
+        self._do(lambda: self._server.scheduler.preempt(self._container(container_id)))
+
+    async def _started(self) -> Server:
+        server = Server(self._folder, self._cache)
+        await server.start()
+        return server
+
+    def _container(self, container_id: str) -> Container:
+        return found(self._server.state.containers, container_id, "Container")
+
+    def _do(self, action: Callable[[], T]) -> T:
+        async def act() -> T:
+            return action()
+
+        return self._ask(act())
+
+    def _ask(self, question: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(question, self._loop).result(60)
+
+
+async def _settle() -> None:
+    """End what is still being answered, and let connections close."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+    await asyncio.sleep(0.1)
+
+
+def _view(container: Container) -> ContainerView:
+    return ContainerView(
+        id=container.id,
+        app=container.function.app.name,
+        function=container.function.name,
+        pid=container.process.pid if container.process else None,
+        ready=container.ready,
+        stopping=container.stopping,
+        running_inputs=len(container.running),
+    )
