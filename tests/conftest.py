@@ -70,9 +70,9 @@ def recordings() -> Path:
     return Path(folder)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def control_plane() -> Iterator["ControlPlane"]:
-    """A local control plane for Modal, shared by all tests; its environments are kept between runs."""
+    """A local control plane for Modal for the tests of a module; its environments are kept between runs."""
     pytest.importorskip("modal", reason="needs modal: pip install -e '.[cloud]'")
     from tests.modal_control_plane import DEFAULT_CACHE, ControlPlane
 
@@ -81,7 +81,7 @@ def control_plane() -> Iterator["ControlPlane"]:
         yield plane
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cloud(control_plane: "ControlPlane") -> Iterator["Cloud"]:
     """The control plane with this process's modal client, and the `modal` command, pointed at it."""
     import modal

@@ -39,7 +39,15 @@ def long_utterance() -> Pcm:
 
 
 def workers() -> list[psutil.Process]:
-    return psutil.Process().children(recursive=True)
+    """The workers that this process has started; other tests may have started other processes."""
+    return [child for child in psutil.Process().children(recursive=True) if _is_worker(child)]
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    try:
+        return "pocketsphinx_worker" in " ".join(process.cmdline())
+    except psutil.Error:  # it has just ended
+        return False
 
 
 def until(condition: Callable[[], bool], within_s: float = 30) -> None:
