@@ -75,9 +75,9 @@ def test_each_sentence_is_a_piece_so_that_the_first_comes_early(make: MakeEngine
 @each_engine
 def test_a_sentence_without_punctuation_is_spoken_in_pieces_and_whole(make: MakeEngine) -> None:
     engine = loaded(make)
-    pieces = spoken(engine, "one two three four five " * 25)
-    assert len(pieces) >= 3
-    assert duration_s(pieces) > 15 * duration_s(spoken(engine, "one two three four five"))
+    pieces = spoken(engine, "one two three four five " * 15)
+    assert len(pieces) >= 2
+    assert duration_s(pieces) > 9 * duration_s(spoken(engine, "one two three four five"))
 
 
 @each_engine
@@ -152,7 +152,7 @@ def test_speaking_often_takes_no_more_memory(make: MakeEngine) -> None:
         return process.memory_info().rss
 
     before = memory_after(50)
-    assert memory_after(300) - before < 5_000_000  # 300 times its sound would be 18 MB and more
+    assert memory_after(200) - before < 5_000_000  # 200 times its sound would be 12 MB and more
 
 
 @each_engine
