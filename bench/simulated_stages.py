@@ -11,7 +11,6 @@ from collections.abc import AsyncGenerator, Sequence
 from orchestrator.stages import Stages
 from shared.payloads import ChatMessage, Mp3Audio, Speech
 from shared.stage_stream import SpeechPiece, StageFinished, StageItem, StageStarted, TextDelta, Transcript
-from shared.turn import Models
 
 ASR_S = 0.10
 FIRST_TOKEN_S = 0.15
@@ -99,8 +98,7 @@ class SimulatedTTS:
 
 def simulated_stages(reply: str) -> Stages:
     """The three of them; the LLM writes `reply`."""
-    models = Models(asr="simulated", llm="simulated", tts="simulated")
-    return Stages(asr=SimulatedASR(), llm=SimulatedLLM(reply), tts=SimulatedTTS(), models=models)
+    return Stages(asr=SimulatedASR(), llm=SimulatedLLM(reply), tts=SimulatedTTS())
 
 
 class _Call:
@@ -116,7 +114,7 @@ class _Call:
         await asyncio.sleep(self._start_s + at_s - self._loop.time())
 
     def started(self) -> StageStarted:
-        return StageStarted(attempt_id="1")
+        return StageStarted(attempt_id="1", model="simulated")
 
     def finished(self) -> StageFinished:
         return StageFinished(attempt_id="1", elapsed_us=self.us, busy_us=self.us)

@@ -94,8 +94,7 @@ class _OneTurn:
             return result
 
     async def _load(self, engines: InProcessStages) -> None:
-        models = engines.stages.models
-        left = {Stage.ASR: models.asr, Stage.LLM: models.llm, Stage.TTS: models.tts}
+        left = engines.model_names
 
         def loaded(stage: Stage) -> None:
             del left[stage]

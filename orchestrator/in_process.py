@@ -11,7 +11,6 @@ from services.stage_host import ASRHost, LLMHost, TTSHost
 from shared.engines import ASRModel, LLMModel, TTSModel
 from shared.errors import Stage
 from shared.settings import Settings
-from shared.turn import Models
 
 
 class InProcessStages:
@@ -41,12 +40,12 @@ class InProcessStages:
     @property
     def stages(self) -> Stages:
         """The stages, for a Pipeline."""
-        models = Models(
-            asr=self._asr.engine.model_name,
-            llm=self._llm.engine.model_name,
-            tts=self._tts.engine.model_name,
-        )
-        return Stages(asr=self._asr, llm=self._llm, tts=self._tts, models=models)
+        return Stages(asr=self._asr, llm=self._llm, tts=self._tts)
+
+    @property
+    def model_names(self) -> dict[Stage, str]:
+        """The models, as a person calls them."""
+        return {host.stage: host.engine.model_name for host in self._hosts}
 
     async def loaded(self, on_loaded: Callable[[Stage], None]) -> None:
         """Wait until all engines are loaded; `on_loaded` is told of each.

@@ -9,13 +9,13 @@ from typing import TypeVar
 
 from orchestrator.chunker import Chunker
 from orchestrator.stage_call import CallLimits, Output, StageCall
-from orchestrator.stages import Stages, StageStream
+from orchestrator.stages import Stages
 from orchestrator.turn_log import TurnLog, logger
 from shared.errors import BadAudio, Overloaded, SpeechError, Stage, StageFailed, TooLong
 from shared.ledger import Activity, LedgerClock
 from shared.payloads import ChatMessage, Mp3Audio
 from shared.settings import Settings
-from shared.stage_stream import SpeechPiece, StageFinished, TextDelta, Transcript
+from shared.stage_stream import SpeechPiece, StageFinished, StageStarted, StageStream, TextDelta, Transcript
 from shared.turn import (
     Failure,
     NoSpeechHeard,
@@ -76,7 +76,7 @@ class _Turn:
         self._stages = stages
         self._settings = settings
         self._clock = LedgerClock(asyncio.get_running_loop().time)
-        self._log = TurnLog(request, stages.models)
+        self._log = TurnLog(request)
         self._pieces_spoken = 0
         self._untold_reply = ""
         self._telling_reply = asyncio.Lock()
@@ -93,7 +93,6 @@ class _Turn:
             self._log.write(self._clock.ledger(), texts=self._settings.log_texts)
 
     async def _play_to_its_end(self, *, overloaded: bool) -> TurnCompleted | NoSpeechHeard | TurnFailed:
-        models = self._stages.models
         try:
             self._check(overloaded=overloaded)
             someone_spoke = await self._play()
@@ -102,10 +101,10 @@ class _Turn:
             await self._tell_reply()  # what was written before it failed is finished work
             self._clock.lap(failure.stage, "lost")
             self._log.failure = failure
-            return TurnFailed(**failure.model_dump(), ledger=self._clock.ledger(), models=models)
+            return TurnFailed(**failure.model_dump(), ledger=self._clock.ledger(), models=self._log.models)
         if not someone_spoke:
-            return NoSpeechHeard(ledger=self._clock.ledger(), models=models)
-        return TurnCompleted(ledger=self._clock.ledger(), models=models)
+            return NoSpeechHeard(ledger=self._clock.ledger(), models=self._log.models)
+        return TurnCompleted(ledger=self._clock.ledger(), models=self._log.models)
 
     def _check(self, *, overloaded: bool) -> None:
         """Refuse what would only cost the stages something."""
@@ -260,7 +259,8 @@ class _Turn:
         if not self.events.full():
             self.events.put_nowait(StageWaiting(stage=stage))
 
-    def _on_started(self, stage: Stage) -> None:
+    def _on_started(self, stage: Stage, started: StageStarted) -> None:
+        self._log.models = self._log.models.model_copy(update={stage.value: started.model})
         if stage is not Stage.LLM:  # it is read beside the critical path, see _book_text
             self._clock.lap(stage, "start")
         elif not self._pieces_spoken:

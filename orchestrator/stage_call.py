@@ -6,9 +6,8 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from orchestrator.stages import StageStream
 from shared.errors import AttemptLost, SpeechError, Stage, StageFailed, StageTimedOut
-from shared.stage_stream import StageFinished, StageItem, StageOutput, StageStarted
+from shared.stage_stream import StageFinished, StageItem, StageOutput, StageStarted, StageStream
 
 Output = TypeVar("Output", bound=StageOutput)
 
@@ -37,7 +36,7 @@ class StageCall(Generic[Output]):
         limits: CallLimits,
         *,
         on_waiting: Callable[[Stage], None],
-        on_started: Callable[[Stage], None],
+        on_started: Callable[[Stage, StageStarted], None],
         on_finished: Callable[[Stage, StageFinished], None],
     ) -> None:
         self._stage = stage
@@ -79,7 +78,7 @@ class StageCall(Generic[Output]):
             waiting.cancel()
         if not isinstance(item, StageStarted):
             raise StageFailed(f"The {self._stage} stage did not say that it started.", self._stage)
-        self._on_started(self._stage)
+        self._on_started(self._stage, item)
         return item
 
     async def _next(self, timeout_s: float) -> StageItem:

@@ -4,15 +4,12 @@ Each call is an async stream: StageStarted, then outputs, then StageFinished (`s
 Closing the stream, or cancelling the task that reads it, stops the work where it happens.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from shared.payloads import ChatMessage, Speech
-from shared.stage_stream import StageItem
-from shared.turn import Models
-
-StageStream = AsyncGenerator[StageItem, None]
+from shared.stage_stream import StageStream
 
 
 class ASRStage(Protocol):
@@ -40,9 +37,8 @@ class TTSStage(Protocol):
 
 @dataclass(frozen=True)
 class Stages:
-    """The three stages of a turn and the models behind them."""
+    """The three stages of a turn."""
 
     asr: ASRStage
     llm: LLMStage
     tts: TTSStage
-    models: Models

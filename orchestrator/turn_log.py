@@ -1,7 +1,7 @@
 """The one log line of a turn: ids, models, durations, sizes, outcome."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from shared.ledger import Ledger
 from shared.logs import log_fields
@@ -16,7 +16,7 @@ class TurnLog:
     """What there is to say of a turn, gathered while it runs."""
 
     request: TurnRequest
-    models: Models
+    models: Models = field(default_factory=Models)
     outcome: str = "cancelled"
     failure: Failure | None = None
     transcript: str = ""

@@ -12,6 +12,9 @@ from shared.engines import MODEL_REGISTRY, RegisteredModel
 from shared.errors import Misconfigured, Stage
 from shared.settings import Settings
 
+PACKAGES = {Stage.ASR: services.asr, Stage.LLM: services.llm, Stage.TTS: services.tts}
+"""Where the engines of each stage are."""
+
 DEFAULT_ASR = "pocketsphinx"
 DEFAULT_LLM = "rules"
 DEFAULT_TTS = ("flite", "espeak")
@@ -27,12 +30,14 @@ class Selection:
     tts: RegisteredModel
 
 
-def discover() -> None:
-    """Import every module of services/asr, llm and tts, so that MODEL_REGISTRY holds every engine.
+def discover(*stages: Stage) -> None:
+    """Import every module of services/asr, llm and tts, or of these stages alone, so that MODEL_REGISTRY
+    holds their engines.
 
     Raises Misconfigured, naming the module, if one of them cannot be imported.
     """
-    for package in (services.asr, services.llm, services.tts):
+    for stage in stages or PACKAGES:
+        package = PACKAGES[stage]
         for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             try:
                 importlib.import_module(module.name)
@@ -47,12 +52,24 @@ def select(settings: Settings) -> Selection:
 
     Raises Misconfigured if no such model exists.
     """
-    discover()
     return Selection(
-        asr=_model(Stage.ASR, settings.asr_model or DEFAULT_ASR),
-        llm=_model(Stage.LLM, settings.llm_model or DEFAULT_LLM),
-        tts=_model(Stage.TTS, settings.tts_model or _default_tts()),
+        asr=select_model(Stage.ASR, settings),
+        llm=select_model(Stage.LLM, settings),
+        tts=select_model(Stage.TTS, settings),
     )
+
+
+def select_model(stage: Stage, settings: Settings) -> RegisteredModel:
+    """The model of one stage; see `select`. Modules of other stages are not imported."""
+    discover(stage)
+    match stage:
+        case Stage.ASR:
+            name = settings.asr_model or DEFAULT_ASR
+        case Stage.LLM:
+            name = settings.llm_model or DEFAULT_LLM
+        case _:
+            name = settings.tts_model or _default_tts()
+    return _model(stage, name)
 
 
 def check_runs_here(selection: Selection) -> None:
@@ -80,6 +97,7 @@ def _model(stage: Stage, name: str) -> RegisteredModel:
 
 
 def _hint(stage: Stage, name: str) -> str:
+    discover()
     for other, models in MODEL_REGISTRY.items():
         if other is not stage and name in models:
             return f" It is a model of another stage: {other.upper()}_MODEL={name}."

@@ -4,14 +4,14 @@ import asyncio
 import threading
 import time
 from abc import ABC
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from typing import ClassVar, Generic, TypeVar
 from uuid import uuid4
 
 from services.speech_gate import SpeechGate
 from services.worker_thread import WorkerThread
-from shared.audio import resample, to_pcm
+from shared.audio import encode_mp3, resample, to_pcm
 from shared.engines import ASR_SAMPLE_RATE_HZ, ASRModel, Engine, LLMModel, TTSModel
 from shared.errors import EngineLoadFailed, SpeechError, Stage, StageFailed
 from shared.payloads import ChatMessage, Speech
@@ -21,6 +21,7 @@ from shared.stage_stream import (
     StageFinished,
     StageItem,
     StageStarted,
+    StageStream,
     TextDelta,
     Transcript,
 )
@@ -69,11 +70,11 @@ class StageHost(ABC, Generic[EngineType]):
     async def _start(self) -> StageStarted:
         cold = self._loading is None or not self._loading.done()
         await self.load()
-        return StageStarted(attempt_id=uuid4().hex, cold=cold)
+        return StageStarted(attempt_id=uuid4().hex, model=self.engine.model_name, cold=cold)
 
     async def _on_thread(
         self, outputs: Callable[[str, "_Stopwatch", threading.Event], Iterator[StageItem]]
-    ) -> AsyncGenerator[StageItem, None]:
+    ) -> StageStream:
         """A stage stream around outputs that are made on the worker thread: `outputs` gets the attempt's
         id, the time worked so far, and the event that tells of cancellation."""
         started = await self._start()
@@ -109,7 +110,7 @@ class ASRHost(StageHost[ASRModel]):
         super().__init__(engine, settings)
         self._gate = SpeechGate()
 
-    def transcribe(self, audio: Speech) -> AsyncGenerator[StageItem, None]:
+    def transcribe(self, audio: Speech) -> StageStream:
         """See `orchestrator.stages.ASRStage`."""
 
         def outputs(attempt_id: str, watch: _Stopwatch, _: threading.Event) -> Iterator[StageItem]:
@@ -134,7 +135,7 @@ class LLMHost(StageHost[LLMModel]):
 
     async def generate(
         self, messages: Sequence[ChatMessage], *, max_tokens: int, temperature: float
-    ) -> AsyncGenerator[StageItem, None]:
+    ) -> StageStream:
         """See `orchestrator.stages.LLMStage`."""
         started = await self._start()
         async with self._capacity:
@@ -154,7 +155,7 @@ class TTSHost(StageHost[TTSModel]):
 
     stage = Stage.TTS
 
-    def synthesize(self, text: str) -> AsyncGenerator[StageItem, None]:
+    def synthesize(self, text: str) -> StageStream:
         """See `orchestrator.stages.TTSStage`."""
 
         def outputs(attempt_id: str, watch: _Stopwatch, cancelled: threading.Event) -> Iterator[StageItem]:
@@ -162,6 +163,22 @@ class TTSHost(StageHost[TTSModel]):
                 yield SpeechPiece(attempt_id=attempt_id, audio=pcm, elapsed_us=watch.us)
 
         return self._on_thread(outputs)
+
+    async def synthesize_mp3(self, text: str) -> StageStream:
+        """The same with pieces of MP3, for a caller in another process. A piece is encoded while the
+        engine makes the next one."""
+        async with aclosing(self.synthesize(text)) as items:
+            async for item in items:
+                if isinstance(item, SpeechPiece):
+                    yield await self._encoded(item)
+                else:
+                    yield item
+
+    async def _encoded(self, piece: SpeechPiece) -> SpeechPiece:
+        watch = _Stopwatch()
+        pcm = to_pcm(piece.audio)
+        mp3 = await asyncio.to_thread(encode_mp3, pcm, self._settings.mp3_bitrate_kbps)
+        return piece.model_copy(update={"audio": mp3, "elapsed_us": piece.elapsed_us + watch.us})
 
 
 class _Stopwatch:

@@ -1,24 +1,54 @@
 """Every knob of the system, each told in place.
 
 A setting is an environment variable of the same name in capitals with the prefix S2S_
-(`S2S_MAX_REPLY_TOKENS=100`), or a line of a file `.env` in the working directory. The three model
-selections have no prefix: ASR_MODEL, LLM_MODEL, TTS_MODEL.
+(`S2S_MAX_REPLY_TOKENS=100`, `S2S_TTS_MIN_CONTAINERS=1`), or a line of a file `.env` in the working
+directory. The three model selections have no prefix: ASR_MODEL, LLM_MODEL, TTS_MODEL.
 """
 
 from functools import cache
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.errors import Misconfigured, Stage
 from shared.payloads import MAX_MP3_BYTES
 
 
+class ServiceSettings(BaseModel):
+    """How one app is deployed on Modal: `S2S_ASR_GPU=L4`, `S2S_ORCHESTRATOR_MAX_CONTAINERS=20`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    gpu: str | None = None
+    """One of Modal's GPUs ("A10G", "L4", "H100:2") instead of the engine's own choice; "none" for none."""
+    cpu: float = Field(default=1.0, gt=0.0, le=64.0)
+    """Cores that a container is sure to have."""
+    memory_mb: int | None = Field(default=None, ge=128)
+    """Memory that a container is sure to have; Modal's own default where None."""
+    concurrent_inputs: int | None = Field(default=None, ge=1, le=999)
+    """How many calls a container works on at once, instead of the engine's own number."""
+    min_containers: int = Field(default=0, ge=0)
+    """Containers that never scale down. 1 spares the first turn after a pause its cold start, and costs
+    that container's price day and night."""
+    max_containers: int = Field(default=10, ge=1)
+    """The bound on what a rush can cost."""
+    buffer_containers: int = Field(default=0, ge=0)
+    """Idle containers held ready while others work: they spare a rush its cold starts."""
+    scaledown_window_s: int = Field(default=300, ge=2, le=3600)
+    """How long an idle container is kept, and paid for."""
+
+
 class Settings(BaseSettings):
     """The settings of one process; immutable."""
 
     model_config = SettingsConfigDict(
-        env_prefix="S2S_", env_file=".env", extra="ignore", frozen=True, populate_by_name=True
+        env_prefix="S2S_",
+        env_nested_delimiter="_",
+        env_nested_max_split=1,
+        env_file=".env",
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
     )
 
     # Models, by the names that `s2s models` lists. None chooses for you: the engines that run in
@@ -76,6 +106,18 @@ class Settings(BaseSettings):
     max_undelivered_events: int = Field(default=32, ge=1)
     """How far a turn may run ahead of a client that does not take its events."""
 
+    # Deployment on Modal
+    asr: ServiceSettings = ServiceSettings()
+    llm: ServiceSettings = ServiceSettings()
+    tts: ServiceSettings = ServiceSettings()
+    orchestrator: ServiceSettings = ServiceSettings()
+    region: str | None = None
+    """Where containers run ("eu", "us-east"). Modal charges 1.5 to 1.75 times the price for the choice."""
+    routing_region: str | None = None
+    """Where calls pass through on their way to a container; Modal's default is us-east."""
+    call_timeout_s: int = Field(default=300, ge=1, le=86_400)
+    """Modal ends a call that takes longer once it has started."""
+
     # Logs
     log_level: str = Field(default="WARNING", pattern="^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$")
     log_json: bool = False
@@ -91,6 +133,25 @@ class Settings(BaseSettings):
             Stage.TTS: self.tts_timeout_s,
         }[stage]
 
+    def service(self, stage: Stage) -> ServiceSettings:
+        """How the stage's app is deployed."""
+        return {
+            Stage.ASR: self.asr,
+            Stage.LLM: self.llm,
+            Stage.TTS: self.tts,
+            Stage.ORCHESTRATOR: self.orchestrator,
+        }[stage]
+
+    def environ(self) -> dict[str, str]:
+        """The environment variables that make the same settings elsewhere: of all that is not default."""
+        variables: dict[str, str] = {}
+        for name, value in self.model_dump(exclude_defaults=True, mode="json").items():
+            if isinstance(value, dict):
+                variables |= {_variable(f"{name}_{key}"): str(one) for key, one in value.items()}
+            else:
+                variables[_variable(name)] = str(value)
+        return variables
+
 
 @cache
 def settings() -> Settings:
@@ -102,6 +163,10 @@ def settings() -> Settings:
         return Settings()
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
-        name = str(problem["loc"][0]).upper()
-        variable = name if name.endswith("_MODEL") else f"S2S_{name.removeprefix('S2S_')}"
+        variable = _variable("_".join(str(part) for part in problem["loc"]))
         raise Misconfigured(f"{variable}={problem['input']!r}: {problem['msg']}.") from None
+
+
+def _variable(name: str) -> str:
+    name = name.upper()
+    return name if name in {"ASR_MODEL", "LLM_MODEL", "TTS_MODEL"} else f"S2S_{name.removeprefix('S2S_')}"

@@ -5,6 +5,8 @@ anew elsewhere, and heads and tails of different attempts must never be joined. 
 the stage's own clock: clocks of different machines are never subtracted.
 """
 
+from collections.abc import AsyncGenerator
+
 from pydantic import Field
 
 from shared.payloads import MAX_TEXT_CHARACTERS, Payload, Speech
@@ -17,9 +19,14 @@ class StageItem(Payload):
 
 
 class StageStarted(StageItem):
-    """The stage has the input in hand. `cold`: its engine had to be loaded for it."""
+    """The stage has the input in hand.
+
+    `call_id` cancels the call where the platform needs one; `model` is what a person calls the model;
+    `cold`: its engine had to be loaded for it.
+    """
 
     call_id: str = Field(default="", max_length=100)
+    model: str = Field(default="", max_length=200)
     cold: bool = False
 
 
@@ -51,3 +58,6 @@ class StageFinished(StageOutput):
     """The call has ended well. `busy_us`: how long its engine worked."""
 
     busy_us: int = Field(ge=0)
+
+
+StageStream = AsyncGenerator[StageItem, None]

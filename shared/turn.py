@@ -38,11 +38,11 @@ class TurnRequest(Payload):
 
 
 class Models(Payload):
-    """The models that took part, as a person calls them."""
+    """The models that took part, as a person calls them; "" where the turn did not get that far."""
 
-    asr: str
-    llm: str
-    tts: str
+    asr: str = ""
+    llm: str = ""
+    tts: str = ""
 
 
 class TurnStarted(Payload):

@@ -8,7 +8,7 @@ waits for ever, BREAK_OFF ends the stream early.
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from shared.payloads import ChatMessage, Speech
 from shared.pcm import Pcm
 from shared.settings import Settings
 from shared.stage_stream import SpeechPiece, StageFinished, StageItem, StageStarted, TextDelta, Transcript
-from shared.turn import Models, TurnEvent, TurnRequest
+from shared.turn import TurnEvent, TurnRequest
 
 RESTART: Final = "\0restart"
 SPLICE: Final = "\0splice"
@@ -27,8 +27,6 @@ BREAK_OFF: Final = "\0break off"
 
 Step = float | str | Pcm | Exception
 Script = Sequence[Step]
-
-MODELS = Models(asr="scripted ears", llm="scripted mind", tts="scripted voice")
 
 
 REQUEST = TurnRequest(audio=Pcm(np.zeros(16_000, np.float32), 16_000))
@@ -52,6 +50,7 @@ class Call:
 class ScriptedStage:
     """Plays its scripts, one a call, the last one for all further calls."""
 
+    model: ClassVar[str]
     scripts: list[Script]
     start_s: float = 0.0
     transport_s: float = 0.0
@@ -77,7 +76,7 @@ class ScriptedStage:
         try:
             attempt = 1
             await asyncio.sleep(self.start_s)
-            yield StageStarted(attempt_id="attempt 1")
+            yield StageStarted(attempt_id="attempt 1", model=self.model)
             started = now()
             for step in script:
                 if isinstance(step, float | int):
@@ -91,7 +90,7 @@ class ScriptedStage:
                 elif step is RESTART or step is SPLICE:
                     attempt += 1
                     if step is RESTART:
-                        yield StageStarted(attempt_id=f"attempt {attempt}")
+                        yield StageStarted(attempt_id=f"attempt {attempt}", model=self.model)
                 else:
                     elapsed_us = round((now() - started) * 1e6)
                     await asyncio.sleep(self.transport_s)
@@ -107,6 +106,8 @@ class ScriptedStage:
 
 
 class ScriptedASR(ScriptedStage):
+    model = "scripted ears"
+
     def transcribe(self, audio: Speech) -> AsyncGenerator[StageItem, None]:
         def output(attempt_id: str, text: str, elapsed_us: int) -> StageItem:
             return Transcript(attempt_id=attempt_id, text=text, elapsed_us=elapsed_us)
@@ -115,6 +116,8 @@ class ScriptedASR(ScriptedStage):
 
 
 class ScriptedLLM(ScriptedStage):
+    model = "scripted mind"
+
     def generate(
         self, messages: Sequence[ChatMessage], *, max_tokens: int, temperature: float
     ) -> AsyncGenerator[StageItem, None]:
@@ -128,6 +131,8 @@ class ScriptedLLM(ScriptedStage):
 @dataclass
 class ScriptedTTS(ScriptedStage):
     """Without scripts: 0.25 s, then a quarter of the speech's length, at 0.06 s a character."""
+
+    model = "scripted voice"
 
     scripts: list[Script] = field(default_factory=list)
 
@@ -164,7 +169,7 @@ class Cast:
 
     @property
     def stages(self) -> Stages:
-        return Stages(asr=self.asr, llm=self.llm, tts=self.tts, models=MODELS)
+        return Stages(asr=self.asr, llm=self.llm, tts=self.tts)
 
     @property
     def under_way(self) -> list[Call]:

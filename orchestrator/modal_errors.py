@@ -1,0 +1,59 @@
+"""What Modal raises, as the errors of this product: with the stage, whether a retry can help, and what to
+do."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from modal import exception
+
+from shared.deployment import APPS
+from shared.errors import (
+    AttemptLost,
+    Misconfigured,
+    Overloaded,
+    SpeechError,
+    Stage,
+    StageFailed,
+    StageTimedOut,
+)
+
+
+@contextmanager
+def typed_errors(stage: Stage) -> Iterator[None]:
+    """Around calls of a stage's app: whatever is raised leaves as a SpeechError of that stage."""
+    try:
+        yield
+    except SpeechError:
+        raise
+    except Exception as error:
+        raise as_speech_error(error, stage) from error
+
+
+def as_speech_error(error: Exception, stage: Stage) -> SpeechError:
+    """The error of this product that says what Modal, or a container, said."""
+    said = " ".join(str(error).split()) or type(error).__name__
+    match error:
+        case exception.AuthError():
+            return Misconfigured(f"Modal does not let you in: {said} Run: modal token new", stage)
+        case exception.NotFoundError():
+            return Misconfigured(
+                f"The {stage} is not deployed: Modal knows no app '{APPS[stage]}' with it. "
+                f"Run: make deploy-{stage}",
+                stage,
+            )
+        case exception.PermissionDeniedError():
+            return Misconfigured(f"Your Modal account may not do this: {said}", stage)
+        case exception.ResourceExhaustedError():
+            return Overloaded(f"Modal has no capacity left for the {stage}: {said}", stage)
+        case exception.FunctionTimeoutError():
+            return StageTimedOut(f"Modal ended a call of the {stage} that took too long: {said}", stage)
+        case exception.InternalFailure():
+            return AttemptLost(f"The container of the {stage} died: {said}", stage)
+        case exception.ConnectionError() | exception.ServiceError() | exception.InternalError():
+            return StageFailed(f"Modal does not answer: {said} Is there a network? Try again.", stage)
+        case exception.VersionError() | exception.DeserializationError() | exception.SerializationError():
+            return Misconfigured(
+                f"This side and the deployed {stage} are of different versions: {said} Deploy again.", stage
+            )
+        case _:
+            return StageFailed(f"The {stage} failed: {type(error).__name__}: {said}", stage)

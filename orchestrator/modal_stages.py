@@ -1,0 +1,103 @@
+"""The three stages as deployed Modal apps."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import aclosing
+from typing import Any
+
+import modal
+
+from orchestrator.modal_errors import typed_errors
+from orchestrator.remote_stream import RemoteStreams
+from orchestrator.stages import Stages
+from shared.audio import encode_mp3
+from shared.deployment import APPS, CLASSES, Health
+from shared.errors import SpeechError, Stage
+from shared.payloads import ChatMessage, Mp3Audio, Speech
+from shared.pcm import Pcm
+from shared.settings import Settings
+from shared.stage_stream import StageFinished, StageItem, StageStarted, StageStream
+from shared.turn import Failure
+
+
+class ModalStages:
+    """Calls the services of the deployment that this process belongs to, each by its app's name."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._streams = RemoteStreams(settings.stage_start_timeout_s)
+        self._last_call_s: dict[Stage, float] = {}
+        self._waking: set[asyncio.Task[Health | Failure]] = set()
+
+    @property
+    def stages(self) -> Stages:
+        """The stages, for a Pipeline."""
+        return Stages(asr=self, llm=self, tts=self)
+
+    async def transcribe(self, audio: Speech) -> StageStream:
+        """See `orchestrator.stages.ASRStage`. While it listens, the other two start, if they must."""
+        self._wake(Stage.LLM, Stage.TTS)
+        mp3 = await self._as_mp3(audio)
+        async with aclosing(self._call(Stage.ASR, "transcribe", mp3)) as items:
+            async for item in items:
+                yield item
+
+    def generate(
+        self, messages: Sequence[ChatMessage], *, max_tokens: int, temperature: float
+    ) -> StageStream:
+        """See `orchestrator.stages.LLMStage`."""
+        return self._call(
+            Stage.LLM, "generate", list(messages), max_tokens=max_tokens, temperature=temperature
+        )
+
+    def synthesize(self, text: str) -> StageStream:
+        """See `orchestrator.stages.TTSStage`."""
+        return self._call(Stage.TTS, "synthesize", text)
+
+    async def warm(self) -> list[Health | Failure]:
+        """Start a container of every service that has none, all at once, and wait for them."""
+        return list(await asyncio.gather(*(self._health(stage) for stage in CLASSES)))
+
+    async def _call(self, stage: Stage, method: str, *arguments: Any, **keywords: Any) -> StageStream:
+        self._last_call_s[stage] = time.monotonic()
+        with typed_errors(stage):
+            function = getattr(_service(stage), method)
+            items = self._streams.stream(
+                function, *arguments, call_id=_call_id, last=StageFinished, **keywords
+            )
+            async with aclosing(items):
+                async for item in items:
+                    yield item
+
+    async def _health(self, stage: Stage) -> Health | Failure:
+        self._last_call_s[stage] = time.monotonic()
+        try:
+            with typed_errors(stage):
+                health: Health = await _service(stage).health.remote.aio()
+                return health
+        except SpeechError as error:
+            return Failure.of(error)
+
+    def _wake(self, *stages: Stage) -> None:
+        """Have services that may have scaled to zero start now, rather than one after another."""
+        now_s = time.monotonic()
+        for stage in stages:
+            last_s = self._last_call_s.get(stage)
+            if last_s is None or now_s - last_s > self._settings.service(stage).scaledown_window_s:
+                task = asyncio.create_task(self._health(stage))
+                self._waking.add(task)
+                task.add_done_callback(self._waking.discard)
+
+    async def _as_mp3(self, audio: Speech) -> Mp3Audio:
+        if not isinstance(audio, Pcm):
+            return audio
+        return await asyncio.to_thread(encode_mp3, audio, self._settings.mp3_bitrate_kbps)
+
+
+def _service(stage: Stage) -> Any:
+    return modal.Cls.from_name(APPS[stage], CLASSES[stage])()
+
+
+def _call_id(item: StageItem) -> str:
+    return item.call_id if isinstance(item, StageStarted) else ""

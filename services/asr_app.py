@@ -1,0 +1,42 @@
+"""Modal app speech-to-speech-asr: speech to text. Deploy: make deploy-asr"""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import cast
+
+import modal
+
+from services.modal_service import ModalService, concurrency, loads_before_snapshot, service_options
+from services.selection import select_model
+from services.stage_host import ASRHost
+from shared.deployment import APPS
+from shared.engines import ASRModel
+from shared.errors import Stage
+from shared.payloads import Mp3Audio
+from shared.settings import settings
+from shared.stage_stream import StageItem
+
+MODEL = select_model(Stage.ASR, settings())
+
+app = modal.App(APPS[Stage.ASR])
+
+
+@app.cls(**service_options(MODEL, settings()))
+@modal.concurrent(**concurrency(MODEL, settings()))
+class ASR(ModalService):
+    """The selected ASR engine."""
+
+    registered = MODEL
+    host: ASRHost
+
+    @modal.enter(snap=loads_before_snapshot(MODEL, settings()))
+    async def start(self) -> None:
+        """Load the engine."""
+        await self.begin(ASRHost(cast(ASRModel, MODEL.engine()), settings()))
+
+    @modal.method()
+    async def transcribe(self, audio: Mp3Audio) -> AsyncGenerator[StageItem, None]:
+        """See `orchestrator.stages.ASRStage`."""
+        async with aclosing(self.served(self.host.transcribe(audio))) as items:
+            async for item in items:
+                yield item

@@ -1,0 +1,69 @@
+"""The images of the Modal apps. Layers go from what changes rarely to what changes often: Python, system
+packages, locked packages, settings, our own sources."""
+
+import re
+
+import modal
+
+from services.image_locks import BASE_LOCK, BASE_PYTHON, lock_file
+from shared.engines import RegisteredModel
+from shared.errors import Misconfigured
+from shared.settings import Settings
+
+UV_VERSION = "0.13.9"
+
+WEIGHTS_FOLDER = "/weights"
+"""Where the Volume with the weights is mounted, and where Hugging Face libraries look for them."""
+
+_OFFLINE = {"HF_HUB_CACHE": WEIGHTS_FOLDER, "HF_HUB_OFFLINE": "1"}
+"""Loading never downloads."""
+
+_EXACT = re.compile(r"^[\w.\-\[\],]+(==[\w.+!]+| ?@ ?\S+)$")
+
+
+def service_image(model: RegisteredModel, settings: Settings) -> modal.Image:
+    """The image of a stage's app: what the engine's spec asks for, as its lock file pins it.
+
+    An engine without a lock file is installed on top of what every service needs, and must name its
+    packages exactly. Raises Misconfigured if it does not.
+    """
+    spec = model.spec
+    image = modal.Image.debian_slim(python_version=spec.python_version)
+    if spec.apt_packages:
+        image = image.apt_install(*spec.apt_packages)
+    lock = lock_file(model)
+    if lock.exists() or not modal.is_local():  # in the container the image is done, and locks are not there
+        image = _with_lock(image, str(lock))
+    else:
+        image = _with_lock(image, str(BASE_LOCK)).uv_pip_install(*_exact(model), uv_version=UV_VERSION)
+    variables = _baked(settings) | {f"{model.stage.upper()}_MODEL": model.name}
+    if spec.weights:
+        variables |= _OFFLINE
+    return image.env(variables).add_local_python_source("shared", "services")
+
+
+def orchestrator_image(settings: Settings) -> modal.Image:
+    """The image of the orchestrator's app; it holds no engine."""
+    image = _with_lock(modal.Image.debian_slim(python_version=BASE_PYTHON), str(BASE_LOCK))
+    return image.env(_baked(settings)).add_local_python_source("shared", "services", "orchestrator")
+
+
+def _with_lock(image: modal.Image, lock: str) -> modal.Image:
+    return image.uv_pip_install(requirements=[lock], uv_version=UV_VERSION)
+
+
+def _baked(settings: Settings) -> dict[str, str]:
+    """The settings for the container; it logs its turns unless told not to."""
+    logs = {} if "log_level" in settings.model_fields_set else {"S2S_LOG_LEVEL": "INFO"}
+    return logs | settings.environ()
+
+
+def _exact(model: RegisteredModel) -> tuple[str, ...]:
+    for package in model.spec.packages:
+        if not _EXACT.match(package):
+            raise Misconfigured(
+                f"{model.stage.upper()}_MODEL={model.name} asks for the package '{package}': pin it exactly "
+                "(name==version), or run `make lock`.",
+                model.stage,
+            )
+    return model.spec.packages

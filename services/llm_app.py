@@ -1,0 +1,45 @@
+"""Modal app speech-to-speech-llm: conversation to reply. Deploy: make deploy-llm"""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import cast
+
+import modal
+
+from services.modal_service import ModalService, concurrency, loads_before_snapshot, service_options
+from services.selection import select_model
+from services.stage_host import LLMHost
+from shared.deployment import APPS
+from shared.engines import LLMModel
+from shared.errors import Stage
+from shared.payloads import ChatMessage
+from shared.settings import settings
+from shared.stage_stream import StageItem
+
+MODEL = select_model(Stage.LLM, settings())
+
+app = modal.App(APPS[Stage.LLM])
+
+
+@app.cls(**service_options(MODEL, settings()))
+@modal.concurrent(**concurrency(MODEL, settings()))
+class LLM(ModalService):
+    """The selected LLM engine."""
+
+    registered = MODEL
+    host: LLMHost
+
+    @modal.enter(snap=loads_before_snapshot(MODEL, settings()))
+    async def start(self) -> None:
+        """Load the engine."""
+        await self.begin(LLMHost(cast(LLMModel, MODEL.engine()), settings()))
+
+    @modal.method()
+    async def generate(
+        self, messages: Sequence[ChatMessage], *, max_tokens: int, temperature: float
+    ) -> AsyncGenerator[StageItem, None]:
+        """See `orchestrator.stages.LLMStage`."""
+        reply = self.host.generate(messages, max_tokens=max_tokens, temperature=temperature)
+        async with aclosing(self.served(reply)) as items:
+            async for item in items:
+                yield item

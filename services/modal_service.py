@@ -1,0 +1,151 @@
+"""What the three services have in common on Modal: what they ask for, how they start, their health."""
+
+import asyncio
+import platform
+import subprocess
+import time
+from contextlib import aclosing
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, ClassVar
+
+import modal
+
+from services.images import WEIGHTS_FOLDER, service_image
+from services.stage_host import StageHost
+from shared.deployment import Health
+from shared.engines import RegisteredModel
+from shared.logs import configure_logging
+from shared.settings import Settings, settings
+from shared.stage_stream import StageStarted, StageStream
+
+WEIGHTS_VOLUME = "speech-to-speech-weights"
+
+_COLD_WITHIN_S = 1.0
+"""A call that comes so soon after the container was ready has waited for it."""
+
+
+def service_options(model: RegisteredModel, settings: Settings) -> dict[str, Any]:
+    """What a service's class asks of Modal, for `@app.cls`: as its engine's spec and the settings say."""
+    spec, service = model.spec, settings.service(model.stage)
+    gpu = gpu_of(model, settings)
+    gpu_snapshot = spec.gpu_snapshot and gpu is not None
+    return {
+        "image": service_image(model, settings),
+        "gpu": gpu,
+        "cpu": service.cpu,
+        "memory": service.memory_mb,
+        "volumes": {WEIGHTS_FOLDER: _weights()} if spec.weights else {},
+        "secrets": [_secret(variable) for variable in spec.secrets],
+        "min_containers": service.min_containers,
+        "max_containers": service.max_containers,
+        "buffer_containers": service.buffer_containers,
+        "scaledown_window": service.scaledown_window_s,
+        "timeout": settings.call_timeout_s,
+        "startup_timeout": round(settings.stage_start_timeout_s),
+        "region": settings.region,
+        "routing_region": settings.routing_region,
+        "enable_memory_snapshot": spec.memory_snapshot,
+        "experimental_options": {"enable_gpu_snapshot": True} if gpu_snapshot else None,
+        "include_source": False,  # the image says which sources there are
+    }
+
+
+def concurrency(model: RegisteredModel, settings: Settings) -> dict[str, int]:
+    """How many calls a container takes, for `@modal.concurrent`: what its engine works on at once, and
+    one more, so that asking for its health, or a call that could wait, needs no other container."""
+    capacity = settings.service(model.stage).concurrent_inputs or model.spec.concurrent_inputs
+    return {"max_inputs": capacity + 1, "target_inputs": capacity}
+
+
+def loads_before_snapshot(model: RegisteredModel, settings: Settings) -> bool:
+    """Whether the engine is loaded before the snapshot is taken; a GPU is there only in a GPU snapshot.
+    Otherwise the snapshot saves the imports alone."""
+    spec = model.spec
+    return spec.memory_snapshot and (spec.gpu_snapshot or gpu_of(model, settings) is None)
+
+
+def gpu_of(model: RegisteredModel, settings: Settings) -> str | None:
+    """The GPU that the engine gets: the setting's, else its spec's."""
+    gpu = settings.service(model.stage).gpu or model.spec.gpu
+    return None if gpu == "none" else gpu
+
+
+def secret_name(variable: str) -> str:
+    """The name of the Secret that holds an environment variable: openai-api-key for OPENAI_API_KEY."""
+    return variable.lower().replace("_", "-")
+
+
+class ModalService:
+    """Base of a service's class: its life in a container. A subclass adds `start` and its verb."""
+
+    registered: ClassVar[RegisteredModel]
+    host: StageHost[Any]
+
+    async def begin(self, host: StageHost[Any]) -> None:
+        """Load the engine; what a subclass does in its `start`."""
+        configure_logging(settings())
+        self.host = host
+        began_s = time.monotonic()
+        await host.load()
+        self._ready_s = time.monotonic()
+        self._load_s = self._ready_s - began_s
+
+    @modal.enter(snap=False)
+    async def resume(self) -> None:
+        """A container that comes out of a snapshot is new, whenever its engine was loaded."""
+        self._ready_s = time.monotonic()
+
+    @modal.exit()
+    async def stop(self) -> None:
+        """End the engine and its processes."""
+        await self.host.close()
+
+    @modal.method()
+    async def health(self) -> Health:
+        """What runs here; asking also starts a container, where there is none."""
+        return Health(
+            stage=self.registered.stage,
+            name=self.registered.name,
+            model=self.host.engine.model_name,
+            device=await asyncio.to_thread(_device) if gpu_of(self.registered, settings()) else "cpu",
+            load_s=self._load_s,
+            uptime_s=time.monotonic() - self._ready_s,
+            versions=_versions(self.registered),
+        )
+
+    async def served(self, items: StageStream) -> StageStream:
+        """The stage stream as the caller needs it: with the call's id, and told whether it met a cold
+        start."""
+        cold = time.monotonic() - self._ready_s < _COLD_WITHIN_S
+        told = {"call_id": modal.current_function_call_id() or "", "cold": cold}
+        async with aclosing(items):
+            async for item in items:
+                yield item.model_copy(update=told) if isinstance(item, StageStarted) else item
+
+
+def _weights() -> modal.Volume:
+    return modal.Volume.from_name(WEIGHTS_VOLUME, create_if_missing=True)
+
+
+def _secret(variable: str) -> modal.Secret:
+    return modal.Secret.from_name(secret_name(variable), required_keys=[variable])
+
+
+def _device() -> str:
+    query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        names = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return "no GPU found"
+    return ", ".join(names.split("\n")).strip(", ")
+
+
+def _versions(model: RegisteredModel) -> dict[str, str]:
+    versions = {"python": platform.python_version(), "modal": modal.__version__}
+    for package in model.spec.packages:
+        name = package.split("==")[0].split("[")[0].split("@")[0].strip()
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "not installed"
+    return versions

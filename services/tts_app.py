@@ -1,0 +1,41 @@
+"""Modal app speech-to-speech-tts: text to speech. Deploy: make deploy-tts"""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import cast
+
+import modal
+
+from services.modal_service import ModalService, concurrency, loads_before_snapshot, service_options
+from services.selection import select_model
+from services.stage_host import TTSHost
+from shared.deployment import APPS
+from shared.engines import TTSModel
+from shared.errors import Stage
+from shared.settings import settings
+from shared.stage_stream import StageItem
+
+MODEL = select_model(Stage.TTS, settings())
+
+app = modal.App(APPS[Stage.TTS])
+
+
+@app.cls(**service_options(MODEL, settings()))
+@modal.concurrent(**concurrency(MODEL, settings()))
+class TTS(ModalService):
+    """The selected TTS engine."""
+
+    registered = MODEL
+    host: TTSHost
+
+    @modal.enter(snap=loads_before_snapshot(MODEL, settings()))
+    async def start(self) -> None:
+        """Load the engine."""
+        await self.begin(TTSHost(cast(TTSModel, MODEL.engine()), settings()))
+
+    @modal.method()
+    async def synthesize(self, text: str) -> AsyncGenerator[StageItem, None]:
+        """See `orchestrator.stages.TTSStage`; the pieces are MP3."""
+        async with aclosing(self.served(self.host.synthesize_mp3(text))) as items:
+            async for item in items:
+                yield item

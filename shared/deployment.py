@@ -1,0 +1,32 @@
+"""What the parts of a deployment are called on Modal, and what a service tells of itself."""
+
+from pydantic import Field
+
+from shared.errors import Stage
+from shared.payloads import Payload
+
+APPS = {
+    Stage.ASR: "speech-to-speech-asr",
+    Stage.LLM: "speech-to-speech-llm",
+    Stage.TTS: "speech-to-speech-tts",
+    Stage.ORCHESTRATOR: "speech-to-speech",
+}
+"""The Modal app of each stage."""
+
+CLASSES = {Stage.ASR: "ASR", Stage.LLM: "LLM", Stage.TTS: "TTS"}
+"""The one class of each service's app."""
+
+
+class Health(Payload):
+    """One container of a service: `load_s` is how long its engine took to load, `uptime_s` how long it
+    has been ready, `versions` those of Python, modal and the engine's packages."""
+
+    stage: Stage
+    name: str
+    """The model's name in the registry."""
+    model: str
+    """What a person calls it."""
+    device: str
+    load_s: float = Field(ge=0)
+    uptime_s: float = Field(ge=0)
+    versions: dict[str, str]
