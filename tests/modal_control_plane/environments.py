@@ -1,4 +1,4 @@
-"""Virtual environments made from images' pip layers, kept by their content."""
+"""Virtual environments made from images' pip layers by uv, kept by their content."""
 
 import asyncio
 import contextlib
@@ -12,17 +12,24 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+import uv
+
 from tests.modal_control_plane.image_layers import Recipe
+from tests.modal_control_plane.pip_config import configured_sources, configured_variables
 
 _COMPLETE = ".complete"
 
 
 class EnvironmentFailed(Exception):
-    """An image's packages could not be installed; the message is the end of what pip said."""
+    """An image's packages could not be installed; the message is the end of what uv said."""
 
 
 class Environments:
-    """One environment for each set of pip layers, shared by everyone who uses the cache folder."""
+    """One environment for each set of pip layers, shared by everyone who uses the cache folder.
+
+    It has what the image's layers install and what modal's own client needs, nothing else: the
+    packages are hard links to uv's cache where that is on the same disk.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -34,26 +41,11 @@ class Environments:
     def _ensure(self, recipe: Recipe) -> Path:
         if recipe.unsupported:
             raise EnvironmentFailed(f"the local control plane cannot run `{recipe.unsupported[0]}`")
-        folder = self._folder / (f"image-{_key(recipe)}" if recipe.pip_installs else f"base-{_base_key()}")
+        folder = self._folder / f"image-{_key(recipe)}"
         with self._locked(folder):
             if not (folder / _COMPLETE).exists():
-                self._make(folder, recipe)
+                _make(folder, recipe)
         return folder / "bin" / "python"
-
-    def _make(self, folder: Path, recipe: Recipe) -> None:
-        shutil.rmtree(folder, ignore_errors=True)
-        if recipe.pip_installs:
-            _copy_of(self._ensure(Recipe((), (), (), ())).parents[1], folder)
-        else:
-            _run(sys.executable, "-I", "-m", "venv", str(folder))
-            _pip(folder, [f"modal=={version('modal')}"])
-        for path, content in recipe.requirement_files:
-            _file_in(folder, path).parent.mkdir(parents=True, exist_ok=True)
-            _file_in(folder, path).write_bytes(content)
-        files = {path for path, _ in recipe.requirement_files}
-        for install in recipe.pip_installs:
-            _pip(folder, [str(_file_in(folder, word)) if word in files else word for word in install])
-        (folder / _COMPLETE).touch()
 
     @contextlib.contextmanager
     def _locked(self, folder: Path) -> Iterator[None]:
@@ -64,22 +56,32 @@ class Environments:
             yield
 
 
-def _copy_of(base: Path, folder: Path) -> None:
-    """Make an environment with the base's packages: sparing a minute of installing them again."""
-    _run(sys.executable, "-I", "-m", "venv", "--without-pip", str(folder))
-    (source,) = base.glob("lib/python*/site-packages")
-    shutil.copytree(source, folder / source.relative_to(base), dirs_exist_ok=True)
+def _make(folder: Path, recipe: Recipe) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    _uv("venv", "--python", sys.executable, str(folder))
+    for path, content in recipe.requirement_files:
+        _file_in(folder, path).parent.mkdir(parents=True, exist_ok=True)
+        _file_in(folder, path).write_bytes(content)
+    files = {path for path, _ in recipe.requirement_files}
+    _install(folder, [f"modal=={version('modal')}"])
+    for layer in recipe.pip_installs:
+        _install(folder, [str(_file_in(folder, word)) if word in files else word for word in layer])
+    (folder / _COMPLETE).touch()
 
 
-def _pip(folder: Path, arguments: Sequence[str]) -> None:
-    options = ["install", "--quiet", "--disable-pip-version-check", "--no-input"]
-    _run(str(folder / "bin" / "python"), "-I", "-m", "pip", *options, *arguments)
+def _install(folder: Path, arguments: Sequence[str]) -> None:
+    _uv("pip", "install", "--python", str(folder / "bin" / "python"), *configured_sources(), *arguments)
 
 
-def _run(*command: str) -> None:
-    outer = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "PYTHONHOME"}}
+def _uv(*arguments: str) -> None:
     done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env=outer, cwd="/", stdin=subprocess.DEVNULL
+        (uv.find_uv_bin(), "--quiet", *arguments),
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**configured_variables(), **os.environ},
+        cwd="/",
+        stdin=subprocess.DEVNULL,
     )
     if done.returncode:
         raise EnvironmentFailed((done.stderr or done.stdout).strip()[-2000:])
@@ -89,10 +91,8 @@ def _file_in(folder: Path, path: str) -> Path:
     return folder / "requirements" / path.lstrip("/")
 
 
-def _base_key() -> str:
-    return f"{sys.version_info.major}.{sys.version_info.minor}-modal-{version('modal')}"
-
-
 def _key(recipe: Recipe) -> str:
-    told = repr((_base_key(), recipe.pip_installs, recipe.requirement_files))
+    """Return the same key for the same content, on every machine."""
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    told = repr(("uv", python, version("modal"), recipe.pip_installs, recipe.requirement_files))
     return hashlib.sha256(told.encode()).hexdigest()[:24]

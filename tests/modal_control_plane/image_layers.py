@@ -59,15 +59,13 @@ def _variables(arguments: str) -> dict[str, str]:
 
 
 def _pip_arguments(text: str) -> tuple[str, ...]:
+    """Return the arguments of `pip install` or `uv pip install`, without those that name an interpreter."""
     words = iter(shlex.split(text.replace("$(command -v python)", "python")))
     arguments: list[str] = []
     for word in words:
         if word == "--python":
             next(words)
-        elif word == "--prerelease":
-            next(words)
-            arguments.append("--pre")
-        elif word == "--requirements":
+        elif word in {"--requirement", "--requirements"}:
             arguments.append("-r")
         elif word != "--compile-bytecode":
             arguments.append(word)

@@ -1,0 +1,39 @@
+"""Where pip is configured to look for packages, in the words of uv, which does not read that itself."""
+
+import ast
+import functools
+import subprocess
+import sys
+
+_SECTIONS = ("global", "install", ":env:")  # from weakest to strongest
+_SAME_IN_UV = ("index-url", "extra-index-url", "find-links")
+
+
+def configured_sources() -> tuple[str, ...]:
+    """Return uv's options for the indexes and folders of pip's files and PIP_* variables; () for none."""
+    settings = _settings()
+    places = [(name, place) for name in _SAME_IN_UV for place in settings.get(name, "").split()]
+    options = [word for name, place in places for word in (f"--{name}", place)]
+    if settings.get("no-index") in {"1", "true", "yes", "on"}:
+        options.append("--no-index")
+    if "extra-index-url" in settings:
+        options += ["--index-strategy", "unsafe-best-match"]  # as pip does: the best of all indexes
+    return tuple(options)
+
+
+def configured_variables() -> dict[str, str]:
+    """Return uv's environment variables for what pip is told otherwise: whom to trust."""
+    return {"SSL_CERT_FILE": _settings()["cert"]} if "cert" in _settings() else {}
+
+
+@functools.cache
+def _settings() -> dict[str, str]:
+    command = (sys.executable, "-m", "pip", "config", "list")
+    told = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    found: dict[str, dict[str, str]] = {section: {} for section in _SECTIONS}
+    for line in told.splitlines():
+        key, _, value = line.partition("=")
+        section, _, name = key.rpartition(".")
+        if section in found and value:
+            found[section][name] = str(ast.literal_eval(value))
+    return {name: value for section in _SECTIONS for name, value in found[section].items()}
