@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
-from contextlib import aclosing
+from collections.abc import Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from typing import Any
 
 import modal
@@ -27,6 +27,7 @@ class ModalStages:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._streams = RemoteStreams(settings.stage_start_timeout_s)
+        self._services: dict[Stage, Any] = {}
         self._last_call_s: dict[Stage, float] = {}
         self._waking: set[asyncio.Task[Health | Failure]] = set()
 
@@ -60,9 +61,8 @@ class ModalStages:
         return list(await asyncio.gather(*(self._health(stage) for stage in CLASSES)))
 
     async def _call(self, stage: Stage, method: str, *arguments: Any, **keywords: Any) -> StageStream:
-        self._last_call_s[stage] = time.monotonic()
-        with typed_errors(stage):
-            function = getattr(_service(stage), method)
+        with self._service(stage) as service:
+            function = getattr(service, method)
             items = self._streams.stream(
                 function, *arguments, call_id=_call_id, last=StageFinished, **keywords
             )
@@ -71,13 +71,27 @@ class ModalStages:
                     yield item
 
     async def _health(self, stage: Stage) -> Health | Failure:
-        self._last_call_s[stage] = time.monotonic()
         try:
-            with typed_errors(stage):
-                health: Health = await _service(stage).health.remote.aio()
+            with self._service(stage) as service:
+                health: Health = await service.health.remote.aio()
                 return health
         except SpeechError as error:
             return Failure.of(error)
+
+    @contextmanager
+    def _service(self, stage: Stage) -> Iterator[Any]:
+        """The service's class, looked up once: that takes two calls of Modal. An error that is not the
+        service's own may be about the look-up, so it is made anew."""
+        self._last_call_s[stage] = time.monotonic()
+        if stage not in self._services:
+            self._services[stage] = modal.Cls.from_name(APPS[stage], CLASSES[stage])()
+        try:
+            with typed_errors(stage):
+                yield self._services[stage]
+        except SpeechError as error:
+            if error.__cause__ is not None:
+                self._services.pop(stage, None)
+            raise
 
     def _wake(self, *stages: Stage) -> None:
         """Have services that may have scaled to zero start now, rather than one after another."""
@@ -93,10 +107,6 @@ class ModalStages:
         if not isinstance(audio, Pcm):
             return audio
         return await asyncio.to_thread(encode_mp3, audio, self._settings.mp3_bitrate_kbps)
-
-
-def _service(stage: Stage) -> Any:
-    return modal.Cls.from_name(APPS[stage], CLASSES[stage])()
 
 
 def _call_id(item: StageItem) -> str:
