@@ -1,70 +1,181 @@
-"""The control plane as a program: what it writes, what it takes away, what it leaves behind: nothing."""
+"""The control plane as a program: what it tells, what it writes, what it leaves behind: nothing."""
 
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.modal_control_plane import DEFAULT_CACHE
+from tests.modal_control_plane import DEFAULT_CACHE, ControlPlane
 
+PROJECT = Path(__file__).parents[1]
 PROGRAM = """
-import modal
+import modal, os
 app = modal.App("kept")
 @app.function(min_containers=2)
 def f():
     pass
+@app.function(gpu="A10G:2")
+def speak():
+    print("good day")
+@app.function()
+def fail():
+    raise ValueError("no")
+@app.function()
+def die():
+    os._exit(3)
+"""
+CALLS = """
+import contextlib, modal
+for name in ("speak", "fail", "die"):
+    with contextlib.suppress(Exception):
+        modal.Function.from_name("kept", name).remote()
 """
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
-    pytest.importorskip("modal", reason="needs modal: pip install -e '.[cloud]'")
+@dataclass(frozen=True)
+class LocalCloud:
+    """The program, in a folder of its own."""
+
+    process: "subprocess.Popen[str]"
+    folder: Path
+
+    def on_it(self, *command: str) -> "subprocess.CompletedProcess[str]":
+        return on_local_cloud(self.folder, *command)
+
+    def deploy(self) -> None:
+        (self.folder / "kept_app.py").write_text(PROGRAM)
+        done = self.on_it(sys.executable, "-m", "modal", "deploy", "-m", "kept_app")
+        assert done.returncode == 0, done.stderr
+
+    def ended(self, how: signal.Signals = signal.SIGINT) -> str:
+        """End it; return all that it has said."""
+        self.process.send_signal(how)
+        return self.process.communicate(timeout=30)[0]
+
+
+def start(folder: Path, **env: str) -> "subprocess.Popen[str]":
     cache = os.environ.get("MODAL_CONTROL_PLANE_CACHE", str(DEFAULT_CACHE))
-    command = [sys.executable, "-m", "tests.modal_control_plane", "--cache", cache]
-    with subprocess.Popen(
-        [*command, "--env-file", str(tmp_path / "env"), "--state", str(tmp_path / "state")],
-        cwd=Path(__file__).parents[1],
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.modal_control_plane", "--cache", cache],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(PROJECT), **env},
         stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
-    ) as process:
-        yield process
+    )
+
+
+def on_local_cloud(folder: Path, *command: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "tests.modal_control_plane.on_local_cloud", *command],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(PROJECT), "MODAL_PROFILE": "of-a-real-account"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.fixture
+def local_cloud(tmp_path: Path) -> Iterator[LocalCloud]:
+    pytest.importorskip("modal", reason="needs modal: pip install -e '.[cloud]'")
+    with start(tmp_path) as process:
+        until((tmp_path / ".local-cloud" / "env").exists)
+        yield LocalCloud(process, tmp_path)
         process.kill()
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_the_server_leaves_no_process_behind_however_it_ends(
-    server: "subprocess.Popen[str]", tmp_path: Path, ending: signal.Signals
+    local_cloud: LocalCloud, ending: signal.Signals
 ) -> None:
-    until(lambda: (tmp_path / "env").exists())
-    (tmp_path / "kept_app.py").write_text(PROGRAM)
-    deploy = f". ./env && {sys.executable} -m modal deploy -m kept_app"
-    subprocess.run(deploy, shell=True, cwd=tmp_path, check=True, capture_output=True)
-    parent = psutil.Process(server.pid)
+    local_cloud.deploy()
+    parent = psutil.Process(local_cloud.process.pid)
     until(lambda: len(parent.children(recursive=True)) == 2)
     containers = parent.children(recursive=True)
-    server.send_signal(ending)
-    server.wait(30)
+    local_cloud.ended(ending)
     until(lambda: not any(one.is_running() and one.status() != "zombie" for one in containers))
-    assert (tmp_path / "env").exists() == (ending == signal.SIGKILL)
+    killed = ending == signal.SIGKILL
+    assert (local_cloud.folder / ".local-cloud" / "env").exists() == killed
+    assert local_cloud.process.returncode == (-signal.SIGKILL if killed else 0)
+    refused = local_cloud.on_it("touch", "was-run")
+    assert (refused.returncode, "No local cloud is running" in refused.stderr) == (2, True)
+    assert not (local_cloud.folder / "was-run").exists()
 
 
-def test_the_server_says_what_is_simulated_and_how_to_reach_it(
-    server: "subprocess.Popen[str]", tmp_path: Path
-) -> None:
-    until(lambda: (tmp_path / "env").exists())
-    written = (tmp_path / "env").read_text()
+def test_the_server_says_what_is_simulated_how_to_reach_it_and_what_happens(local_cloud: LocalCloud) -> None:
+    written = (local_cloud.folder / ".local-cloud" / "env").read_text()
     assert "export MODAL_SERVER_URL=http://127.0.0.1:" in written
-    server.terminate()
-    said, _ = server.communicate(timeout=30)
+    local_cloud.deploy()
+    assert local_cloud.on_it(sys.executable, "-c", CALLS).returncode == 0
+    said = local_cloud.ended()
     assert written in said
-    for word in ("Simulated", "scheduling", "network", "image builds", "GPU"):
+    for word in ("Simulated", "scheduling", "network", "image builds", "GPU", "Kept"):
         assert word in said
+    assert "\x1b" not in said
+    for line in (
+        r"deployed  version 1: die, f, fail, speak \(A10G:2\)",
+        r"starting  speak, container \d+",
+        r"ready  speak, container \d+ after \d+\.\d\d s",
+        r"call  speak #\d+",
+        r"\|  good day",
+        r"ok  speak #\d+ after \d+\.\d\d s",
+        r"failed  fail #\d+ after \d+\.\d\d s: ValueError",
+        r"crashed  die, container \d+: exit code 3",
+    ):
+        assert re.search(rf"^\d\d:\d\d:\d\d\.\d{{3}}  kept +{line}$", said, re.MULTILINE), line
+    assert said.rstrip().endswith("env is gone.")
+
+
+def test_a_second_server_refuses_to_start_and_names_the_first(local_cloud: LocalCloud) -> None:
+    with start(local_cloud.folder) as second:
+        said, _ = second.communicate(timeout=30)
+    assert second.returncode == 2
+    assert f"process {local_cloud.process.pid}" in said
+    assert local_cloud.on_it("true").returncode == 0
+
+
+def test_a_command_on_the_local_cloud_is_told_of_it_alone_and_ends_as_it_would(
+    local_cloud: LocalCloud,
+) -> None:
+    done = local_cloud.on_it("sh", "-c", 'echo "$MODAL_SERVER_URL${MODAL_PROFILE-}"; exit 7')
+    assert done.returncode == 7
+    assert (
+        f"MODAL_SERVER_URL={done.stdout.strip()}\n"
+        in (local_cloud.folder / ".local-cloud" / "env").read_text()
+    )
+
+
+@pytest.mark.parametrize("what", ["nothing", "another server", "silence", "another host"])
+def test_a_command_does_not_run_unless_the_local_cloud_itself_answers(
+    tmp_path: Path, control_plane: ControlPlane, what: str
+) -> None:
+    (tmp_path / ".local-cloud").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = {
+            "another server": control_plane.environ["MODAL_SERVER_URL"],
+            "silence": f"http://127.0.0.1:{silent.getsockname()[1]}",
+            "another host": "https://api.modal.com:443",
+        }.get(what)
+        if url:
+            exports = f"export MODAL_SERVER_URL={url}\nexport MODAL_TOKEN_ID=ak-local-1\n"
+            (tmp_path / ".local-cloud" / "env").write_text(exports)
+        done = on_local_cloud(tmp_path, "touch", "was-run")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "No local cloud is running: start it with `make local-cloud` in another terminal.\n"
+    )
+    assert not (tmp_path / "was-run").exists()
 
 
 def until(condition: Callable[[], bool]) -> None:

@@ -5,6 +5,7 @@ import time
 from google.protobuf.empty_pb2 import Empty
 from modal_proto import api_pb2 as pb
 
+from tests.modal_control_plane.events import Kind
 from tests.modal_control_plane.layout import app_layout
 from tests.modal_control_plane.scheduler import Scheduler
 from tests.modal_control_plane.state import App, State, first, found
@@ -60,7 +61,8 @@ class AppRpcs:
         app.state, app.name = request.app_state, request.name or app.name
         app.deployed_at, app.version = time.time(), app.version + 1
         self._scheduler.replace(app)
-        self._state.logs.event(f"app {app.name} version {app.version}: {', '.join(sorted(app.function_ids))}")
+        kind = Kind.DEPLOYED if app.state == pb.APP_STATE_DEPLOYED else Kind.RUNNING
+        self._state.logs.event(kind, app.name, f"version {app.version}: {self._contents(app)}")
         return pb.AppPublishResponse(url=_page(app), deployed_at=app.deployed_at)
 
     async def app_client_disconnect(self, request: pb.AppClientDisconnectRequest) -> Empty:
@@ -94,11 +96,15 @@ class AppRpcs:
     async def container_stop(self, request: pb.ContainerStopRequest) -> pb.ContainerStopResponse:
         container = first(self._state.containers.values(), lambda one: one.id == request.task_id)
         if container is not None:
-            container.stop()
+            self._scheduler.stop(container, "asked to")
         return pb.ContainerStopResponse()
 
     def _app(self, app_id: str) -> App:
         return found(self._state.apps, app_id, "App")
+
+    def _contents(self, app: App) -> str:
+        functions = [self._state.functions[one] for one in app.function_ids.values()]
+        return ", ".join(sorted(f"{one.title} ({one.gpu})" if one.gpu else one.title for one in functions))
 
     def _listed(self, app: App) -> pb.AppListResponse.AppListItem:
         running = sum(one.function.app is app for one in self._state.containers.values())

@@ -7,6 +7,7 @@ from functools import partial
 from google.protobuf.empty_pb2 import Empty
 from modal_proto import api_pb2 as pb
 
+from tests.modal_control_plane.events import Kind
 from tests.modal_control_plane.outcomes import cancel
 from tests.modal_control_plane.scheduler import Scheduler
 from tests.modal_control_plane.state import Call, Input, State, found
@@ -22,7 +23,8 @@ class CallRpcs:
     async def function_map(self, request: pb.FunctionMapRequest) -> pb.FunctionMapResponse:
         """Open a call, with its first inputs."""
         function = found(self._state.functions, request.function_id, "Function")
-        call = Call(self._state.new_id("fc"), function, request.function_call_invocation_type)
+        call_id = self._state.new_id("fc")
+        call = Call(call_id, function, request.function_call_invocation_type, self._state.logs)
         self._state.calls[call.id] = call
         return pb.FunctionMapResponse(
             function_call_id=call.id,
@@ -46,6 +48,7 @@ class CallRpcs:
             item.attempt += 1
             item.call.outputs.pop(item.id, None)
             item.call.finished_at = None
+            self._tell(Kind.RETRIED, item)
             self._scheduler.enqueue(item)
         return pb.FunctionRetryInputsResponse(input_jwts=[one.input_jwt for one in request.inputs])
 
@@ -81,7 +84,6 @@ class CallRpcs:
     async def function_call_cancel(self, request: pb.FunctionCallCancelRequest) -> Empty:
         """End what is left of a call; with `terminate_containers`, by ending its containers."""
         call = self._call(request.function_call_id)
-        self._state.logs.event(f"{call.id} of {call.function.name} cancelled")
         for item in call.inputs.values():
             if item.id in call.outputs:
                 continue
@@ -106,8 +108,12 @@ class CallRpcs:
     def _put(self, call: Call, put: pb.FunctionPutInputsItem) -> pb.FunctionPutInputsResponseItem:
         item = Input(self._state.new_id("in"), call, put.idx, put.input)
         self._state.inputs[item.id] = call.inputs[item.id] = item
+        self._tell(Kind.CALL, item)
         self._scheduler.enqueue(item)
         return pb.FunctionPutInputsResponseItem(idx=put.idx, input_id=item.id, input_jwt=item.id)
+
+    def _tell(self, kind: Kind, item: Input) -> None:
+        self._state.logs.event(kind, item.call.function.app.name, item.title)
 
 
 def _has_item_or_is_done(call: Call, index: int) -> bool:

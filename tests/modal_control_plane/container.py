@@ -13,7 +13,7 @@ import grpclib.server
 from modal_proto import api_pb2 as pb
 
 from tests.modal_control_plane.signals import Signal
-from tests.modal_control_plane.state import Function, Input
+from tests.modal_control_plane.state import Function, Input, number_of
 
 HEARTBEAT_S = 60.0  # cancellations ride on heartbeats, which are answered late: long ones have few gaps
 INHERITED = ("PATH", "LANG", "LC_ALL", "HOME", "TMPDIR", "TZ", "LD_LIBRARY_PATH")
@@ -47,6 +47,11 @@ class Container:
     result: pb.GenericResult | None = None
     process: asyncio.subprocess.Process | None = None
     _server: grpclib.server.Server | None = None
+
+    @property
+    def title(self) -> str:
+        """What it is a container of, and its number."""
+        return f"{self.function.title}, container {number_of(self.id)}"
 
     @property
     def snapshots(self) -> bool:

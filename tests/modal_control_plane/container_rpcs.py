@@ -8,6 +8,7 @@ from google.protobuf.empty_pb2 import Empty
 from modal_proto import api_pb2 as pb
 
 from tests.modal_control_plane.container import HEARTBEAT_S, Container
+from tests.modal_control_plane.events import Kind
 from tests.modal_control_plane.outcomes import finish
 from tests.modal_control_plane.scheduler import Scheduler
 from tests.modal_control_plane.state import Input, State
@@ -74,7 +75,7 @@ class ContainerRpcs:
 
     async def container_checkpoint(self, request: pb.ContainerCheckpointRequest) -> Empty:
         """Let the container go on as if its memory had been saved and restored."""
-        self._state.logs.event(f"{self._container.id} checkpointed and restored")
+        self._tell(Kind.SNAPSHOT, "saved and restored, in appearance")
         restored = json.dumps({"task_id": self._container.id})
         # The container waits for the file only after it has closed this connection.
         asyncio.get_running_loop().call_later(0.2, self._container.restore_file.write_text, restored)
@@ -95,7 +96,11 @@ class ContainerRpcs:
         self._container.last_used_at = time.monotonic()
         self._container.function.failed_starts = 0
         took_s = time.monotonic() - self._container.started_at
-        self._state.logs.event(f"{self._container.id} ready after {took_s:.2f} s")
+        self._tell(Kind.READY, f"after {took_s:.2f} s")
+
+    def _tell(self, kind: Kind, how: str) -> None:
+        container = self._container
+        self._state.logs.event(kind, container.function.app.name, f"{container.title} {how}")
 
     def _own(self, input_id: str) -> Input | None:
         item = self._state.inputs.get(input_id)

@@ -3,10 +3,15 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from modal_proto import api_pb2 as pb
 
+from tests.modal_control_plane.events import Event, Kind
 from tests.modal_control_plane.signals import Signal
+
+if TYPE_CHECKING:
+    from tests.modal_control_plane.container import Container
 
 LINES_KEPT = 100_000
 
@@ -40,27 +45,22 @@ class LogBook:
 
     def __init__(self) -> None:
         self.changed = Signal()
-        self.watch: Callable[[str], None] = lambda event: None
+        self.watch: Callable[[Event], None] = lambda event: None
         self._lines: list[LogLine] = []
         self._next = 1
 
-    def event(self, text: str) -> None:
-        """Tell whoever watches what the control plane has done."""
-        self.watch(text)
+    def event(self, kind: Kind, app: str, text: str) -> None:
+        """Tell whoever watches what has happened."""
+        self.watch(Event(kind, app, text))
 
-    def add(
-        self,
-        app_id: str,
-        function_id: str,
-        container_id: str,
-        text: str,
-        stream: "pb.FileDescriptor.ValueType",
-    ) -> None:
+    def add(self, container: "Container", text: str, stream: "pb.FileDescriptor.ValueType") -> None:
         """Keep one line of a container."""
-        self._lines.append(LogLine(self._next, time.time(), app_id, function_id, container_id, stream, text))
+        function = container.function
+        line = LogLine(self._next, time.time(), function.app.id, function.id, container.id, stream, text)
+        self._lines.append(line)
         self._next += 1
         del self._lines[:-LINES_KEPT]
-        self.watch(f"{container_id[-4:]} | {text.rstrip()}")
+        self.event(Kind.OUTPUT, function.app.name, text.rstrip())
         self.changed.notify()
 
     def after(self, app_id: str, position: int) -> Sequence[LogLine]:

@@ -1,12 +1,19 @@
 """How inputs end: the results that the control plane itself gives, and who is told."""
 
+import re
 import time
 
 from modal_proto import api_pb2 as pb
 
+from tests.modal_control_plane.events import Kind
 from tests.modal_control_plane.state import Input
 
 Status = pb.GenericResult
+_KINDS = {
+    Status.GENERIC_STATUS_SUCCESS: Kind.OK,
+    Status.GENERIC_STATUS_TERMINATED: Kind.CANCELLED,
+    Status.GENERIC_STATUS_TIMEOUT: Kind.TIMED_OUT,
+}
 
 
 def failed(status: "pb.GenericResult.GenericStatus.ValueType", message: str) -> pb.GenericResult:
@@ -36,6 +43,7 @@ def finish(item: Input, output: pb.FunctionPutOutputsItem) -> None:
     if call.done:
         call.finished_at = time.monotonic()
     call.changed.notify()
+    _tell(item, output.result)
 
 
 def finish_with(item: Input, result: pb.GenericResult) -> None:
@@ -53,3 +61,13 @@ def cancel(item: Input) -> None:
     if item in item.call.function.queue:
         item.call.function.queue.remove(item)
     finish_with(item, failed(Status.GENERIC_STATUS_TERMINATED, "Input was cancelled"))
+
+
+def _tell(item: Input, result: pb.GenericResult) -> None:
+    took_s = time.monotonic() - item.created_at
+    kind = _KINDS.get(result.status, Kind.FAILED)
+    text = f"{item.title} after {took_s:.2f} s"
+    if kind is Kind.FAILED:
+        raised = re.match(r"([\w.]+)\(", result.exception)
+        text += f": {raised[1] if raised else result.exception}"
+    item.call.logs.event(kind, item.call.function.app.name, text)

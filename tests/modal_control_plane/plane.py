@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from tests.modal_control_plane.container import Container
+from tests.modal_control_plane.events import Event
 from tests.modal_control_plane.server import Server
 from tests.modal_control_plane.state import Secret, found, not_found
 from tests.modal_control_plane.views import AppView, ContainerView, app_view
@@ -51,15 +52,15 @@ class ControlPlane:
         """The variables that point the modal client, and nothing but it, to this server."""
         return {
             "MODAL_SERVER_URL": f"http://127.0.0.1:{self._server.port}",
-            "MODAL_TOKEN_ID": "ak-local",
+            "MODAL_TOKEN_ID": self._server.identity,
             "MODAL_TOKEN_SECRET": "as-local",
             "MODAL_CONFIG_PATH": os.devnull,
             "MODAL_ENVIRONMENT": "main",
             "MODAL_DISABLE_API_PROXY": "1",
         }
 
-    def watch(self, on_event: Callable[[str], None]) -> None:
-        """Have every event and every line of every container told, in the server's thread."""
+    def watch(self, on_event: Callable[[Event], None]) -> None:
+        """Have every event told, every line of every container among them, in the server's thread."""
         self._server.state.logs.watch = on_event
 
     def app(self, name: str) -> AppView:

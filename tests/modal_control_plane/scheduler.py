@@ -3,12 +3,14 @@
 import asyncio
 import math
 import shutil
+import signal
 import time
 
 from grpclib import GRPCError
 from modal_proto import api_pb2 as pb
 
 from tests.modal_control_plane.container import Container
+from tests.modal_control_plane.events import Kind
 from tests.modal_control_plane.outcomes import Status, cancel, failed, finish_with
 from tests.modal_control_plane.starter import Starter, StartFailed
 from tests.modal_control_plane.state import App, Function, Input, State
@@ -55,7 +57,7 @@ class Scheduler:
     def replace(self, app: App) -> None:
         """After a deployment: old containers finish what they are at, new ones take what comes."""
         for container in self._containers_of(app):
-            container.stop()
+            self.stop(container, f"replaced by version {app.version}")
         for function in list(self._state.functions.values()):
             if function.app is app:
                 function.failed_starts = 0
@@ -70,12 +72,18 @@ class Scheduler:
             for item in list(container.running.values()):
                 cancel(item)
             container.interrupt()
-        self._state.logs.event(f"app {app.name} stopped")
+        self._state.logs.event(Kind.STOPPED, app.name, "with all that it ran")
         self._state.logs.changed.notify()
+
+    def stop(self, container: Container, why: str) -> None:
+        """Let a container finish what it is at and end."""
+        if not container.stopping:
+            self._tell(Kind.STOPPING, container, why)
+        container.stop()
 
     def preempt(self, container: Container) -> None:
         """Take a container away: what it was at runs again from the start, elsewhere."""
-        self._state.logs.event(f"{container.id} preempted")
+        self._tell(Kind.PREEMPTED, container)
         container.interrupted = True
         container.stop()
         self._requeue(container)
@@ -117,6 +125,7 @@ class Scheduler:
         container_id = self._state.new_id("ta")
         container = Container(container_id, function, self._state.folder / "containers" / container_id)
         self._state.containers[container_id] = function.containers[container_id] = container
+        self._tell(Kind.STARTING, container)
         life = asyncio.ensure_future(self._live(container))
         self._lives.add(life)
         life.add_done_callback(self._lives.discard)
@@ -127,14 +136,10 @@ class Scheduler:
             await self._starter.start(container)
             if container.interrupted or self._closed:
                 container.kill()
-            logs.event(f"{container.id} started for {function.app.name}/{function.name}")
-            status = await container.wait(
-                lambda text, stream: logs.add(function.app.id, function.id, container.id, text, stream)
-            )
-            logs.event(f"{container.id} ended with status {status}")
+            status = await container.wait(lambda text, stream: logs.add(container, text, stream))
         except (StartFailed, GRPCError, OSError) as error:
             container.result, status = failed(Status.GENERIC_STATUS_FAILURE, str(error)), 1
-            logs.add(function.app.id, function.id, container.id, f"{error}\n", pb.FILE_DESCRIPTOR_STDERR)
+            logs.add(container, f"{error}\n", pb.FILE_DESCRIPTOR_STDERR)
         finally:
             container.kill()
             container.stopping = True
@@ -148,6 +153,9 @@ class Scheduler:
     def _ended(self, container: Container, status: int) -> None:
         """Settle what the container leaves behind, and see to its successor."""
         function = container.function
+        if not self._closed:
+            expected = status == 0 or container.stopped_at
+            self._tell(Kind.ENDED if expected else Kind.CRASHED, container, _in_words(status))
         ended_itself = container.result is None and status == 0
         if container.interrupted or container.told_to_cancel or ended_itself:
             self._requeue(container)
@@ -191,6 +199,9 @@ class Scheduler:
             if item.cancelled:
                 finish_with(item, failed(Status.GENERIC_STATUS_TERMINATED, "Input was cancelled"))
             elif item.id not in item.call.outputs:
+                self._state.logs.event(
+                    Kind.RETRIED, item.call.function.app.name, f"{item.title} from its start"
+                )
                 self.enqueue(item, first=True)
 
     def _look_after(self, container: Container) -> None:
@@ -206,8 +217,7 @@ class Scheduler:
         elif container.running:
             self._end_late_inputs(container, now)
         elif self._idle(container, now):
-            self._state.logs.event(f"{container.id} scaled down after {function.scaledown_window_s:g} s idle")
-            container.stop()
+            self.stop(container, f"idle for {function.scaledown_window_s:g} s")
 
     def _end_late_inputs(self, container: Container, now: float) -> None:
         for item in list(container.running.values()):
@@ -229,3 +239,11 @@ class Scheduler:
             and now - container.last_used_at > function.scaledown_window_s
             and len(function.live_containers) > self._kept(function)
         )
+
+    def _tell(self, kind: Kind, container: Container, how: str = "") -> None:
+        text = f"{container.title}: {how}" if how else container.title
+        self._state.logs.event(kind, container.function.app.name, text)
+
+
+def _in_words(status: int) -> str:
+    return f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit code {status}"

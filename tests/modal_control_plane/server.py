@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import re
+import secrets
 import shutil
 import tempfile
 import traceback
@@ -15,12 +16,14 @@ import grpclib.server
 from grpclib import GRPCError, Status
 from modal_proto.api_grpc import ModalClientBase
 
+from tests.modal_control_plane import identity
 from tests.modal_control_plane.app_rpcs import AppRpcs
 from tests.modal_control_plane.blobs import BlobStore
 from tests.modal_control_plane.call_rpcs import CallRpcs
 from tests.modal_control_plane.container import Container
 from tests.modal_control_plane.container_rpcs import ContainerRpcs
 from tests.modal_control_plane.environments import Environments
+from tests.modal_control_plane.events import Kind
 from tests.modal_control_plane.function_rpcs import FunctionRpcs
 from tests.modal_control_plane.log_rpcs import LogRpcs
 from tests.modal_control_plane.object_rpcs import ObjectRpcs
@@ -34,16 +37,18 @@ CALLS_KEPT_S = 600.0
 class Rpcs:
     """Groups of request handlers as one gRPC service; what no group knows is answered as such."""
 
-    def __init__(self, state: State, *groups: object) -> None:
+    def __init__(self, state: State, identity: str, *groups: object) -> None:
         self._state = state
+        self._identity = identity
         self._groups = groups
 
     def __mapping__(self) -> Mapping[str, grpclib.const.Handler]:
         known = ModalClientBase.__mapping__(cast(ModalClientBase, _AnyAttribute()))
-        return {
+        served = {
             path: handler._replace(func=self._served(path.rsplit("/", 1)[1], handler.cardinality))
             for path, handler in known.items()
         }
+        return {**served, identity.PATH: identity.identify_handler(self._identity)}
 
     def _served(self, name: str, cardinality: grpclib.const.Cardinality) -> Any:
         method_name = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
@@ -53,7 +58,7 @@ class Rpcs:
         async def serve(stream: grpclib.server.Stream[Any, Any]) -> None:
             request = await stream.recv_message()
             if method is None:
-                self._state.logs.event(f"{name} was asked for, which this control plane does not know")
+                self._state.logs.event(Kind.UNKNOWN, "", f"this control plane does not know {name}")
                 raise GRPCError(Status.UNIMPLEMENTED, f"the local control plane does not know {name}")
             try:
                 if cardinality is grpclib.const.Cardinality.UNARY_STREAM:
@@ -65,7 +70,8 @@ class Rpcs:
             except GRPCError:
                 raise
             except Exception as error:
-                self._state.logs.event(traceback.format_exc())
+                for line in traceback.format_exc().splitlines():
+                    self._state.logs.event(Kind.ERROR, "", line)
                 raise GRPCError(Status.FAILED_PRECONDITION, f"the local control plane: {error!r}") from error
 
         return serve
@@ -84,6 +90,7 @@ class Server:
     def __init__(self, folder: Path, cache: Path) -> None:
         self.state = State(folder)
         self.blobs = BlobStore(folder / "blobs")
+        self.identity = f"ak-local-{secrets.token_hex(8)}"
         self.port = 0
         self._sockets = Path(tempfile.mkdtemp(prefix="mcp-"))  # a socket's path must be short
         self._starter = Starter(self.state, Environments(cache), self._sockets)
@@ -97,7 +104,7 @@ class Server:
             FunctionRpcs(self.state, self.scheduler),
             CallRpcs(self.state, self.scheduler),
         )
-        self._server = grpclib.server.Server([Rpcs(self.state, *self._groups)])
+        self._server = grpclib.server.Server([Rpcs(self.state, self.identity, *self._groups)])
         self._chores: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -124,7 +131,7 @@ class Server:
 
     def _server_for(self, container: Container) -> grpclib.server.Server:
         own = ContainerRpcs(self.state, self.scheduler, container)
-        return grpclib.server.Server([Rpcs(self.state, own, *self._groups)])
+        return grpclib.server.Server([Rpcs(self.state, self.identity, own, *self._groups)])
 
     async def _sweep(self) -> None:
         while True:

@@ -66,6 +66,17 @@ class Function:
         return self.definition.function_name or self.handle.function_name
 
     @property
+    def title(self) -> str:
+        """The name as the program has it: of a class, without its methods."""
+        return self.name.removesuffix(".*")
+
+    @property
+    def gpu(self) -> str:
+        """What is asked for, as in `gpu="A10G:2"`; empty for none."""
+        asked = self.definition.resources.gpu_config
+        return f"{asked.gpu_type}:{asked.count}" if asked.count > 1 else asked.gpu_type
+
+    @property
     def min_containers(self) -> int:
         return self.definition.autoscaler_settings.min_containers
 
@@ -121,11 +132,19 @@ class Input:
     call: "Call"
     index: int
     payload: pb.FunctionInput
+    created_at: float = field(default_factory=time.monotonic)
     attempt: int = 0
     crashes: int = 0
     cancelled: bool = False
     container: "Container | None" = None
     started_at: float = 0.0
+
+    @property
+    def title(self) -> str:
+        """What it calls, and its number."""
+        method = self.payload.method_name
+        name = f"{self.call.function.title}.{method}" if method else self.call.function.title
+        return f"{name} #{number_of(self.id)}"
 
 
 @dataclass(eq=False)
@@ -135,6 +154,7 @@ class Call:
     id: str
     function: Function
     invocation_type: "pb.FunctionCallInvocationType.ValueType"
+    logs: LogBook
     inputs: dict[str, Input] = field(default_factory=dict)
     outputs: dict[str, pb.FunctionGetOutputsItem] = field(default_factory=dict)
     items: dict[int, pb.DataChunk] = field(default_factory=dict)
@@ -236,6 +256,11 @@ def found(table: dict[str, T], key: str, kind: str) -> T:
 def not_found(message: str) -> GRPCError:
     """The error that the client shows as `modal.exception.NotFoundError`."""
     return GRPCError(Status.NOT_FOUND, message)
+
+
+def number_of(object_id: str) -> int:
+    """Return what tells an id from others of its kind, short enough for a person."""
+    return int(object_id.rpartition("-")[2])
 
 
 def first(values: Iterable[T], matching: Callable[[T], bool]) -> T | None:
