@@ -8,11 +8,15 @@ BIN    := $(VENV)/bin
 LOCK   := locks/development.txt
 PACKAGES := shared services orchestrator client bench tests examples
 
+# With LOCAL=1 a target works on the local cloud (make local-cloud), or not at all.
+ON_CLOUD = $(if $(LOCAL),$(BIN)/python -m tests.modal_control_plane.on_local_cloud)
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench examples lock clean
+.PHONY: help setup demo test check format bench examples lock clean \
+	deploy-all deploy-asr deploy-llm deploy-tts deploy-orchestrator smoke local-cloud
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(VENV)/ready ## Make .venv with everything that demo and test need
 
@@ -21,6 +25,27 @@ demo: setup ## Answer a spoken question aloud, on engines in this process; leave
 
 test: setup check ## Check the code, then run all tests
 	@$(BIN)/pytest
+
+deploy-all: setup ## Deploy the four apps to Modal (LOCAL=1: to the local cloud)
+	@$(ON_CLOUD) $(BIN)/s2s deploy
+
+deploy-asr: setup ## Deploy one of them
+	@$(ON_CLOUD) $(BIN)/s2s deploy asr
+
+deploy-llm: setup ## Deploy one of them
+	@$(ON_CLOUD) $(BIN)/s2s deploy llm
+
+deploy-tts: setup ## Deploy one of them
+	@$(ON_CLOUD) $(BIN)/s2s deploy tts
+
+deploy-orchestrator: setup ## Deploy one of them
+	@$(ON_CLOUD) $(BIN)/s2s deploy orchestrator
+
+smoke: setup ## Have each deployed app answer real input (LOCAL=1)
+	@$(ON_CLOUD) $(BIN)/s2s smoke
+
+local-cloud: setup ## Run Modal's part on this machine, in the foreground, for LOCAL=1 in another terminal
+	@$(BIN)/python -m tests.modal_control_plane
 
 check: setup ## ruff format, ruff check, mypy --strict
 	@$(BIN)/ruff format --check --quiet $(PACKAGES)
@@ -37,9 +62,10 @@ bench: setup ## Measure the codec, the turn and the orchestrator (five minutes; 
 examples: setup ## Make the spoken questions in examples/ anew (needs libflite1)
 	@$(BIN)/python -m examples.make_examples
 
-lock: ## Pin every package anew in locks/ (needs uv)
-	uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade \
+lock: setup ## Pin every package anew in locks/
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade \
 		--extra embedded --extra cloud --extra talk --extra dev --output-file $(LOCK)
+	PATH="$(BIN):$$PATH" $(BIN)/python -m services.image_locks
 
 clean: ## Remove .venv, caches and what tests have built
 	rm -rf $(VENV) .local-cloud .mypy_cache .ruff_cache .pytest_cache .hypothesis

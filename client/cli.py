@@ -1,9 +1,12 @@
 """The command `s2s`. What a command needs is imported when it runs, so that help comes at once."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from shared.errors import Stage
 
 app = typer.Typer(
     name="s2s",
@@ -24,6 +27,18 @@ app = typer.Typer(
     ),
 )
 
+
+class Target(StrEnum):
+    """Where turns are played."""
+
+    LOCAL = "local"
+    MODAL = "modal"
+
+
+ALL_APPS = [Stage.ASR, Stage.LLM, Stage.TTS, Stage.ORCHESTRATOR]
+Apps = Annotated[
+    list[Stage] | None, typer.Argument(metavar="[asr|llm|tts|orchestrator]...", help="Which; default all.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, for scripts.")]
 
 
@@ -46,6 +61,9 @@ def turn(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Where the spoken reply goes; .mp3 or .wav.")
     ] = Path("output.mp3"),
+    target: Annotated[
+        Target, typer.Option("--target", help="Engines in this process, or the deployed services.")
+    ] = Target.LOCAL,
     system: Annotated[
         str | None, typer.Option("--system", help="What the assistant is told about how to answer.")
     ] = None,
@@ -62,7 +80,7 @@ def turn(
     """
     from client.turn_command import turn_command
 
-    turn_command(source, output, system=system, as_json=as_json, play=play)
+    turn_command(source, output, deployed=target is Target.MODAL, system=system, as_json=as_json, play=play)
 
 
 @app.command()
@@ -71,6 +89,38 @@ def models(as_json: AsJson = False) -> None:
     from client.models_command import models_command
 
     models_command(as_json=as_json)
+
+
+@app.command()
+def deploy(apps: Apps = None) -> None:
+    """Deploy the apps to your Modal account, with the models that ASR_MODEL, LLM_MODEL and TTS_MODEL name.
+
+    What is wrong with a selection or a setting is found out before anything is deployed.
+    """
+    _check_modal_is_installed()
+    from client.deploy_command import deploy_command
+
+    deploy_command(apps or ALL_APPS)
+
+
+@app.command()
+def smoke(apps: Apps = None, as_json: AsJson = False) -> None:
+    """Have each deployed app answer real input, twice: the first call may meet a cold start.
+
+    The exit code is 0 only if every one of them answered.
+    """
+    _check_modal_is_installed()
+    from client.smoke_command import smoke_command
+
+    smoke_command(apps or ALL_APPS, as_json=as_json)
+
+
+def _check_modal_is_installed() -> None:
+    from client.command_errors import reported_errors
+    from client.modal_connection import modal_library
+
+    with reported_errors(as_json=False):
+        modal_library()
 
 
 def main() -> None:

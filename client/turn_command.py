@@ -1,8 +1,9 @@
-"""`s2s turn`: one turn on a recording, on engines in this process."""
+"""`s2s turn`: one turn on a recording."""
 
 import asyncio
 import json
-from contextlib import ExitStack
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, ExitStack, aclosing
 from pathlib import Path
 
 import typer
@@ -13,32 +14,39 @@ from client.audio_file import check_writable, read_audio, write_audio
 from client.command_errors import reported_errors
 from client.loudspeaker import Loudspeaker, NoLoudspeaker
 from client.turn_display import Conversation, Progress
-from orchestrator.in_process import InProcessStages
-from orchestrator.pipeline import Pipeline
-from orchestrator.stages import Stages
+from client.turn_source import TurnSource, deployed_turns, turns_in_process
 from orchestrator.turn_result import TurnResultBuilder
-from services.selection import Selection, check_runs_here, select
+from services.selection import check_runs_here, select
 from shared.audio import to_pcm
-from shared.errors import NoSpeech, Stage
+from shared.errors import NoSpeech
 from shared.logs import configure_logging
 from shared.pcm import Pcm
-from shared.settings import Settings, settings
-from shared.turn import SpeechChunk, TurnRequest, TurnResult
+from shared.settings import settings
+from shared.turn import SpeechChunk, TurnEvent, TurnRequest, TurnResult
 
 
-def turn_command(source: str, output: Path, *, system: str | None, as_json: bool, play: bool) -> None:
+def turn_command(
+    source: str, output: Path, *, deployed: bool, system: str | None, as_json: bool, play: bool
+) -> None:
     """Run the command; see `s2s turn --help`. What is wrong is found out before any engine is loaded."""
     with reported_errors(as_json=as_json):
         configure_logging(settings())
-        selection = select(settings())
-        check_runs_here(selection)
+        terminal = Console(stderr=True)
+        display = Progress(terminal) if as_json else Conversation(Console(), terminal)
+        turns = _turns(deployed, display)
         check_writable(output)
         audio = read_audio(source, settings())
         request = TurnRequest.checked(audio=audio, **({} if system is None else {"system_prompt": system}))
-        terminal = Console(stderr=True)
-        display = Progress(terminal) if as_json else Conversation(Console(), terminal)
-        result = asyncio.run(_OneTurn(selection, settings(), display, terminal).run(request, play=play))
+        result = asyncio.run(_OneTurn(turns, display, terminal).run(request, play=play))
         _finish(result, output, as_json=as_json)
+
+
+def _turns(deployed: bool, display: Progress) -> AbstractAsyncContextManager[TurnSource]:
+    if deployed:
+        return deployed_turns(settings(), display.waiting)
+    selection = select(settings())
+    check_runs_here(selection)
+    return turns_in_process(selection, settings(), display.loading)
 
 
 def _finish(result: TurnResult, output: Path, *, as_json: bool) -> None:
@@ -70,44 +78,32 @@ def _as_json(result: TurnResult, output: Path, audio: Pcm | None) -> dict[str, o
 
 
 class _OneTurn:
-    """Loads the engines, runs the turn, and shows both."""
+    """Runs the turn, shows it, and lets it be heard."""
 
     def __init__(
-        self, selection: Selection, settings: Settings, display: Progress, terminal: Console
+        self, turns: AbstractAsyncContextManager[TurnSource], display: Progress, terminal: Console
     ) -> None:
-        self._selection = selection
-        self._settings = settings
+        self._turns = turns
         self._display = display
         self._terminal = terminal
         self._result = TurnResultBuilder()
 
     async def run(self, request: TurnRequest, *, play: bool) -> TurnResult:
-        """Raises SpeechError if an engine cannot be loaded; a turn that fails is a result."""
+        """Raises SpeechError if there is nobody to play the turn; a turn that fails is a result."""
         with ExitStack() as stack:
             stack.callback(self._display.close)
             loudspeaker = stack.enter_context(Loudspeaker()) if play else None
-            async with InProcessStages(self._selection, self._settings) as engines:
-                await self._load(engines)
-                result = await self._turn(engines.stages, request, loudspeaker)
+            async with self._turns as turns, aclosing(turns(request)) as events:
+                result = await self._follow(events, loudspeaker)
             if loudspeaker:
                 await self._hear_out(loudspeaker)
             return result
 
-    async def _load(self, engines: InProcessStages) -> None:
-        left = engines.model_names
-
-        def loaded(stage: Stage) -> None:
-            del left[stage]
-            self._display.loading(left)
-
-        self._display.loading(left)
-        await engines.loaded(loaded)
-
-    async def _turn(
-        self, stages: Stages, request: TurnRequest, loudspeaker: Loudspeaker | None
+    async def _follow(
+        self, events: AsyncGenerator[TurnEvent, None], loudspeaker: Loudspeaker | None
     ) -> TurnResult:
         result = None
-        async for event in Pipeline(stages, self._settings).stream(request):
+        async for event in events:
             self._display.tell(event)
             if loudspeaker and isinstance(event, SpeechChunk):
                 loudspeaker.play(to_pcm(event.audio))

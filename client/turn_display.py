@@ -8,7 +8,7 @@ from rich.text import Text
 
 from client.waterfall import waterfall
 from shared.errors import Stage
-from shared.turn import ReplyDelta, StageWaiting, TranscriptReady, TurnEnd, TurnEvent
+from shared.turn import ReplyDelta, StageWaiting, TranscriptReady, TurnEnd, TurnEvent, TurnStarted
 
 
 class TurnDisplay(Protocol):
@@ -16,6 +16,9 @@ class TurnDisplay(Protocol):
 
     def loading(self, models: dict[Stage, str]) -> None:
         """These models are being loaded; none is left when it is empty."""
+
+    def waiting(self, what: str) -> None:
+        """This is being waited for."""
 
     def tell(self, event: TurnEvent) -> None:
         """This happened."""
@@ -32,18 +35,19 @@ class Progress:
 
     def loading(self, models: dict[Stage, str]) -> None:
         """See TurnDisplay."""
-        self._wait_for("Loading " + ", ".join(models.values()) if models else "")
+        self.waiting("Loading " + ", ".join(models.values()) if models else "")
 
     def tell(self, event: TurnEvent) -> None:
         """See TurnDisplay."""
         if isinstance(event, StageWaiting):
-            self._wait_for(f"Waiting for {event.stage.upper()} to start")
+            self.waiting(f"Waiting for {event.stage.upper()} to start")
 
     def close(self) -> None:
         """See TurnDisplay."""
         self._status.stop()
 
-    def _wait_for(self, what: str) -> None:
+    def waiting(self, what: str) -> None:
+        """See TurnDisplay."""
         if what:
             self._status.update(f"{what} …")
             self._status.start()
@@ -59,19 +63,15 @@ class Conversation(Progress):
         self._output = output
         self._in_reply = False
 
-    def loading(self, models: dict[Stage, str]) -> None:
-        """See TurnDisplay."""
-        super().loading(models)
-        if not models:
-            self._wait_for("Listening")
-
     def tell(self, event: TurnEvent) -> None:
         """See TurnDisplay."""
         super().tell(event)
         match event:
+            case TurnStarted():
+                self.waiting("Listening")
             case TranscriptReady(text=text):
                 self._line("You    ", text)
-                self._wait_for("Thinking")
+                self.waiting("Thinking")
             case ReplyDelta(text=text):
                 self._reply(text)
             case TurnEnd():

@@ -139,6 +139,7 @@ def _pipeline() -> Pipeline:
 def _events(request: TurnRequest) -> AsyncGenerator[TurnEvent, None]:
     if not isinstance(request, TurnRequest):
         raise BadRequest(f"A turn takes a TurnRequest of shared.turn, not a {type(request).__name__}.")
+    _deployed().wake()
     return _pipeline().stream(request, call_id=modal.current_function_call_id() or "")
 
 

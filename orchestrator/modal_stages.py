@@ -37,8 +37,7 @@ class ModalStages:
         return Stages(asr=self, llm=self, tts=self)
 
     async def transcribe(self, audio: Speech) -> StageStream:
-        """See `orchestrator.stages.ASRStage`. While it listens, the other two start, if they must."""
-        self._wake(Stage.LLM, Stage.TTS)
+        """See `orchestrator.stages.ASRStage`."""
         mp3 = await self._as_mp3(audio)
         async with aclosing(self._call(Stage.ASR, "transcribe", mp3)) as items:
             async for item in items:
@@ -59,6 +58,17 @@ class ModalStages:
     async def warm(self) -> list[Health | Failure]:
         """Start a container of every service that has none, all at once, and wait for them."""
         return list(await asyncio.gather(*(self._health(stage) for stage in CLASSES)))
+
+    def wake(self) -> None:
+        """Have services that may have scaled to zero start now, all at once and beside the turn, rather
+        than one after another as it reaches them."""
+        now_s = time.monotonic()
+        for stage in CLASSES:
+            last_s = self._last_call_s.get(stage)
+            if last_s is None or now_s - last_s > self._settings.service(stage).scaledown_window_s:
+                task = asyncio.create_task(self._health(stage))
+                self._waking.add(task)
+                task.add_done_callback(self._waking.discard)
 
     async def _call(self, stage: Stage, method: str, *arguments: Any, **keywords: Any) -> StageStream:
         with self._service(stage) as service:
@@ -92,16 +102,6 @@ class ModalStages:
             if error.__cause__ is not None:
                 self._services.pop(stage, None)
             raise
-
-    def _wake(self, *stages: Stage) -> None:
-        """Have services that may have scaled to zero start now, rather than one after another."""
-        now_s = time.monotonic()
-        for stage in stages:
-            last_s = self._last_call_s.get(stage)
-            if last_s is None or now_s - last_s > self._settings.service(stage).scaledown_window_s:
-                task = asyncio.create_task(self._health(stage))
-                self._waking.add(task)
-                task.add_done_callback(self._waking.discard)
 
     async def _as_mp3(self, audio: Speech) -> Mp3Audio:
         if not isinstance(audio, Pcm):

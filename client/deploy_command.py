@@ -1,0 +1,84 @@
+"""`s2s deploy`: the apps onto Modal, once everything that could be wrong has been looked at."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from client.command_errors import reported_errors
+from client.modal_connection import connected, modal_library
+from services.selection import select_model
+from shared.deployment import APPS, CLASSES
+from shared.engines import RegisteredModel
+from shared.errors import Misconfigured, Stage
+from shared.settings import Settings, settings
+
+PROJECT = Path(__file__).parents[1]
+
+MODULES = {
+    Stage.ASR: "services.asr_app",
+    Stage.LLM: "services.llm_app",
+    Stage.TTS: "services.tts_app",
+    Stage.ORCHESTRATOR: "orchestrator.app",
+}
+
+
+def deploy_command(stages: Sequence[Stage]) -> None:
+    """Run the command; see `s2s deploy --help`."""
+    with reported_errors(as_json=False):
+        models = {stage: select_model(stage, settings()) for stage in stages if stage in CLASSES}
+        asyncio.run(_check(list(models.values())))
+        terminal = Console(stderr=True)
+        for stage in stages:
+            terminal.print(Text(_deploying(stage, models.get(stage), settings()), "bold cyan"))
+            _deploy(stage)
+
+
+async def _check(models: Sequence[RegisteredModel]) -> None:
+    await connected()
+    for model in models:
+        for variable in model.spec.secrets:
+            await _check_secret(model, variable)
+
+
+async def _check_secret(model: RegisteredModel, variable: str) -> None:
+    modal = modal_library()
+    from services.modal_service import secret_name
+
+    name = secret_name(variable)
+    try:
+        await modal.Secret.from_name(name, required_keys=[variable]).hydrate.aio()
+    except modal.exception.NotFoundError:
+        raise Misconfigured(
+            f"{model.stage.upper()}_MODEL={model.name} needs the Secret '{name}' on Modal. "
+            f"Run: modal secret create {name} {variable}=...",
+            model.stage,
+        ) from None
+
+
+def _deploying(stage: Stage, model: RegisteredModel | None, settings: Settings) -> str:
+    if model is None:
+        return f"Deploying {APPS[stage]}"
+    from services.modal_service import gpu_of
+
+    device = gpu_of(model, settings) or "no GPU"
+    return f"Deploying {APPS[stage]}: {model.name} ({model.engine().model_name}), {device}"
+
+
+def _deploy(stage: Stage) -> None:
+    """By Modal's own command, which shows what it does. It runs in the project, so that the modules are
+    found; so the settings of this process go with it."""
+    done = subprocess.run(
+        [sys.executable, "-m", "modal", "deploy", "-m", MODULES[stage]],
+        cwd=PROJECT,
+        env=os.environ | settings().environ(),
+        check=False,
+    )
+    if done.returncode:
+        raise typer.Exit(done.returncode)
