@@ -29,7 +29,7 @@ class ModalStages:
         self._streams = RemoteStreams(settings.stage_start_timeout_s)
         self._services: dict[Stage, Any] = {}
         self._last_call_s: dict[Stage, float] = {}
-        self._waking: set[asyncio.Task[Health | Failure]] = set()
+        self._waking: dict[Stage, asyncio.Task[Health | Failure]] = {}
 
     @property
     def stages(self) -> Stages:
@@ -60,17 +60,16 @@ class ModalStages:
         return list(await asyncio.gather(*(self._health(stage) for stage in CLASSES)))
 
     def wake(self) -> None:
-        """Have services that may have scaled to zero start now, all at once and beside the turn, rather
-        than one after another as it reaches them."""
+        """Have the LLM and the TTS, where they may have scaled to zero, start while the ASR works."""
         now_s = time.monotonic()
-        for stage in CLASSES:
+        for stage in (Stage.LLM, Stage.TTS):
             last_s = self._last_call_s.get(stage)
             if last_s is None or now_s - last_s > self._settings.service(stage).scaledown_window_s:
-                task = asyncio.create_task(self._health(stage))
-                self._waking.add(task)
-                task.add_done_callback(self._waking.discard)
+                self._waking[stage] = asyncio.create_task(self._health(stage))
 
     async def _call(self, stage: Stage, method: str, *arguments: Any, **keywords: Any) -> StageStream:
+        if stage in self._waking:  # a second call at its door would have a second container started
+            await asyncio.wait({self._waking[stage]})
         with self._service(stage) as service:
             function = getattr(service, method)
             items = self._streams.stream(

@@ -21,7 +21,7 @@ from shared.stage_stream import StageStarted, StageStream
 WEIGHTS_VOLUME = "speech-to-speech-weights"
 
 _COLD_WITHIN_S = 1.0
-"""A call that comes so soon after the container was ready has waited for it."""
+"""A call that comes so soon after the container was ready, before any has ended, has waited for it."""
 
 
 def service_options(model: RegisteredModel, settings: Settings) -> dict[str, Any]:
@@ -80,6 +80,7 @@ class ModalService:
 
     registered: ClassVar[RegisteredModel]
     host: StageHost[Any]
+    _calls_ended = 0
 
     async def begin(self, host: StageHost[Any]) -> None:
         """Load the engine; what a subclass does in its `start`."""
@@ -116,11 +117,14 @@ class ModalService:
     async def served(self, items: StageStream) -> StageStream:
         """The stage stream as the caller needs it: with the call's id, and told whether it met a cold
         start."""
-        cold = time.monotonic() - self._ready_s < _COLD_WITHIN_S
+        cold = not self._calls_ended and time.monotonic() - self._ready_s < _COLD_WITHIN_S
         told = {"call_id": modal.current_function_call_id() or "", "cold": cold}
-        async with aclosing(items):
-            async for item in items:
-                yield item.model_copy(update=told) if isinstance(item, StageStarted) else item
+        try:
+            async with aclosing(items):
+                async for item in items:
+                    yield item.model_copy(update=told) if isinstance(item, StageStarted) else item
+        finally:
+            self._calls_ended += 1
 
 
 def _weights() -> modal.Volume:
