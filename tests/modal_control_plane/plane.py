@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 from tests.modal_control_plane.container import Container
 from tests.modal_control_plane.events import Event
 from tests.modal_control_plane.server import Server
-from tests.modal_control_plane.state import Secret, found, not_found
+from tests.modal_control_plane.state import found, not_found
 from tests.modal_control_plane.views import AppView, ContainerView, app_view
 
 T = TypeVar("T")
@@ -91,13 +91,11 @@ class ControlPlane:
 
     def create_secret(self, name: str, env: dict[str, str]) -> None:
         """Publish a secret, as `modal secret create` would."""
-        state = self._server.state
-        secret_id = self._do(lambda: state.new_id("st"))
-        self._do(lambda: state.secrets.update({secret_id: Secret(secret_id, name, dict(env))}))
+        self._do(lambda: self._server.secrets.new_secret(name, dict(env)))
 
     def create_volume(self, name: str) -> Path:
         """Publish an empty volume; return its folder."""
-        return self._do(lambda: self._server.objects.new_volume(name).folder)
+        return self._do(lambda: self._server.volumes.new_volume(name).folder)
 
     def kill(self, container_id: str) -> None:
         """Have a container die as if its process had crashed."""

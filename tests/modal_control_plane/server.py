@@ -28,8 +28,11 @@ from tests.modal_control_plane.function_rpcs import FunctionRpcs
 from tests.modal_control_plane.log_rpcs import LogRpcs
 from tests.modal_control_plane.object_rpcs import ObjectRpcs
 from tests.modal_control_plane.scheduler import Scheduler
+from tests.modal_control_plane.secret_rpcs import SecretRpcs
 from tests.modal_control_plane.starter import Starter
 from tests.modal_control_plane.state import State
+from tests.modal_control_plane.task_rpcs import TaskRpcs
+from tests.modal_control_plane.volume_rpcs import VolumeRpcs
 
 CALLS_KEPT_S = 600.0
 
@@ -96,11 +99,15 @@ class Server:
         self._starter = Starter(self.state, Environments(cache), self._sockets)
         self._starter.server_for = self._server_for
         self.scheduler = Scheduler(self.state, self._starter)
-        self.objects = ObjectRpcs(self.state, self.blobs)
+        self.secrets = SecretRpcs(self.state)
+        self.volumes = VolumeRpcs(self.state, self.blobs)
         self._groups: tuple[object, ...] = (
             AppRpcs(self.state, self.scheduler),
             LogRpcs(self.state),
-            self.objects,
+            TaskRpcs(self.state, self.scheduler),
+            ObjectRpcs(self.state, self.blobs),
+            self.secrets,
+            self.volumes,
             FunctionRpcs(self.state, self.scheduler),
             CallRpcs(self.state, self.scheduler),
         )
