@@ -153,8 +153,6 @@ def test_containers_are_kept_from_now_on_if_the_autoscaler_is_told_to(cloud: Clo
     spare = modal.Function.from_name("daily", "spare")
     spare.autoscaler.update(min_containers=3)
     cloud.until(lambda: len(cloud.plane.containers("daily", "spare")) == 3)
-    spare.autoscaler.update(min_containers=0, scaledown_window=2)
-    cloud.until(lambda: not cloud.plane.containers("daily", "spare"))
 
 
 def test_an_app_is_listed_its_output_followed_until_it_is_stopped(
@@ -173,4 +171,3 @@ def test_an_app_is_listed_its_output_followed_until_it_is_stopped(
     assert not cloud.plane.containers("daily")
     with pytest.raises(modal.exception.NotFoundError):
         modal.Function.from_name("daily", "version").remote()
-    assert "stopped" in command("app", "list", "--json")
