@@ -51,8 +51,8 @@ class LocalCloud:
     def on_it(self, *command: str) -> "subprocess.CompletedProcess[str]":
         return on_local_cloud(self.folder, *command)
 
-    def deploy(self) -> None:
-        (self.folder / "kept_app.py").write_text(PROGRAM)
+    def deploy(self, program: str = PROGRAM) -> None:
+        (self.folder / "kept_app.py").write_text(program)
         done = self.on_it(sys.executable, "-m", "modal", "deploy", "-m", "kept_app")
         assert done.returncode == 0, done.stderr
 
@@ -108,6 +108,16 @@ def test_the_server_leaves_no_process_behind_however_it_ends(
     killed = ending == signal.SIGKILL
     assert (local_cloud.folder / ".local-cloud" / "env").exists() == killed
     assert local_cloud.process.returncode == (-signal.SIGKILL if killed else 0)
+
+
+def test_the_server_ends_at_once_although_an_image_is_being_made(local_cloud: LocalCloud) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        index = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        image = f'modal.Image.debian_slim().pip_install("iniconfig", index_url="{index}")'
+        local_cloud.deploy(PROGRAM.replace("min_containers=2", f"min_containers=1, image={image}"))
+        silent.accept()[0].close()
+        local_cloud.ended(signal.SIGTERM)
+    assert local_cloud.process.returncode == 0
 
 
 def test_the_server_says_what_is_simulated_how_to_reach_it_and_what_happens(local_cloud: LocalCloud) -> None:

@@ -68,8 +68,9 @@ class Server:
         for chore in self._chores:
             chore.cancel()
         await asyncio.gather(*self._chores, return_exceptions=True)
+        self._starter.abandon()
         await self.scheduler.close()
-        self._starter.volumes.remove()
+        self._starter.close()
         await self.front.stop()
         await self.blobs.stop()
         shutil.rmtree(self._sockets, ignore_errors=True)
