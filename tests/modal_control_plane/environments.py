@@ -33,10 +33,18 @@ class Environments:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._installing: set[subprocess.Popen[str]] = set()
+        self._closed = False
 
     async def interpreter(self, recipe: Recipe) -> Path:
         """Return the interpreter of the image's environment, made first if it is not there yet."""
         return await asyncio.to_thread(self._ensure, recipe)
+
+    def close(self) -> None:
+        """Give up what is being installed."""
+        self._closed = True
+        for process in list(self._installing):
+            process.kill()
 
     def _ensure(self, recipe: Recipe) -> Path:
         if recipe.unsupported:
@@ -44,8 +52,42 @@ class Environments:
         folder = self._folder / f"image-{_key(recipe)}"
         with self._locked(folder):
             if not (folder / _COMPLETE).exists():
-                _make(folder, recipe)
+                self._make(folder, recipe)
         return folder / "bin" / "python"
+
+    def _make(self, folder: Path, recipe: Recipe) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        self._uv("venv", "--python", sys.executable, str(folder))
+        for path, content in recipe.requirement_files:
+            _file_in(folder, path).parent.mkdir(parents=True, exist_ok=True)
+            _file_in(folder, path).write_bytes(content)
+        files = {path for path, _ in recipe.requirement_files}
+        self._install(folder, [f"modal=={version('modal')}"])
+        for layer in recipe.pip_installs:
+            self._install(folder, [str(_file_in(folder, word)) if word in files else word for word in layer])
+        (folder / _COMPLETE).touch()
+
+    def _install(self, folder: Path, arguments: Sequence[str]) -> None:
+        interpreter = str(folder / "bin" / "python")
+        self._uv("pip", "install", "--python", interpreter, *configured_sources(), *arguments)
+
+    def _uv(self, *arguments: str) -> None:
+        with subprocess.Popen(
+            (uv.find_uv_bin(), "--quiet", *arguments),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**configured_variables(), **os.environ},
+            cwd="/",
+        ) as process:
+            self._installing.add(process)
+            if self._closed:
+                process.kill()
+            said, _ = process.communicate()
+            self._installing.discard(process)
+        if process.returncode:
+            raise EnvironmentFailed(said.strip()[-2000:])
 
     @contextlib.contextmanager
     def _locked(self, folder: Path) -> Iterator[None]:
@@ -54,37 +96,6 @@ class Environments:
         with folder.with_name(f"{folder.name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
-
-
-def _make(folder: Path, recipe: Recipe) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    _uv("venv", "--python", sys.executable, str(folder))
-    for path, content in recipe.requirement_files:
-        _file_in(folder, path).parent.mkdir(parents=True, exist_ok=True)
-        _file_in(folder, path).write_bytes(content)
-    files = {path for path, _ in recipe.requirement_files}
-    _install(folder, [f"modal=={version('modal')}"])
-    for layer in recipe.pip_installs:
-        _install(folder, [str(_file_in(folder, word)) if word in files else word for word in layer])
-    (folder / _COMPLETE).touch()
-
-
-def _install(folder: Path, arguments: Sequence[str]) -> None:
-    _uv("pip", "install", "--python", str(folder / "bin" / "python"), *configured_sources(), *arguments)
-
-
-def _uv(*arguments: str) -> None:
-    done = subprocess.run(
-        (uv.find_uv_bin(), "--quiet", *arguments),
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**configured_variables(), **os.environ},
-        cwd="/",
-        stdin=subprocess.DEVNULL,
-    )
-    if done.returncode:
-        raise EnvironmentFailed((done.stderr or done.stdout).strip()[-2000:])
 
 
 def _file_in(folder: Path, path: str) -> Path:
