@@ -1,6 +1,7 @@
 """A deployment of the answering engines, questions for it, and whether an answer is the question's own."""
 
 import asyncio
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -37,7 +38,7 @@ from tests.answering_engines import (
     speech_samples,
     transcript_of,
 )
-from tests.control_plane_programs import Cloud
+from tests.control_plane_programs import GIVE_UP_S, Cloud
 from tests.deployed_project import ROOT, Project, project_in
 
 MODELS = {"ASR_MODEL": "answering", "LLM_MODEL": "answering", "TTS_MODEL": "answering"}
@@ -60,6 +61,12 @@ class AnsweringProject(Project):
     @property
     def points(self) -> Points:
         return Points(self.folder / "points")
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until something has come about, while turns go on; fail if it does not."""
+        async with asyncio.timeout(GIVE_UP_S):
+            while not condition():  # noqa: ASYNC110 (it is other processes that bring it about)
+                await asyncio.sleep(0.02)
 
     def deploy_all(self, **settings: str) -> None:
         """Deploy the four apps, two at a time."""
@@ -128,7 +135,7 @@ class Told:
             return f"told twice: {[kind.__name__ for kind in once]}"
         if any(issubclass(kind, TurnEnd) for kind in told[:-1]):
             return "something was told after the end"
-        if told[:1] not in ([TurnStarted], []) or SpeechChunk in told and TranscriptReady not in told[:2]:
+        if told[:1] not in ([TurnStarted], []) or (SpeechChunk in told and TranscriptReady not in told[:2]):
             return f"out of order: {[kind.__name__ for kind in told]}"
         places = [(chunk.index, chunk.piece) for chunk in self.spoken]
         return None if places == sorted(set(places)) else f"speech out of order: {places}"
@@ -166,7 +173,7 @@ async def ask(number: int, told: Told | None = None) -> Told:
     return told
 
 
-async def ask_all(numbers: range) -> list[Told]:
+async def ask_all(numbers: Iterable[int]) -> list[Told]:
     """Many at once."""
     return list(await asyncio.gather(*map(ask, numbers)))
 
