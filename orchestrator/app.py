@@ -12,6 +12,7 @@ from contextlib import aclosing
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
+from uuid import uuid4
 
 import modal
 
@@ -70,8 +71,9 @@ async def stream_turn(request: TurnRequest | None) -> AsyncGenerator[TurnEvent, 
     """
     if request is not None:
         async with aclosing(_events(request)) as events:
+            attempt_id = uuid4().hex
             async for event in events:
-                yield event
+                yield event.model_copy(update={"attempt_id": attempt_id})
 
 
 @app.function(**OPTIONS)

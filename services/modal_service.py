@@ -1,6 +1,8 @@
 """What the three services have in common on Modal: what they ask for, how they start, their health."""
 
 import asyncio
+import logging
+import os
 import platform
 import subprocess
 import time
@@ -17,6 +19,8 @@ from shared.engines import RegisteredModel
 from shared.logs import configure_logging
 from shared.settings import Settings, settings
 from shared.stage_stream import StageStarted, StageStream
+
+logger = logging.getLogger(__name__)
 
 WEIGHTS_VOLUME = "speech-to-speech-weights"
 
@@ -73,6 +77,13 @@ def gpu_of(model: RegisteredModel, settings: Settings) -> str | None:
 def secret_name(variable: str) -> str:
     """The name of the Secret that holds an environment variable: openai-api-key for OPENAI_API_KEY."""
     return variable.lower().replace("_", "-")
+
+
+def end_container() -> None:
+    """End this container at once: its engine hangs, and every call that came here would hang behind it. The
+    others that are here are lost, and tried again elsewhere."""
+    logger.error("The engine does not let go of a cancelled call, so this container ends.")
+    os._exit(1)
 
 
 class ModalService:
