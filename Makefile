@@ -27,7 +27,7 @@ demo: setup ## Answer a spoken question aloud, on engines in this process; leave
 	@$(BIN)/s2s turn examples/what-is-two-plus-two.mp3 --output output.mp3 --play
 
 test: setup check ## Check the code, then run all tests
-	@$(BIN)/pytest
+	@$(BIN)/pytest --numprocesses auto --dist loadfile
 
 deploy-all: setup ## Deploy the four apps to Modal (LOCAL=1: to the local cloud)
 	@$(ON_CLOUD) $(BIN)/s2s deploy
