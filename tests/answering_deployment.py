@@ -76,6 +76,7 @@ class AnsweringProject(Project):
 
 def answering_project(folder: Path, cloud: Cloud) -> AnsweringProject:
     """Copy the project into an empty folder and add the engines by the three public steps."""
+    folder.mkdir(exist_ok=True)
     project_in(folder, cloud)
     project = AnsweringProject(folder, cloud)
     engines = ROOT / "tests" / "answering_engines.py"
@@ -159,12 +160,16 @@ class Told:
 
 
 async def ask(number: int, told: Told | None = None) -> Told:
-    """Play a turn as the product's own client does."""
-    told = told or Told(number)
+    """Ask a question as the product's own client does."""
+    return await play(question(number), told or Told(number))
+
+
+async def play(request: TurnRequest, told: Told) -> Told:
+    """Play a turn as the product's own client does, and note what is told."""
     try:
         async with (
             deployed_turns(Settings(), lambda _: None) as turns,
-            aclosing(turns(question(number))) as events,
+            aclosing(turns(request)) as events,
         ):
             async for event in events:
                 told.events.append(event)
