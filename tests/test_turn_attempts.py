@@ -84,6 +84,16 @@ async def test_the_tail_of_another_run_never_follows_the_head_of_the_first(head:
         assert isinstance(error, AttemptLost)
 
 
+@pytest.mark.parametrize("head", range(5))
+async def test_a_stream_that_ends_without_an_end_of_the_turn_is_a_lost_one(head: int) -> None:
+    events, error = await told(of_run(1, *TURN[:head]), of_run(2, *TURN))
+    if head < 3:
+        assert (events, error) == (WHOLE, None)
+    else:
+        assert events == WHOLE[:head]
+        assert isinstance(error, AttemptLost)
+
+
 async def test_a_second_run_that_heard_something_else_is_not_told() -> None:
     other = of_run(2, STARTED, TranscriptReady(text="yellow"), WROTE, SPOKE, DONE)
     events, error = await told(of_run(1, STARTED, HEARD, LOST), other)

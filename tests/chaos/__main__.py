@@ -1,6 +1,7 @@
 """`python -m tests.chaos`: see the package. Exit code 1 if anything was wrong, doubled, lost or leaked."""
 
 import json
+import logging
 import random
 import tempfile
 from pathlib import Path
@@ -21,6 +22,7 @@ def chaos(
     as_json: Annotated[bool, typer.Option("--json", help="Print the account as one JSON object.")] = False,
 ) -> None:
     """Many turns on a local control plane while containers die, apps are deployed anew and clients leave."""
+    logging.basicConfig(level=logging.ERROR)  # troubles are what is wanted
     seed = random.randrange(10**6) if seed is None else seed
     console.print(f"Chaos: {turns} turns, seed {seed}", highlight=False)
     columns = (TextColumn("Turns"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

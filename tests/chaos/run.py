@@ -10,7 +10,7 @@ import modal
 import psutil
 
 from tests.answering_deployment import AnsweringProject, answering_project
-from tests.chaos.account import Account
+from tests.chaos.account import Account, Verdict
 from tests.chaos.plan import PlannedTurn, plan
 from tests.chaos.troubles import TroubleMaker
 from tests.chaos.turns import play_planned
@@ -26,6 +26,7 @@ SETTINGS = {
     "S2S_TTS_MAX_CONTAINERS": "2",
 }
 _SETTLED_WITHIN_S = 30.0
+_PAUSE_WHEN_REFUSED_S = 1.0
 
 
 def run(turns: int, seed: int, folder: Path, on_turn: Callable[[], None]) -> Account:
@@ -51,8 +52,10 @@ async def _turns(project: AnsweringProject, account: Account, on_turn: Callable[
     async def ask() -> None:
         for turn in planned:
             _prepare(turn, project, troubles, account)
-            await play_planned(turn, account)
+            verdict = await play_planned(turn, account)
             on_turn()
+            if verdict is Verdict.OVERLOADED:
+                await asyncio.sleep(_PAUSE_WHEN_REFUSED_S)
 
     await asyncio.gather(*(ask() for _ in range(AT_ONCE)))
     await troubles.close()

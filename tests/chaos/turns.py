@@ -18,7 +18,7 @@ from tests.deployed_project import remote
 GIVE_UP_S = 120.0
 
 
-async def play_planned(turn: PlannedTurn, account: Account) -> None:
+async def play_planned(turn: PlannedTurn, account: Account) -> Verdict:
     """Play a turn and enter its verdict into the account."""
     try:
         async with asyncio.timeout(GIVE_UP_S):
@@ -30,6 +30,7 @@ async def play_planned(turn: PlannedTurn, account: Account) -> None:
     account.verdicts[verdict] += 1
     if why:
         account.faults.append(f"turn {turn.number} ({turn.way}, {turn.order}) {verdict}: {why}")
+    return verdict
 
 
 async def _verdict(turn: PlannedTurn, account: Account) -> tuple[Verdict, str]:
