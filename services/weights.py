@@ -31,9 +31,7 @@ def _snapshot(weights: Weights) -> Path:
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        return Path(
-            snapshot_download(weights.repository, revision=weights.revision, local_files_only=True)
-        )
+        return Path(snapshot_download(weights.repository, revision=weights.revision, local_files_only=True))
     except LocalEntryNotFoundError:
         raise _missing(weights, "have not been fetched") from None
 
