@@ -64,13 +64,14 @@ class WorkerThread:
             cancelled.set()
             if not pumping.cancel() and not pumping.cancelled():
                 pumping.exception()  # seen, so that asyncio does not report it as forgotten
-            if at_work.is_set():
-                loop.call_later(self._stuck_after_s, self._look, at_work)
+            self.expect(lambda: not at_work.is_set())
+
+    def expect(self, is_over: Callable[[], bool]) -> None:
+        """Have `on_stuck` called unless work that nobody wants any more is over in time."""
+        if not is_over():
+            loop = asyncio.get_running_loop()
+            loop.call_later(self._stuck_after_s, lambda: None if is_over() else self._on_stuck())
 
     def close(self) -> None:
         """Drop what has not begun and wait for what has."""
         self._executor.shutdown(wait=True, cancel_futures=True)
-
-    def _look(self, at_work: threading.Event) -> None:
-        if at_work.is_set():
-            self._on_stuck()

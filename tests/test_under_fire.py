@@ -4,8 +4,7 @@ What was not spoken is done anew; what was spoken is neither repeated nor joined
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import pytest
 
@@ -13,7 +12,6 @@ from shared.deployment import APPS
 from shared.errors import Stage
 from shared.turn import SpeechChunk
 from tests.answering_deployment import (
-    MODELS,
     AnsweringProject,
     Told,
     answering_project,
@@ -60,16 +58,17 @@ def number(request: pytest.FixtureRequest) -> int:
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(60):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 (it looks at other processes)
             await asyncio.sleep(0.02)
 
 
-def lose(project: AnsweringProject, stage: Stage, loss: str) -> None:
-    """Lose the containers of the stage that are at work."""
+async def lose(project: AnsweringProject, stage: Stage, loss: str) -> None:
+    """Lose the containers of the stage that are at work; none of them is left afterwards."""
     plane = project.cloud.plane
-    for container in plane.containers(APPS[stage]):
-        if container.running_inputs:
-            getattr(plane, loss)(container.id)
+    lost = {container.id for container in plane.containers(APPS[stage]) if container.running_inputs}
+    for container_id in lost:
+        getattr(plane, loss)(container_id)
+    await until(lambda: not lost & {container.id for container in plane.containers()})
 
 
 async def turn_that_loses(
@@ -82,7 +81,7 @@ async def turn_that_loses(
     await until(lambda: bool(project.points.times_reached(point, number)))
     if after_speech:
         await until(lambda: any(isinstance(event, SpeechChunk) for event in told.events))
-    lose(project, stage, loss)
+    await lose(project, stage, loss)
     project.points.release(point, number)
     return await turn
 
