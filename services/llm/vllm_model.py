@@ -32,6 +32,8 @@ _FLAGS = (
     f"--enable-sleep-mode --max-num-seqs {CONCURRENT_REPLIES}"
 )
 
+_FILES = ("config.json", "tokenizer.json", "*.safetensors")
+
 _WARM_UP_WORDS = (1, 50, 500)
 """Lengths of the questions that warm it up: a first word, a turn, a long conversation."""
 _WARM_UP_TIMEOUT_S = 120.0
@@ -62,7 +64,7 @@ class VllmLLM(LLMModel):
 
         Raises WeightsMissing, or EngineLoadFailed with vLLM's last log lines.
         """
-        weights = weights_folder(_weights_and_context(self.spec)[0])
+        weights = weights_folder(_weights_and_context(self.spec)[0], *_FILES)
         flags = vllm_flags(self.spec, self._settings.vllm_flags)
         self._server = VllmServer(weights, self.model_name, flags, keep_alive_s=KEEP_ALIVE_S)
         self._server.start(self._settings.stage_start_timeout_s)

@@ -1,4 +1,4 @@
-"""A vLLM server as a child process, on a loopback address that nobody else can take."""
+"""A vLLM server as a child process, on a loopback address."""
 
 import http.client
 import json
@@ -25,6 +25,7 @@ _ENVIRON = {
     "VLLM_SERVER_DEV_MODE": "1",  # /sleep and /wake_up
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_DO_NOT_TRACK": "1",
+    "VLLM_HOST_IP": LOOPBACK,  # else it looks for another address of this machine, and listens there
     "HF_HUB_OFFLINE": "1",
     # FlashInfer's sampler is compiled by nvcc when it is first used, which a slim image does not have.
     "VLLM_USE_FLASHINFER_SAMPLER": "0",
@@ -132,9 +133,9 @@ def vllm_command(weights: Path, model: str, port: int, flags: Sequence[str]) -> 
 
 
 def _reserved_address() -> socket.socket:
-    """A socket that is bound to a free port and never listens: vLLM's, which sets SO_REUSEPORT as well, can
-    be bound there, and no other user's."""
+    """A socket that is bound to a free port and never listens. vLLM, which sets SO_REUSEADDR as well, can
+    still be bound there; the kernel gives the port to nobody else."""
     reserved = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     reserved.bind((LOOPBACK, 0))
     return reserved
