@@ -21,8 +21,12 @@ from tests.virtual_environments import EnvironmentFailed
 
 INTERRUPTED = 130
 
-_PYTEST = ("-m", "pytest", "-W", "default", "--disable-warnings", "--durations=5", "-p", "no:cacheprovider")
-"""The engines' libraries warn of many things."""
+_PYTEST = (
+    *("-m", "pytest", "-p", "no:cacheprovider", "--durations=5"),
+    *("-W", "default", "--disable-warnings"),  # the engines' libraries warn of many things
+    *("-o", "asyncio_default_test_loop_scope=module"),  # an engine is loaded once a module
+    *("-o", "asyncio_default_fixture_loop_scope=module"),
+)
 
 
 def main() -> int:
