@@ -1,6 +1,8 @@
 """What the three services have in common on Modal: what they ask for, how they start, their health."""
 
 import asyncio
+import logging
+import os
 import platform
 import subprocess
 import time
@@ -20,10 +22,12 @@ from shared.logs import configure_logging
 from shared.settings import Settings, settings
 from shared.stage_stream import StageStarted, StageStream
 
+logger = logging.getLogger(__name__)
+
 WEIGHTS_VOLUME = "speech-to-speech-weights"
 
 _COLD_WITHIN_S = 1.0
-"""A call that comes so soon after the container was ready has waited for it."""
+"""A call that comes so soon after the container was ready, before any has ended, has waited for it."""
 
 
 def service_options(model: RegisteredModel, settings: Settings) -> dict[str, Any]:
@@ -77,11 +81,19 @@ def secret_name(variable: str) -> str:
     return variable.lower().replace("_", "-")
 
 
+def end_container() -> None:
+    """End this container at once: its engine hangs, and every call that came here would hang behind it. The
+    others that are here are lost, and tried again elsewhere."""
+    logger.error("The engine does not let go of a cancelled call, so this container ends.")
+    os._exit(1)
+
+
 class ModalService:
     """Base of a service's class: its life in a container. A subclass adds `start` and its verb."""
 
     registered: ClassVar[RegisteredModel]
     host: StageHost[Any]
+    _calls_ended = 0
 
     async def begin(self, host: StageHost[Any]) -> None:
         """Load the engine; what a subclass does in its `start`."""
@@ -109,6 +121,7 @@ class ModalService:
     @modal.method()
     async def health(self) -> Health:
         """What runs here; asking also starts a container, where there is none."""
+        self._calls_ended += 1
         return Health(
             stage=self.registered.stage,
             name=self.registered.name,
@@ -122,7 +135,7 @@ class ModalService:
     async def served(self, items: StageStream) -> StageStream:
         """The stage stream as the caller needs it: with the call's id, and told whether it met a cold
         start. A container whose engine has broken takes no more calls: Modal starts another one."""
-        cold = time.monotonic() - self._ready_s < _COLD_WITHIN_S
+        cold = not self._calls_ended and time.monotonic() - self._ready_s < _COLD_WITHIN_S
         told = {"call_id": modal.current_function_call_id() or "", "cold": cold}
         try:
             async with aclosing(items):
@@ -132,6 +145,8 @@ class ModalService:
             if self.host.engine.is_broken():
                 await modal.experimental.stop_fetching_inputs.aio()
             raise
+        finally:
+            self._calls_ended += 1
 
 
 def _weights() -> modal.Volume:

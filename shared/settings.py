@@ -112,7 +112,9 @@ class Settings(BaseSettings):
 
     # Robustness
     stage_attempts: int = Field(default=2, ge=1, le=5)
-    """How often a stage is tried while nothing of it has been spoken."""
+    """How often a stage is tried while nothing of it has been spoken, and by the client the turn itself."""
+    engine_stuck_after_s: float = Field(default=60.0, gt=0.0)
+    """A container ends whose engine goes on for so long with a call that was cancelled or timed out."""
     max_active_turns: int = Field(default=100, ge=1)
     """Turns above this are refused as overloaded rather than slowing all of them."""
     max_undelivered_events: int = Field(default=32, ge=1)

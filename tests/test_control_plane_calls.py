@@ -177,25 +177,3 @@ async def test_a_running_generator_is_cancelled_by_the_id_it_yields(cloud: Cloud
 
 def test_modal_run_runs_the_local_entry_point(cloud: Cloud, program: Path) -> None:
     assert "answer 14" in cloud.modal(program, "run", "-m", "calls_app", "--n", "7").stdout
-
-
-def test_the_command_line_lists_shows_logs_and_stops(cloud: Cloud, tmp_path: Path) -> None:
-    source = 'import modal\napp = modal.App("brief")\n@app.function()\ndef f():\n    print("was here")\n'
-    cloud.deploy(tmp_path, "brief_app", source)
-    modal.Function.from_name("brief", "f").remote()
-    cloud.until(lambda: "was here" in cloud.plane.logs("brief"))
-    assert "brief" in cloud.modal(tmp_path, "app", "list", "--json").stdout
-    assert "was here" in cloud.modal(tmp_path, "app", "logs", "brief").stdout
-    cloud.modal(tmp_path, "app", "stop", "brief", "--yes")
-    cloud.until(lambda: not cloud.plane.containers("brief"))
-    with pytest.raises(modal.exception.NotFoundError):
-        modal.Function.from_name("brief", "f").remote()
-
-
-def test_a_new_deployment_answers_instead_of_the_old(cloud: Cloud, tmp_path: Path) -> None:
-    source = 'import modal\napp = modal.App("versions")\n@app.function()\ndef f():\n    return {}\n'
-    cloud.deploy(tmp_path, "versions_app", source.format(1))
-    assert modal.Function.from_name("versions", "f").remote() == 1
-    cloud.deploy(tmp_path, "versions_app", source.format(2))
-    assert modal.Function.from_name("versions", "f").remote() == 2
-    assert cloud.plane.app("versions").version == 2

@@ -3,12 +3,16 @@
 import base64
 import hashlib
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import modal
 import pytest
 
 from tests.control_plane_programs import Cloud
+from tests.modal_control_plane import ControlPlane
+
+Contents = tuple[set[str], str, str]
 
 # The shape of the project's own apps: a lock file, settings baked in, sources last, nothing by itself.
 PROGRAM = """
@@ -49,8 +53,18 @@ iniconfig==2.3.0 \\
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _program(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> None:
+@pytest.fixture(scope="module")
+def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """One whose environments are made anew."""
+    with ControlPlane(cache=tmp_path_factory.mktemp("environments")) as plane:
+        yield plane
+
+
+@pytest.fixture(scope="module")
+def contents(
+    cloud: Cloud, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, modal.FunctionCall[Contents]]:
+    """What each function's container has, by the function's name: all asked at once."""
     folder = tmp_path_factory.mktemp("shop")
     for name in ("shop", "locks", "wheels"):
         (folder / name).mkdir()
@@ -61,6 +75,8 @@ def _program(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> None:
     (folder / "locks" / "shop.txt").write_text(LOCK)
     (folder / "locks" / "folder.txt").write_text("tinywheel==1.0\n")
     cloud.modal(folder, "deploy", "-m", "shop.app")
+    names = ("with_lock", "with_folder", "with_options")
+    return {name: modal.Function.from_name("shop", name).spawn() for name in names}
 
 
 @pytest.mark.parametrize(
@@ -72,14 +88,15 @@ def _program(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> None:
     ],
 )
 def test_a_container_has_the_packages_of_its_lock_file_its_settings_and_its_sources_alone(
-    name: str, package: str, other: str
+    contents: dict[str, modal.FunctionCall[Contents]], name: str, package: str, other: str
 ) -> None:
-    names, setting, source = modal.Function.from_name("shop", name).remote()
+    names, setting, source = contents[name].get(timeout=60)
     assert package in names
     assert not names & {other, "pytest", "numpy", "speech-to-speech"}
     assert (setting, source) == ("good day", "from the mounted sources")
 
 
+@pytest.mark.usefixtures("contents")
 def test_a_lock_file_is_on_record_with_its_layer(cloud: Cloud) -> None:
     image = cloud.plane.app("shop").function("with_lock").image
     assert image.pip_installs == (("--require-hashes", "-r", "/.uv/0/shop.txt"),)

@@ -51,8 +51,8 @@ class LocalCloud:
     def on_it(self, *command: str) -> "subprocess.CompletedProcess[str]":
         return on_local_cloud(self.folder, *command)
 
-    def deploy(self) -> None:
-        (self.folder / "kept_app.py").write_text(PROGRAM)
+    def deploy(self, program: str = PROGRAM) -> None:
+        (self.folder / "kept_app.py").write_text(program)
         done = self.on_it(sys.executable, "-m", "modal", "deploy", "-m", "kept_app")
         assert done.returncode == 0, done.stderr
 
@@ -108,9 +108,16 @@ def test_the_server_leaves_no_process_behind_however_it_ends(
     killed = ending == signal.SIGKILL
     assert (local_cloud.folder / ".local-cloud" / "env").exists() == killed
     assert local_cloud.process.returncode == (-signal.SIGKILL if killed else 0)
-    refused = local_cloud.on_it("touch", "was-run")
-    assert (refused.returncode, "No local cloud is running" in refused.stderr) == (2, True)
-    assert not (local_cloud.folder / "was-run").exists()
+
+
+def test_the_server_ends_at_once_although_an_image_is_being_made(local_cloud: LocalCloud) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        index = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        image = f'modal.Image.debian_slim().pip_install("iniconfig", index_url="{index}")'
+        local_cloud.deploy(PROGRAM.replace("min_containers=2", f"min_containers=1, image={image}"))
+        silent.accept()[0].close()
+        local_cloud.ended(signal.SIGTERM)
+    assert local_cloud.process.returncode == 0
 
 
 def test_the_server_says_what_is_simulated_how_to_reach_it_and_what_happens(local_cloud: LocalCloud) -> None:
@@ -156,13 +163,15 @@ def test_a_command_on_the_local_cloud_is_told_of_it_alone_and_ends_as_it_would(
     )
 
 
-@pytest.mark.parametrize("what", ["nothing", "another server", "silence", "another host"])
+@pytest.mark.parametrize("what", ["no file", "nobody", "another server", "silence", "another host"])
 def test_a_command_does_not_run_unless_the_local_cloud_itself_answers(
     tmp_path: Path, control_plane: ControlPlane, what: str
 ) -> None:
     (tmp_path / ".local-cloud").mkdir()
-    with socket.create_server(("127.0.0.1", 0)) as silent:
+    with socket.create_server(("127.0.0.1", 0)) as silent, socket.socket() as unheard:
+        unheard.bind(("127.0.0.1", 0))
         url = {
+            "nobody": f"http://127.0.0.1:{unheard.getsockname()[1]}",
             "another server": control_plane.environ["MODAL_SERVER_URL"],
             "silence": f"http://127.0.0.1:{silent.getsockname()[1]}",
             "another host": "https://api.modal.com:443",

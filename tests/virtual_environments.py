@@ -43,65 +43,80 @@ class Contents:
         return hashlib.sha256(repr(self).encode()).hexdigest()[:24]
 
 
-def made_environment(folder: Path, contents: Contents, *, quiet: bool = True) -> Path:
-    """Return the interpreter of the environment in `folder`, made first if it is not there with these
-    contents; once, however many threads and processes ask.
+class VirtualEnvironments:
+    """The environments in a folder, each under a name. Their packages are hard links to uv's cache where
+    that is on the same disk. Safe to share between threads and processes."""
 
-    Its packages are hard links to uv's cache where that is on the same disk. Where it is not quiet, uv
-    shows what it does on standard error. Raises EnvironmentFailed.
-    """
-    with _locked(folder):
-        if not is_made(folder, contents):
-            _make(folder, contents, quiet)
-    return folder / "bin" / "python"
+    def __init__(self, folder: Path, *, quiet: bool = True) -> None:
+        """Where it is not quiet, uv shows on standard error what it does."""
+        self._folder = folder
+        self._quiet = quiet
+        self._installing: set[subprocess.Popen[str]] = set()
+        self._closed = False
 
+    def interpreter(self, name: str, contents: Contents) -> Path:
+        """Return the interpreter of the environment, made first if it is not there with these contents;
+        once, however many ask. Raises EnvironmentFailed."""
+        with self._locked(name):
+            if not self.is_made(name, contents):
+                self._make(self._folder / name, contents)
+        return self._folder / name / "bin" / "python"
 
-def is_made(folder: Path, contents: Contents) -> bool:
-    """Whether the environment is there, complete and with these contents."""
-    complete = folder / _COMPLETE
-    return complete.exists() and complete.read_text() == contents.key
+    def is_made(self, name: str, contents: Contents) -> bool:
+        """Whether the environment is there, complete and with these contents."""
+        complete = self._folder / name / _COMPLETE
+        return complete.exists() and complete.read_text() == contents.key
 
+    def close(self) -> None:
+        """Give up what is being installed."""
+        self._closed = True
+        for process in list(self._installing):
+            process.kill()
 
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    @contextlib.contextmanager
+    def _locked(self, name: str) -> Iterator[None]:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with (self._folder / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
+    def _make(self, folder: Path, contents: Contents) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        python = sys.executable if contents.python_version == RUNNING_PYTHON else contents.python_version
+        self._uv("venv", "--quiet", "--python", python, str(folder))
+        for path, content in contents.requirement_files:
+            _write(_requirement_file(folder, path), content)
+        files = {path for path, _ in contents.requirement_files}
+        for install in contents.installs:
+            words = [str(_requirement_file(folder, word)) if word in files else word for word in install]
+            self._install(folder, words)
+        for path, content in contents.site_files:
+            _write(folder / "lib" / f"python{contents.python_version}" / "site-packages" / path, content)
+        (folder / _COMPLETE).write_text(contents.key)
 
-def _make(folder: Path, contents: Contents, quiet: bool) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    running = contents.python_version == RUNNING_PYTHON
-    _uv("venv", "--quiet", "--python", sys.executable if running else contents.python_version, str(folder))
-    for path, content in contents.requirement_files:
-        _write(_requirement_file(folder, path), content)
-    files = {path for path, _ in contents.requirement_files}
-    for install in contents.installs:
-        arguments = [str(_requirement_file(folder, word)) if word in files else word for word in install]
-        _install(folder, arguments, quiet)
-    for path, content in contents.site_files:
-        _write(folder / "lib" / f"python{contents.python_version}" / "site-packages" / path, content)
-    (folder / _COMPLETE).write_text(contents.key)
+    def _install(self, folder: Path, arguments: Sequence[str]) -> None:
+        python = str(folder / "bin" / "python")
+        self._uv("pip", "install", "--python", python, *configured_sources(), *arguments)
 
-
-def _install(folder: Path, arguments: Sequence[str], quiet: bool) -> None:
-    python = str(folder / "bin" / "python")
-    _uv("pip", "install", "--python", python, *configured_sources(), *arguments, quiet=quiet)
-
-
-def _uv(*arguments: str, quiet: bool = True) -> None:
-    done = subprocess.run(
-        (uv.find_uv_bin(), *arguments),
-        capture_output=quiet,
-        text=True,
-        check=False,
-        env={**configured_variables(), **os.environ},
-        cwd="/",
-        stdin=subprocess.DEVNULL,
-    )
-    if done.returncode:
-        raise EnvironmentFailed((done.stderr or done.stdout or "see above").strip()[-2000:])
+    def _uv(self, *arguments: str) -> None:
+        with subprocess.Popen(
+            (uv.find_uv_bin(), *arguments),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if self._quiet else None,
+            stderr=subprocess.STDOUT if self._quiet else None,
+            text=True,
+            env={**configured_variables(), **os.environ},
+            cwd="/",
+        ) as process:
+            self._installing.add(process)
+            if self._closed:
+                process.kill()
+            try:
+                said, _ = process.communicate()
+            finally:
+                self._installing.discard(process)
+        if process.returncode:
+            raise EnvironmentFailed((said or "see above").strip()[-2000:])
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from tests.engines.environments import ENVIRONMENTS, GROUPS, PROJECT, Group, interpreter, is_ready
-from tests.virtual_environments import EnvironmentFailed
+from tests.engines.environments import ENVIRONMENTS, GROUPS, PROJECT, Group, contents
+from tests.virtual_environments import EnvironmentFailed, VirtualEnvironments
 
 INTERRUPTED = 130
 
@@ -67,9 +67,7 @@ def _arguments() -> tuple[list[str], list[str]]:
 def _run(group: Group, pytest_arguments: Sequence[str]) -> _Result:
     began_s = time.monotonic()
     try:
-        if not is_ready(group):
-            _tell(f"{group.name}: making its environment from locks/{group.lock} (gigabytes, the first time)")
-        python = interpreter(group, quiet=not sys.stderr.isatty())
+        python = _interpreter(group)
     except EnvironmentFailed as error:
         _tell(f"{group.name}: {error}")
         return _Result(group.name, False, time.monotonic() - began_s)
@@ -77,6 +75,14 @@ def _run(group: Group, pytest_arguments: Sequence[str]) -> _Result:
     tests = [str(Path(__file__).parent / name) for name in group.tests]
     code = _wait_for([str(python), *_PYTEST, *tests, *pytest_arguments])
     return _Result(group.name, code == 0, time.monotonic() - began_s)
+
+
+def _interpreter(group: Group) -> Path:
+    environments = VirtualEnvironments(ENVIRONMENTS, quiet=not sys.stderr.isatty())
+    made_of = contents(group)
+    if not environments.is_made(group.name, made_of):
+        _tell(f"{group.name}: making its environment from locks/{group.lock} (gigabytes, the first time)")
+    return environments.interpreter(group.name, made_of)
 
 
 def _wait_for(command: Sequence[str]) -> int:

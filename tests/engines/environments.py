@@ -5,7 +5,7 @@ from pathlib import Path
 
 from services.image_locks import BASE_PYTHON
 from tests.engines.cpu_substitutions import on_cpu, pinned_packages
-from tests.virtual_environments import Contents, EnvironmentFailed, is_made, made_environment
+from tests.virtual_environments import Contents, EnvironmentFailed
 
 PROJECT = Path(__file__).parents[2]
 ENVIRONMENTS = PROJECT / ".engines"
@@ -33,11 +33,6 @@ class Group:
     name: str
     lock: str
     tests: tuple[str, ...]
-
-    @property
-    def folder(self) -> Path:
-        """Where its environment is."""
-        return ENVIRONMENTS / self.name
 
 
 GROUPS = {
@@ -67,13 +62,3 @@ def contents(group: Group) -> Contents:
             python_version=BASE_PYTHON,
         )
     )
-
-
-def is_ready(group: Group) -> bool:
-    """Whether nothing is to be installed. Raises EnvironmentFailed if it cannot be."""
-    return is_made(group.folder, contents(group))
-
-
-def interpreter(group: Group, *, quiet: bool) -> Path:
-    """Return the Python of the group's environment, made first if need be. Raises EnvironmentFailed."""
-    return made_environment(group.folder, contents(group), quiet=quiet)

@@ -2,7 +2,7 @@
 
 What is real: the `modal` command and library, unmodified, on both sides; every container a process of
 its own with only the image's packages and the mounted sources. What is simulated: scheduling, the
-network, image builds (pip layers become virtual environments, the rest is recorded) and the GPU. Memory
+network, image builds (pip layers become virtual environments by uv, the rest is recorded), the GPU. Memory
 snapshots go through their steps but save nothing.
 """
 

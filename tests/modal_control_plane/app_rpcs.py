@@ -8,7 +8,7 @@ from modal_proto import api_pb2 as pb
 from tests.modal_control_plane.events import Kind
 from tests.modal_control_plane.layout import app_layout
 from tests.modal_control_plane.scheduler import Scheduler
-from tests.modal_control_plane.state import App, State, first, found
+from tests.modal_control_plane.state import App, State, found, not_found
 
 
 class AppRpcs:
@@ -26,6 +26,8 @@ class AppRpcs:
     async def app_get_or_create(self, request: pb.AppGetOrCreateRequest) -> pb.AppGetOrCreateResponse:
         app = self._state.deployed(request.app_name)
         if app is None:
+            if request.object_creation_type != pb.OBJECT_CREATION_TYPE_CREATE_IF_MISSING:
+                raise not_found(f"App '{request.app_name}' is not deployed")
             app = App(self._state.new_id("ap"), request.app_name, pb.APP_STATE_DEPLOYED)
             self._state.apps[app.id] = app
         return pb.AppGetOrCreateResponse(app_id=app.id)
@@ -60,10 +62,30 @@ class AppRpcs:
         app.function_ids, app.class_ids = dict(request.function_ids), dict(request.class_ids)
         app.state, app.name = request.app_state, request.name or app.name
         app.deployed_at, app.version = time.time(), app.version + 1
+        app.history.append(
+            pb.AppDeploymentHistory(
+                app_id=app.id,
+                version=app.version,
+                client_version=request.client_version,
+                deployed_at=app.deployed_at,
+                deployed_by="local",
+                tag=request.deployment_tag,
+                commit_info=request.commit_info,
+            )
+        )
         self._scheduler.replace(app)
         kind = Kind.DEPLOYED if app.state == pb.APP_STATE_DEPLOYED else Kind.RUNNING
         self._state.logs.event(kind, app.name, f"version {app.version}: {self._contents(app)}")
         return pb.AppPublishResponse(url=_page(app), deployed_at=app.deployed_at)
+
+    async def app_deployment_history(
+        self, request: pb.AppDeploymentHistoryRequest
+    ) -> pb.AppDeploymentHistoryResponse:
+        """Return an app's deployments, the latest first."""
+        app = self._app(request.app_id)
+        return pb.AppDeploymentHistoryResponse(
+            app_deployment_histories=reversed(app.history), production_app_version=app.version
+        )
 
     async def app_client_disconnect(self, request: pb.AppClientDisconnectRequest) -> Empty:
         app = self._app(request.app_id)
@@ -77,27 +99,6 @@ class AppRpcs:
 
     async def app_list(self, request: pb.AppListRequest) -> pb.AppListResponse:
         return pb.AppListResponse(apps=[self._listed(app) for app in self._state.apps.values()])
-
-    async def task_list(self, request: pb.TaskListRequest) -> pb.TaskListResponse:
-        response = pb.TaskListResponse()
-        for container in self._state.containers.values():
-            app = container.function.app
-            if request.app_id in ("", app.id):
-                at = container.created_at
-                response.tasks.add(
-                    task_id=container.id,
-                    app_id=app.id,
-                    app_description=app.name,
-                    started_at=at,
-                    enqueued_at=at,
-                )
-        return response
-
-    async def container_stop(self, request: pb.ContainerStopRequest) -> pb.ContainerStopResponse:
-        container = first(self._state.containers.values(), lambda one: one.id == request.task_id)
-        if container is not None:
-            self._scheduler.stop(container, "asked to")
-        return pb.ContainerStopResponse()
 
     def _app(self, app_id: str) -> App:
         return found(self._state.apps, app_id, "App")

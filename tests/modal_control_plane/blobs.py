@@ -17,6 +17,7 @@ class BlobStore:
         self._numbers = itertools.count(1)
         self._runner: web.AppRunner | None = None
         self._port = 0
+        self._parts: dict[str, tuple[Path, int, int]] = {}
 
     async def start(self) -> None:
         """Listen on a free port."""
@@ -24,6 +25,7 @@ class BlobStore:
         app = web.Application(client_max_size=LARGEST_BYTES)
         app.router.add_put("/blob/{id}", self._put)
         app.router.add_get("/blob/{id}", self._get)
+        app.router.add_get("/part/{id}", self._get_part)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
@@ -43,6 +45,12 @@ class BlobStore:
         """Return where a blob is put and fetched."""
         return f"http://127.0.0.1:{self._port}/blob/{blob_id}"
 
+    def offer(self, path: Path, start: int, length: int) -> str:
+        """Return where a part of a file can be fetched, in bytes from its start."""
+        part_id = self.new_id()
+        self._parts[part_id] = path, start, length
+        return f"http://127.0.0.1:{self._port}/part/{part_id}"
+
     def read(self, blob_id: str) -> bytes:
         """Return a blob that has been put."""
         return (self._folder / blob_id).read_bytes()
@@ -61,3 +69,9 @@ class BlobStore:
         if not path.exists():
             raise web.HTTPNotFound
         return web.FileResponse(path)
+
+    async def _get_part(self, request: web.Request) -> web.StreamResponse:
+        path, start, length = self._parts[request.match_info["id"]]
+        with path.open("rb") as file:
+            file.seek(start)
+            return web.Response(body=file.read(length))

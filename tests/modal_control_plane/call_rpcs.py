@@ -10,7 +10,7 @@ from modal_proto import api_pb2 as pb
 from tests.modal_control_plane.events import Kind
 from tests.modal_control_plane.outcomes import cancel
 from tests.modal_control_plane.scheduler import Scheduler
-from tests.modal_control_plane.state import Call, Input, State, found
+from tests.modal_control_plane.state import Call, Input, State, found, not_found
 
 
 class CallRpcs:
@@ -23,6 +23,8 @@ class CallRpcs:
     async def function_map(self, request: pb.FunctionMapRequest) -> pb.FunctionMapResponse:
         """Open a call, with its first inputs."""
         function = found(self._state.functions, request.function_id, "Function")
+        if function.app.stopped:
+            raise not_found(f"App '{function.app.name}' is stopped")
         call_id = self._state.new_id("fc")
         call = Call(call_id, function, request.function_call_invocation_type, self._state.logs)
         self._state.calls[call.id] = call

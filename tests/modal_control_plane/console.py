@@ -17,7 +17,6 @@ _STYLES: Mapping[Kind, str] = {
     Kind.PREEMPTED: "yellow",
     Kind.CANCELLED: "yellow",
     Kind.RETRIED: "yellow",
-    Kind.TROUBLE: "yellow",
     Kind.CRASHED: "bold red",
     Kind.FAILED: "red",
     Kind.TIMED_OUT: "red",

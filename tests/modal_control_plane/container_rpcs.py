@@ -46,7 +46,7 @@ class ContainerRpcs:
         """Take outputs, but none of an input that has been taken away."""
         for output in request.outputs:
             item = self._own(output.input_id)
-            if item is not None:
+            if item is not None and not self._given_up(item, output):
                 self._container.running.pop(item.id, None)
                 finish(item, output)
         self._scheduler.scale(self._container.function)
@@ -101,6 +101,11 @@ class ContainerRpcs:
     def _tell(self, kind: Kind, how: str) -> None:
         container = self._container
         self._state.logs.event(kind, container.function.app.name, f"{container.title} {how}")
+
+    def _given_up(self, item: Input, output: pb.FunctionPutOutputsItem) -> bool:
+        """Whether the container ended it because it was interrupted: it runs again elsewhere."""
+        terminated = output.result.status == pb.GenericResult.GENERIC_STATUS_TERMINATED
+        return terminated and self._container.interrupted and not item.cancelled
 
     def _own(self, input_id: str) -> Input | None:
         item = self._state.inputs.get(input_id)

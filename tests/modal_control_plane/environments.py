@@ -5,7 +5,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from tests.modal_control_plane.image_layers import Recipe
-from tests.virtual_environments import Contents, EnvironmentFailed, made_environment
+from tests.virtual_environments import Contents, EnvironmentFailed, VirtualEnvironments
 
 
 class Environments:
@@ -15,7 +15,7 @@ class Environments:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self._environments = VirtualEnvironments(folder)
 
     async def interpreter(self, recipe: Recipe) -> Path:
         """Return the interpreter of the image's environment, made first if it is not there yet.
@@ -28,4 +28,8 @@ class Environments:
             installs=((f"modal=={version('modal')}",), *recipe.pip_installs),
             requirement_files=recipe.requirement_files,
         )
-        return await asyncio.to_thread(made_environment, self._folder / f"image-{contents.key}", contents)
+        return await asyncio.to_thread(self._environments.interpreter, f"image-{contents.key}", contents)
+
+    def close(self) -> None:
+        """Give up what is being installed."""
+        self._environments.close()

@@ -25,7 +25,6 @@ class Kind(enum.StrEnum):
     CANCELLED = "cancelled"
     RETRIED = "retried"
     OUTPUT = "|"
-    TROUBLE = "trouble"  # that a test has made
     UNKNOWN = "unknown"  # a request that the control plane cannot answer
     ERROR = "error"  # of the control plane itself
 

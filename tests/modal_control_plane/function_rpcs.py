@@ -118,6 +118,10 @@ def _apply(options: pb.FunctionOptions, definition: pb.Function) -> None:
     for option, setting in _SCALING.items():
         if option in given:
             setattr(scaling, setting, given[option])
+    if options.HasField("scheduler_placement"):
+        definition.scheduler_placement.CopyFrom(options.scheduler_placement)
+    if options.routing_region:
+        definition.routing_region = options.routing_region
     if options.replace_secret_ids:
         definition.secret_ids[:] = options.secret_ids
     if options.replace_volume_mounts:

@@ -9,7 +9,7 @@ from google.protobuf.wrappers_pb2 import StringValue
 from grpclib import GRPCError
 from grpclib.client import Channel, UnaryUnaryMethod
 
-PATH = "/tests.modal_control_plane/Identify"
+IDENTIFY_PATH = "/tests.modal_control_plane/Identify"
 
 
 def identify_handler(identity: str) -> grpclib.const.Handler:
@@ -27,7 +27,7 @@ async def identity_at(host: str, port: int, within_s: float = 1.0) -> str | None
     channel = Channel(host, port)
     try:
         async with asyncio.timeout(within_s):
-            answer = await UnaryUnaryMethod(channel, PATH, Empty, StringValue)(Empty())
+            answer = await UnaryUnaryMethod(channel, IDENTIFY_PATH, Empty, StringValue)(Empty())
     except (TimeoutError, OSError, GRPCError, asyncio.IncompleteReadError, ValueError):
         return None
     finally:

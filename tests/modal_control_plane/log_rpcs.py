@@ -1,6 +1,7 @@
 """Requests for what containers printed: followed, counted, fetched."""
 
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from modal_proto import api_pb2 as pb
@@ -18,15 +19,15 @@ class LogRpcs:
         self._state = state
 
     async def app_get_logs(self, request: pb.AppGetLogsRequest) -> AsyncIterator[pb.TaskLogsBatch]:
-        """Follow an app's lines until it has stopped and its last container has gone."""
-        app = found(self._state.apps, request.app_id, "App")
+        """Follow an app's lines until its last container has gone, or one container's."""
         position = int(request.last_entry_id.split("-")[0] or 0) if request.last_entry_id else 0
-
-        def over() -> bool:
-            return app.stopped and not any(one.function.app is app for one in self._state.containers.values())
+        over = partial(self._gone if request.task_id else self._over, request)
 
         def news() -> Sequence[LogLine]:
-            return self._state.logs.after(app.id, position)
+            if request.task_id:
+                lines = self._state.logs.of_container(request.task_id)
+                return [line for line in lines if line.position > position]
+            return self._state.logs.after(request.app_id, position)
 
         within_s = request.timeout or DEFAULT_FOLLOW_S
         while await self._state.logs.changed.wait_until(lambda: over() or bool(news()), within_s):
@@ -65,6 +66,13 @@ class LogRpcs:
         return pb.AppFetchLogsResponse(
             batches=[line.as_batch() for line in wanted[-(request.limit or 10_000) :]]
         )
+
+    def _over(self, request: pb.AppGetLogsRequest) -> bool:
+        app = found(self._state.apps, request.app_id, "App")
+        return app.stopped and not any(one.function.app is app for one in self._state.containers.values())
+
+    def _gone(self, request: pb.AppGetLogsRequest) -> bool:
+        return request.task_id not in self._state.containers
 
     def _lines(self, app_id: str, since: Timestamp, until: Timestamp) -> list[LogLine]:
         return list(self._state.logs.between(app_id, _seconds(since), _seconds(until)))

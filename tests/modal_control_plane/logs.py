@@ -70,3 +70,7 @@ class LogBook:
     def between(self, app_id: str, since: float, until: float) -> Sequence[LogLine]:
         """Return an app's lines of a time, in seconds since the epoch, the end not included."""
         return [line for line in self._lines if line.app_id == app_id and since <= line.at < until]
+
+    def of_container(self, container_id: str) -> Sequence[LogLine]:
+        """Return a container's lines."""
+        return [line for line in self._lines if line.container_id == container_id]

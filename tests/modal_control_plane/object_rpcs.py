@@ -1,4 +1,4 @@
-"""Requests about what apps are made of: images, mounts, secrets, volumes, blobs."""
+"""Requests about what apps are made of: images, mounts, blobs."""
 
 import hashlib
 import sys
@@ -9,7 +9,7 @@ from grpclib import Status as RpcStatus
 from modal_proto import api_pb2 as pb
 
 from tests.modal_control_plane.blobs import BlobStore
-from tests.modal_control_plane.state import Image, Mount, Secret, State, Volume, first, not_found
+from tests.modal_control_plane.state import Image, Mount, State
 
 IMAGE_BUILDER = "2025.06"
 SUCCESS = pb.GenericResult(status=pb.GenericResult.GENERIC_STATUS_SUCCESS)
@@ -66,54 +66,6 @@ class ObjectRpcs:
         self._state.mounts.setdefault(mount_id, Mount(mount_id, list(request.files)))
         metadata = pb.MountHandleMetadata(content_checksum_sha256_hex=digest)
         return pb.MountGetOrCreateResponse(mount_id=mount_id, handle_metadata=metadata)
-
-    async def secret_get_or_create(
-        self, request: pb.SecretGetOrCreateRequest
-    ) -> pb.SecretGetOrCreateResponse:
-        """Find a secret by name, create one, or make a nameless one for a single deployment."""
-        name = request.deployment_name
-        secret = first(self._state.secrets.values(), lambda one: bool(name) and one.name == name)
-        looked_up = name and request.object_creation_type == pb.OBJECT_CREATION_TYPE_UNSPECIFIED
-        if secret is None and looked_up:
-            raise not_found(f"Secret '{name}' not found")
-        if secret is None:
-            secret = Secret(self._state.new_id("st"), name, {})
-            self._state.secrets[secret.id] = secret
-        if not looked_up:
-            secret.env = dict(request.env_dict)
-        missing = sorted(set(request.required_keys) - set(secret.env))
-        if missing:
-            raise not_found(f"Secret '{name}' is missing {', '.join(missing)}")
-        return pb.SecretGetOrCreateResponse(secret_id=secret.id)
-
-    async def volume_get_or_create(
-        self, request: pb.VolumeGetOrCreateRequest
-    ) -> pb.VolumeGetOrCreateResponse:
-        name = request.deployment_name
-        volume = first(self._state.volumes.values(), lambda one: bool(name) and one.name == name)
-        if volume is None:
-            if name and request.object_creation_type == pb.OBJECT_CREATION_TYPE_UNSPECIFIED:
-                raise not_found(f"Volume '{name}' not found")
-            volume = self.new_volume(name)
-        return pb.VolumeGetOrCreateResponse(
-            volume_id=volume.id,
-            version=request.version,
-            metadata=pb.VolumeMetadata(version=request.version, name=name),
-        )
-
-    def new_volume(self, name: str) -> Volume:
-        """Make an empty volume."""
-        volume_id = self._state.new_id("vo")
-        folder = self._state.folder / "volumes" / (name or volume_id)
-        folder.mkdir(parents=True, exist_ok=True)
-        self._state.volumes[volume_id] = Volume(volume_id, name, folder)
-        return self._state.volumes[volume_id]
-
-    async def volume_commit(self, request: pb.VolumeCommitRequest) -> pb.VolumeCommitResponse:
-        return pb.VolumeCommitResponse(skip_reload=True)
-
-    async def volume_reload(self, request: pb.VolumeReloadRequest) -> Empty:
-        return Empty()
 
     async def blob_create(self, request: pb.BlobCreateRequest) -> pb.BlobCreateResponse:
         blob_id = self._blobs.new_id()

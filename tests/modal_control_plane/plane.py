@@ -4,15 +4,19 @@ import asyncio
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from grpclib import GRPCError, Status
+
 from tests.modal_control_plane.container import Container
 from tests.modal_control_plane.events import Event
 from tests.modal_control_plane.server import Server
-from tests.modal_control_plane.state import Secret, found, not_found
+from tests.modal_control_plane.state import found, not_found
+from tests.modal_control_plane.troubles import Scope, lasting
 from tests.modal_control_plane.views import AppView, ContainerView, app_view
 
 T = TypeVar("T")
@@ -51,7 +55,7 @@ class ControlPlane:
     def environ(self) -> dict[str, str]:
         """The variables that point the modal client, and nothing but it, to this server."""
         return {
-            "MODAL_SERVER_URL": f"http://127.0.0.1:{self._server.port}",
+            "MODAL_SERVER_URL": f"http://127.0.0.1:{self._server.front.port}",
             "MODAL_TOKEN_ID": self._server.identity,
             "MODAL_TOKEN_SECRET": "as-local",
             "MODAL_CONFIG_PATH": os.devnull,
@@ -91,13 +95,11 @@ class ControlPlane:
 
     def create_secret(self, name: str, env: dict[str, str]) -> None:
         """Publish a secret, as `modal secret create` would."""
-        state = self._server.state
-        secret_id = self._do(lambda: state.new_id("st"))
-        self._do(lambda: state.secrets.update({secret_id: Secret(secret_id, name, dict(env))}))
+        self._do(lambda: self._server.secrets.new_secret(name, dict(env)))
 
     def create_volume(self, name: str) -> Path:
         """Publish an empty volume; return its folder."""
-        return self._do(lambda: self._server.objects.new_volume(name).folder)
+        return self._do(lambda: self._server.volumes.new_volume(name).folder)
 
     def kill(self, container_id: str) -> None:
         """Have a container die as if its process had crashed."""
@@ -106,6 +108,55 @@ class ControlPlane:
     def preempt(self, container_id: str) -> None:
         """Take a container away: its inputs run again from the start, in another one."""
         self._do(lambda: self._server.scheduler.preempt(self._container(container_id)))
+
+    @contextmanager
+    def refuse(
+        self,
+        request: str = "FunctionMap",
+        status: Status = Status.RESOURCE_EXHAUSTED,
+        message: str = "the workspace's quota is used up",
+    ) -> Iterator[None]:
+        """Answer a request with an error: by default a new call, as where a quota is used up."""
+        with lasting(self._server.troubles.refusals, (request, GRPCError(status, message))):
+            yield
+
+    @contextmanager
+    def no_capacity(self, app: str | None = None, function: str | None = None) -> Iterator[None]:
+        """Let no container be had, as where there is no GPU: inputs wait, what runs goes on."""
+        try:
+            with lasting(self._server.troubles.no_capacity, Scope(app, function)):
+                yield
+        finally:
+            self._do(self._server.scheduler.scale_all)
+
+    @contextmanager
+    def slow_starts(
+        self, delay_s: float, app: str | None = None, function: str | None = None
+    ) -> Iterator[None]:
+        """Let every container that is started in the meantime wait before its process starts."""
+        with lasting(self._server.troubles.slow_starts, (Scope(app, function), delay_s)):
+            yield
+
+    @contextmanager
+    def slow_network(self, delay_s: float) -> Iterator[None]:
+        """Answer every request, of clients and containers, that much later."""
+        with lasting(self._server.troubles.delays_s, delay_s):
+            yield
+
+    @contextmanager
+    def no_network(self) -> Iterator[None]:
+        """Refuse and end every connection of clients; containers go on with what they are at."""
+        self._ask(self._server.front.stop())
+        try:
+            yield
+        finally:
+            self._ask(self._server.front.start())
+
+    @contextmanager
+    def rerun_crashed(self, app: str | None = None, function: str | None = None) -> Iterator[None]:
+        """Let inputs of containers that die run again from their start, as often as it takes."""
+        with lasting(self._server.troubles.reruns, Scope(app, function)):
+            yield
 
     async def _started(self) -> Server:
         server = Server(self._folder, self._cache)

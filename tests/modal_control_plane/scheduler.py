@@ -14,6 +14,7 @@ from tests.modal_control_plane.events import Kind
 from tests.modal_control_plane.outcomes import Status, cancel, failed, finish_with
 from tests.modal_control_plane.starter import Starter, StartFailed
 from tests.modal_control_plane.state import App, Function, Input, State
+from tests.modal_control_plane.troubles import Troubles
 
 LOOK_EVERY_S = 0.1
 GRACE_S = 5.0  # from being told to end to being killed
@@ -25,8 +26,9 @@ CRASHES_ALLOWED = 3  # of one input, which its caller may retry
 class Scheduler:
     """Runs the containers that the functions' queues and settings ask for."""
 
-    def __init__(self, state: State, starter: Starter) -> None:
+    def __init__(self, state: State, starter: Starter, troubles: Troubles) -> None:
         self._state = state
+        self._troubles = troubles
         self._starter = starter
         self._lives: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -49,10 +51,15 @@ class Scheduler:
 
     def scale(self, function: Function) -> None:
         """Start as many containers as the function is short of."""
-        if self._closed or function.app.stopped:
+        if self._closed or function.app.stopped or self._troubles.without_capacity(function):
             return
         for _ in range(self._wanted(function) - len(function.live_containers)):
             self._start(function)
+
+    def scale_all(self) -> None:
+        """Start what any function is short of."""
+        for function in list(self._state.functions.values()):
+            self.scale(function)
 
     def replace(self, app: App) -> None:
         """After a deployment: old containers finish what they are at, new ones take what comes."""
@@ -100,6 +107,7 @@ class Scheduler:
         """End every container and wait until they are gone."""
         self._closed = True
         for container in list(self._state.containers.values()):
+            container.stop()
             container.kill()
         if self._lives:
             await asyncio.wait(self._lives, timeout=GRACE_S)
@@ -133,6 +141,8 @@ class Scheduler:
     async def _live(self, container: Container) -> None:
         function, logs = container.function, self._state.logs
         try:
+            delay_s = self._troubles.start_delay_s(function)
+            await container.changed.wait_until(lambda: container.stopping, delay_s)
             await self._starter.start(container)
             if container.interrupted or self._closed:
                 container.kill()
@@ -157,7 +167,12 @@ class Scheduler:
             expected = status == 0 or container.stopped_at
             self._tell(Kind.ENDED if expected else Kind.CRASHED, container, _in_words(status))
         ended_itself = container.result is None and status == 0
-        if container.interrupted or container.told_to_cancel or ended_itself:
+        if (
+            container.interrupted
+            or container.told_to_cancel
+            or ended_itself
+            or self._troubles.reruns_crashed(function)
+        ):
             self._requeue(container)
         else:
             for item in list(container.running.values()):

@@ -27,7 +27,7 @@ class Starter:
         self._state = state
         self._environments = environments
         self._sockets = sockets
-        self.volumes = VolumeLinks()
+        self._volumes = VolumeLinks()
         self.server_for: Callable[[Container], grpclib.server.Server]
 
     async def start(self, container: Container) -> None:
@@ -37,7 +37,7 @@ class Starter:
         try:
             interpreter = await self._environments.interpreter(recipe)
             mount_sources(self._state, function, container.folder / "fs")
-            self.volumes.mount(self._state, list(function.definition.volume_mounts))
+            self._volumes.mount(self._state, list(function.definition.volume_mounts))
         except (EnvironmentFailed, FilesMissing) as error:
             raise StartFailed(str(error)) from error
         await container.launch(
@@ -47,6 +47,14 @@ class Starter:
             self._sockets / f"{container.id[-8:]}.sock",
             self.server_for(container),
         )
+
+    def abandon(self) -> None:
+        """Give up every start that waits for its environment."""
+        self._environments.close()
+
+    def close(self) -> None:
+        """Take the volumes' links away."""
+        self._volumes.remove()
 
     def _arguments(self, container: Container) -> pb.ContainerArguments:
         function = container.function

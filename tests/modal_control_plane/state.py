@@ -39,6 +39,7 @@ class App:
     version: int = 0
     function_ids: dict[str, str] = field(default_factory=dict)
     class_ids: dict[str, str] = field(default_factory=dict)
+    history: list[pb.AppDeploymentHistory] = field(default_factory=list)
 
     @property
     def stopped(self) -> bool:
@@ -188,8 +189,9 @@ class Secret:
     """Environment variables, published under a name or part of one deployment."""
 
     id: str
-    name: str
+    name: str  # empty for one of a single deployment
     env: dict[str, str]
+    created_at: float = field(default_factory=time.time)
 
 
 @dataclass(eq=False)
@@ -197,8 +199,9 @@ class Volume:
     """A folder that outlives containers."""
 
     id: str
-    name: str
+    name: str  # empty for one without a name of its own
     folder: Path
+    created_at: float = field(default_factory=time.time)
 
 
 class State:
