@@ -91,6 +91,18 @@ class Settings(BaseSettings):
     max_reply_characters: int = Field(default=4_000, ge=1)
     """The reply is ended here even if its LLM does not keep to max_reply_tokens."""
 
+    # Language models
+    openai_base_url: str = Field(default="https://api.openai.com/v1", pattern=r"^https?://[^\s/]+")
+    """Where LLM_MODEL=gpt4omini sends the conversation: any server of the OpenAI protocol
+    ("http://127.0.0.1:11434/v1"). Its key is the environment variable OPENAI_API_KEY."""
+    openai_model: str = Field(default="gpt-4o-mini", min_length=1)
+    """The model that it asks for there."""
+    openai_context_tokens: int = Field(default=128_000, ge=256)
+    """How long conversation and reply together may be for that model."""
+    vllm_flags: str = ""
+    """More arguments for `vllm serve`, behind the engine's own and stronger than they are
+    ("--gpu-memory-utilization 0.5 --quantization fp8")."""
+
     # Chunks of speakable text
     min_chunk_characters: int = Field(default=25, ge=1)
     """Shorter sentences are spoken together with the next: engines garble very short text."""
