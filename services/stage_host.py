@@ -16,7 +16,7 @@ from services.worker_thread import WorkerThread
 from shared.audio import encode_mp3, resample, to_pcm
 from shared.engines import ASR_SAMPLE_RATE_HZ, ASRModel, Engine, LLMModel, TTSModel
 from shared.errors import EngineLoadFailed, SpeechError, Stage, StageFailed
-from shared.payloads import ChatMessage, Speech
+from shared.payloads import ChatMessage, Mp3Audio, Speech
 from shared.pcm import Pcm
 from shared.settings import Settings
 from shared.stage_stream import (
@@ -36,15 +36,19 @@ class StageHost(ABC, Generic[EngineType]):
     """Owns one engine: loads it, has it work on one thread, and tells what that cost.
 
     Calls that come before the engine is loaded wait for it. Every error leaves as a SpeechError that
-    names the stage.
+    names the stage. `on_stuck` is called if the engine does not let go of work that nobody wants.
     """
 
     stage: ClassVar[Stage]
 
-    def __init__(self, engine: EngineType, settings: Settings) -> None:
+    def __init__(
+        self, engine: EngineType, settings: Settings, *, on_stuck: Callable[[], None] = lambda: None
+    ) -> None:
         self.engine = engine
         self._settings = settings
-        self._worker = WorkerThread(f"{self.stage}-engine")
+        self._worker = WorkerThread(
+            f"{self.stage}-engine", on_stuck=on_stuck, stuck_after_s=settings.engine_stuck_after_s
+        )
         self._loading: asyncio.Task[None] | None = None
 
     async def load(self) -> None:
@@ -112,8 +116,10 @@ class ASRHost(StageHost[ASRModel]):
 
     stage = Stage.ASR
 
-    def __init__(self, engine: ASRModel, settings: Settings) -> None:
-        super().__init__(engine, settings)
+    def __init__(
+        self, engine: ASRModel, settings: Settings, *, on_stuck: Callable[[], None] = lambda: None
+    ) -> None:
+        super().__init__(engine, settings, on_stuck=on_stuck)
         self._gate = SpeechGate()
         largest = settings.asr.concurrent_inputs or engine.spec.concurrent_inputs
         self._queue = BatchQueue[Speech, _Heard](self._worker, self._hear, largest)
@@ -180,8 +186,10 @@ class LLMHost(StageHost[LLMModel]):
 
     stage = Stage.LLM
 
-    def __init__(self, engine: LLMModel, settings: Settings) -> None:
-        super().__init__(engine, settings)
+    def __init__(
+        self, engine: LLMModel, settings: Settings, *, on_stuck: Callable[[], None] = lambda: None
+    ) -> None:
+        super().__init__(engine, settings, on_stuck=on_stuck)
         self._capacity = asyncio.Semaphore(engine.spec.concurrent_inputs)
 
     async def generate(
@@ -218,18 +226,21 @@ class TTSHost(StageHost[TTSModel]):
     async def synthesize_mp3(self, text: str) -> StageStream:
         """The same with pieces of MP3, for a caller in another process. A piece is encoded while the
         engine makes the next one."""
+        elapsed_us = 0
         async with aclosing(self.synthesize(text)) as items:
             async for item in items:
-                if isinstance(item, SpeechPiece):
-                    yield await self._encoded(item)
-                else:
+                if not isinstance(item, SpeechPiece):
                     yield item
+                    continue
+                watch = _Stopwatch()
+                mp3 = await self._encoded(item)
+                # The engine's next piece may have been ready before this one was encoded.
+                elapsed_us = max(elapsed_us, item.elapsed_us) + watch.us
+                yield item.model_copy(update={"audio": mp3, "elapsed_us": elapsed_us})
 
-    async def _encoded(self, piece: SpeechPiece) -> SpeechPiece:
-        watch = _Stopwatch()
+    async def _encoded(self, piece: SpeechPiece) -> Mp3Audio:
         pcm = to_pcm(piece.audio)
-        mp3 = await asyncio.to_thread(encode_mp3, pcm, self._settings.mp3_bitrate_kbps)
-        return piece.model_copy(update={"audio": mp3, "elapsed_us": piece.elapsed_us + watch.us})
+        return await asyncio.to_thread(encode_mp3, pcm, self._settings.mp3_bitrate_kbps)
 
 
 class _Stopwatch:

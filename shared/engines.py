@@ -28,10 +28,12 @@ GPU_DEVICE = Path("/dev/nvidia0")
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """A pinned repository of a model hub."""
+    """A pinned repository of a model hub; `token` is the environment variable that lets one fetch it, where
+    not everybody may."""
 
     repository: str
     revision: str
+    token: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +80,16 @@ class Engine(ABC):
 
         Raises Misconfigured, WeightsMissing or EngineLoadFailed.
         """
+
+    def before_snapshot(self) -> None:  # noqa: B027
+        """Get ready for a snapshot of the container, which comes next; blocking. Called after `load`."""
+
+    def restored(self) -> None:  # noqa: B027
+        """Go on after the snapshot, on this machine or another; blocking. Called before the first verb."""
+
+    def is_broken(self) -> bool:
+        """Whether the engine can work no more, ever, so that its container must be replaced."""
+        return False
 
     def close(self) -> None:
         """Let go of processes and memory, also while the engine works; it is not used again."""

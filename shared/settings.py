@@ -91,6 +91,18 @@ class Settings(BaseSettings):
     max_reply_characters: int = Field(default=4_000, ge=1)
     """The reply is ended here even if its LLM does not keep to max_reply_tokens."""
 
+    # Language models
+    openai_base_url: str = Field(default="https://api.openai.com/v1", pattern=r"^https?://[^\s/]+")
+    """Where LLM_MODEL=gpt4omini sends the conversation: any server of the OpenAI protocol
+    ("http://127.0.0.1:11434/v1"). Its key is the environment variable OPENAI_API_KEY."""
+    openai_model: str = Field(default="gpt-4o-mini", min_length=1)
+    """The model that it asks for there."""
+    openai_context_tokens: int = Field(default=128_000, ge=256)
+    """How long conversation and reply together may be for that model."""
+    vllm_flags: str = ""
+    """More arguments for `vllm serve`, behind the engine's own and stronger than they are
+    ("--gpu-memory-utilization 0.5 --quantization fp8")."""
+
     # Chunks of speakable text
     min_chunk_characters: int = Field(default=25, ge=1)
     """Shorter sentences are spoken together with the next: engines garble very short text."""
@@ -111,7 +123,9 @@ class Settings(BaseSettings):
 
     # Robustness
     stage_attempts: int = Field(default=2, ge=1, le=5)
-    """How often a stage is tried while nothing of it has been spoken."""
+    """How often a stage is tried while nothing of it has been spoken, and by the client the turn itself."""
+    engine_stuck_after_s: float = Field(default=60.0, gt=0.0)
+    """A container ends whose engine goes on for so long with a call that was cancelled or timed out."""
     max_active_turns: int = Field(default=100, ge=1)
     """Turns above this are refused as overloaded rather than slowing all of them."""
     max_undelivered_events: int = Field(default=32, ge=1)
