@@ -1,6 +1,7 @@
 """Work that waits together is done together: the queue before an engine's one thread."""
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,16 +15,11 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, eq=False)
 class Ticket(Generic[Item, Result]):
-    """A place in the queue. Cancelling `result` gives it up; the thread alone ends what has begun."""
+    """A place in the queue. Cancelling `result` gives it up."""
 
     item: Item
     begun: asyncio.Future[None]
-    ended: asyncio.Future[None]
     result: asyncio.Future[Result]
-
-    def is_over(self) -> bool:
-        """Whether the thread is not at work on it."""
-        return self.ended.done() or not self.begun.done()
 
 
 class BatchQueue(Generic[Item, Result]):
@@ -48,7 +44,7 @@ class BatchQueue(Generic[Item, Result]):
     def put(self, item: Item) -> Ticket[Item, Result]:
         """Queue an item."""
         loop = asyncio.get_running_loop()
-        ticket = Ticket[Item, Result](item, loop.create_future(), loop.create_future(), loop.create_future())
+        ticket = Ticket[Item, Result](item, loop.create_future(), loop.create_future())
         self._waiting.append(ticket)
         if self._draining is None or self._draining.done():
             self._draining = loop.create_task(self._drain(), name="batches")
@@ -61,11 +57,8 @@ class BatchQueue(Generic[Item, Result]):
 
     async def _drain(self) -> None:
         while batch := self._next_batch():
-            for ticket in batch:
-                ticket.begun.set_result(None)
-            items = [ticket.item for ticket in batch]
             try:
-                outcomes = await self._worker.run(lambda items=items: self._work(items))  # type: ignore[misc]
+                outcomes = await self._done(batch)
             except asyncio.CancelledError:
                 if _is_cancelled():
                     raise
@@ -73,8 +66,23 @@ class BatchQueue(Generic[Item, Result]):
             except Exception as error:
                 outcomes = [error] * len(batch)
             for ticket, outcome in zip(batch, outcomes, strict=True):
-                ticket.ended.set_result(None)
                 _settle(ticket.result, outcome)
+
+    async def _done(self, batch: Sequence[Ticket[Item, Result]]) -> Sequence[Result | Exception]:
+        at_work = threading.Event()
+
+        def look(_: asyncio.Future[Result]) -> None:
+            if all(ticket.result.done() for ticket in batch):  # given up, as long as the work goes on
+                self._worker.is_unwanted(at_work)
+
+        for ticket in batch:
+            ticket.begun.set_result(None)
+            ticket.result.add_done_callback(look)
+        at_work.set()
+        try:
+            return await self._worker.run(lambda: self._work([ticket.item for ticket in batch]))
+        finally:
+            at_work.clear()
 
     def _next_batch(self) -> list[Ticket[Item, Result]]:
         batch: list[Ticket[Item, Result]] = []

@@ -64,10 +64,12 @@ def concurrency(model: RegisteredModel, settings: Settings) -> dict[str, int]:
 
 
 def loads_before_snapshot(model: RegisteredModel, settings: Settings) -> bool:
-    """Whether the engine is loaded before the snapshot is taken; a GPU is there only in a GPU snapshot.
-    Otherwise the snapshot saves the imports alone."""
+    """Whether the engine is loaded before the snapshot is taken. A GPU is there only in a GPU snapshot: an
+    engine that runs on a CPU too is loaded without it, and finds it when it is `restored`. Otherwise the
+    snapshot saves the imports alone."""
     spec = model.spec
-    return spec.memory_snapshot and (spec.gpu_snapshot or gpu_of(model, settings) is None)
+    needs_gpu = gpu_of(model, settings) is not None and not spec.runs_on_cpu
+    return spec.memory_snapshot and (spec.gpu_snapshot or not needs_gpu)
 
 
 def gpu_of(model: RegisteredModel, settings: Settings) -> str | None:

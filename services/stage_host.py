@@ -138,7 +138,6 @@ class ASRHost(StageHost[ASRModel]):
             yield StageFinished(attempt_id=attempt_id, elapsed_us=took_us, busy_us=took_us)
         finally:
             ticket.result.cancel()
-            self._worker.expect(ticket.is_over)
 
     async def close(self) -> None:
         """End the engine and its thread, also in the middle of work; what waits fails."""

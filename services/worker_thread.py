@@ -13,7 +13,7 @@ T = TypeVar("T")
 class WorkerThread:
     """Runs blocking work for an event loop, one piece of work after another, on one thread.
 
-    `on_stuck` is called if work goes on for `stuck_after_s` after its stream was closed: nothing else can
+    `on_stuck` is called if work goes on for `stuck_after_s` after nobody wanted it any more: nothing else can
     be done on this thread then, and a thread cannot be ended.
     """
 
@@ -64,14 +64,17 @@ class WorkerThread:
             cancelled.set()
             if not pumping.cancel() and not pumping.cancelled():
                 pumping.exception()  # seen, so that asyncio does not report it as forgotten
-            self.expect(lambda: not at_work.is_set())
+            self.is_unwanted(at_work)
 
-    def expect(self, is_over: Callable[[], bool]) -> None:
-        """Have `on_stuck` called unless work that nobody wants any more is over in time."""
-        if not is_over():
-            loop = asyncio.get_running_loop()
-            loop.call_later(self._stuck_after_s, lambda: None if is_over() else self._on_stuck())
+    def is_unwanted(self, at_work: threading.Event) -> None:
+        """Nobody wants the work that `at_work` is set for: if it is still set later, the thread is stuck."""
+        if at_work.is_set():
+            asyncio.get_running_loop().call_later(self._stuck_after_s, self._look, at_work)
 
     def close(self) -> None:
         """Drop what has not begun and wait for what has."""
         self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def _look(self, at_work: threading.Event) -> None:
+        if at_work.is_set():
+            self._on_stuck()

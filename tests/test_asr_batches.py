@@ -167,6 +167,35 @@ async def test_a_call_that_is_given_up_in_mid_batch_leaves_the_others_their_word
     await host.close()
 
 
+async def test_an_engine_that_goes_on_when_all_of_a_batch_have_given_up_is_reported_as_stuck(
+    ears: Ears, speech: Pcm
+) -> None:
+    stuck = asyncio.Event()
+    host = ASRHost(ears, Settings(engine_stuck_after_s=0.01), on_stuck=stuck.set)
+    first = await asked(host, speech)
+    await at_work(ears)
+    first[0].cancel()
+    async with asyncio.timeout(30):
+        await stuck.wait()
+    ears.may_go_on.set()
+    await host.close()
+
+
+async def test_an_engine_that_somebody_still_waits_for_is_not_stuck(ears: Ears, speech: Pcm) -> None:
+    stuck = asyncio.Event()
+    host = ASRHost(ears, Settings(engine_stuck_after_s=0.01), on_stuck=stuck.set)
+    await host.load()
+    given_up, kept = await asked(host, speech, speech)
+    await at_work(ears)
+    given_up.cancel()
+    await asyncio.sleep(0.1)
+    assert not stuck.is_set()
+    ears.may_go_on.set()
+    assert await kept == str(speech.num_samples)
+    await host.close()
+    assert [len(batch) for batch in ears.batches] == [2]
+
+
 async def test_a_host_that_is_closed_fails_what_waits(ears: Ears, speech: Pcm) -> None:
     host = ASRHost(ears, Settings())
     (first,) = await asked(host, speech)
