@@ -5,9 +5,19 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 from shared.errors import AttemptLost
-from shared.turn import ReplyDelta, SpeechChunk, TranscriptReady, TurnEvent, TurnRequest, TurnStarted
+from shared.turn import (
+    ReplyDelta,
+    SpeechChunk,
+    TranscriptReady,
+    TurnEnd,
+    TurnEvent,
+    TurnRequest,
+    TurnStarted,
+)
 
 logger = logging.getLogger(__name__)
+
+_INTERRUPTED = "The orchestrator was interrupted. Send the request again."
 
 
 async def told_once(
@@ -33,14 +43,18 @@ async def told_once(
 
 
 async def _of_one_run(events: AsyncGenerator[TurnEvent, None]) -> AsyncGenerator[TurnEvent, None]:
-    """The events of the first run. A platform that begins a turn anew goes on with the second run's tail."""
+    """The events of the first run. A platform that begins a turn anew goes on with the second run's tail,
+    or without a word ends where that run tells less than the first had told."""
     attempt_id = None
     async with aclosing(events):
         async for event in events:
             attempt_id = attempt_id or event.attempt_id
             if event.attempt_id != attempt_id:
-                raise AttemptLost("The orchestrator was interrupted. Send the request again.")
+                raise AttemptLost(_INTERRUPTED)
             yield event
+            if isinstance(event, TurnEnd):
+                return
+    raise AttemptLost(_INTERRUPTED)
 
 
 class _Telling:
@@ -61,7 +75,7 @@ class _Telling:
                 new, known = self._transcript is None, self._transcript
                 self._transcript = text
                 if not new and known != text:
-                    raise AttemptLost("The orchestrator was interrupted. Send the request again.")
+                    raise AttemptLost(_INTERRUPTED)
                 return new
             case ReplyDelta() | SpeechChunk():
                 self.spoken = True

@@ -1,6 +1,7 @@
 """A deployment of the answering engines, questions for it, and whether an answer is the question's own."""
 
 import asyncio
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -37,7 +38,7 @@ from tests.answering_engines import (
     speech_samples,
     transcript_of,
 )
-from tests.control_plane_programs import Cloud
+from tests.control_plane_programs import GIVE_UP_S, Cloud
 from tests.deployed_project import ROOT, Project, project_in
 
 MODELS = {"ASR_MODEL": "answering", "LLM_MODEL": "answering", "TTS_MODEL": "answering"}
@@ -61,6 +62,12 @@ class AnsweringProject(Project):
     def points(self) -> Points:
         return Points(self.folder / "points")
 
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until something has come about, while turns go on; fail if it does not."""
+        async with asyncio.timeout(GIVE_UP_S):
+            while not condition():  # noqa: ASYNC110 (it is other processes that bring it about)
+                await asyncio.sleep(0.02)
+
     def deploy_all(self, **settings: str) -> None:
         """Deploy the four apps, two at a time."""
         with ThreadPoolExecutor(2) as two:
@@ -69,6 +76,7 @@ class AnsweringProject(Project):
 
 def answering_project(folder: Path, cloud: Cloud) -> AnsweringProject:
     """Copy the project into an empty folder and add the engines by the three public steps."""
+    folder.mkdir(exist_ok=True)
     project_in(folder, cloud)
     project = AnsweringProject(folder, cloud)
     engines = ROOT / "tests" / "answering_engines.py"
@@ -152,12 +160,16 @@ class Told:
 
 
 async def ask(number: int, told: Told | None = None) -> Told:
-    """Play a turn as the product's own client does."""
-    told = told or Told(number)
+    """Ask a question as the product's own client does."""
+    return await play(question(number), told or Told(number))
+
+
+async def play(request: TurnRequest, told: Told) -> Told:
+    """Play a turn as the product's own client does, and note what is told."""
     try:
         async with (
             deployed_turns(Settings(), lambda _: None) as turns,
-            aclosing(turns(question(number))) as events,
+            aclosing(turns(request)) as events,
         ):
             async for event in events:
                 told.events.append(event)
@@ -166,7 +178,7 @@ async def ask(number: int, told: Told | None = None) -> Told:
     return told
 
 
-async def ask_all(numbers: range) -> list[Told]:
+async def ask_all(numbers: Iterable[int]) -> list[Told]:
     """Many at once."""
     return list(await asyncio.gather(*map(ask, numbers)))
 
