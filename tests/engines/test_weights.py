@@ -1,5 +1,7 @@
 """Weights are found where a download has put them, and nothing is downloaded."""
 
+import socket
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ from services.weights import weights_folder
 from shared.engines import Weights
 from shared.errors import WeightsMissing
 from tests.engines.hub_cache import put_into_hub_cache
-from tests.engines.no_network import only_loopback
+from tests.engines.no_network import Connected, only_loopback
 
 BRANCH = Weights(repository="somebody/some-model", revision="main")
 COMMIT = Weights(repository="somebody/some-model", revision="a" * 40)
@@ -55,3 +57,12 @@ def test_a_file_that_a_broken_download_left_out_is_named(cache: Path, files: Pat
     (folder / "tokenizer.json").symlink_to(cache / "blobs" / "gone")
     with pytest.raises(WeightsMissing, match=r"incomplete \(tokenizer.json is not there\).* fetch-weights"):
         weights_folder(BRANCH, "model.bin", "tokenizer.json")
+
+
+def test_the_guard_of_these_tests_refuses_other_machines_and_tells_of_what_was_hidden() -> None:
+    with pytest.raises(Connected, match=r"192\.0\.2\.1"), only_loopback():
+        socket.create_connection(("192.0.2.1", 9), 0.1)
+    with pytest.raises(Connected, match=r"nowhere\.invalid"), only_loopback(), suppress(Connected):
+        socket.getaddrinfo("nowhere.invalid", 443)
+    with socket.create_server(("127.0.0.1", 0)) as server, only_loopback():
+        socket.create_connection(server.getsockname()).close()
