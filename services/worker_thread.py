@@ -13,7 +13,7 @@ T = TypeVar("T")
 class WorkerThread:
     """Runs blocking work for an event loop, one piece of work after another, on one thread.
 
-    `on_stuck` is called if work goes on for `stuck_after_s` after its stream was closed: nothing else can
+    `on_stuck` is called if work goes on for `stuck_after_s` after nobody wanted it any more: nothing else can
     be done on this thread then, and a thread cannot be ended.
     """
 
@@ -64,8 +64,12 @@ class WorkerThread:
             cancelled.set()
             if not pumping.cancel() and not pumping.cancelled():
                 pumping.exception()  # seen, so that asyncio does not report it as forgotten
-            if at_work.is_set():
-                loop.call_later(self._stuck_after_s, self._look, at_work)
+            self.is_unwanted(at_work)
+
+    def is_unwanted(self, at_work: threading.Event) -> None:
+        """Nobody wants the work that `at_work` is set for: if it is still set later, the thread is stuck."""
+        if at_work.is_set():
+            asyncio.get_running_loop().call_later(self._stuck_after_s, self._look, at_work)
 
     def close(self) -> None:
         """Drop what has not begun and wait for what has."""

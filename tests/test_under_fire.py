@@ -62,12 +62,13 @@ def number(request: pytest.FixtureRequest) -> int:
     return 2 * request.session.items.index(request.node)
 
 
-def lose(project: AnsweringProject, stage: Stage, loss: str) -> None:
-    """Lose the containers of the stage that are at work."""
+async def lose(project: AnsweringProject, stage: Stage, loss: str) -> None:
+    """Lose the containers of the stage that are at work; none of them is left afterwards."""
     plane = project.cloud.plane
-    for container in plane.containers(APPS[stage]):
-        if container.running_inputs:
-            getattr(plane, loss)(container.id)
+    lost = {container.id for container in plane.containers(APPS[stage]) if container.running_inputs}
+    for container_id in lost:
+        getattr(plane, loss)(container_id)
+    await project.until(lambda: not lost & {container.id for container in plane.containers()})
 
 
 async def turn_that_loses(
@@ -80,7 +81,7 @@ async def turn_that_loses(
     await project.until(lambda: bool(project.points.times_reached(point, number)))
     if after_speech:
         await project.until(lambda: any(isinstance(event, SpeechChunk) for event in told.events))
-    lose(project, stage, loss)
+    await lose(project, stage, loss)
     project.points.release(point, number)
     return await turn
 
