@@ -68,10 +68,10 @@ class AnsweringProject(Project):
             while not condition():  # noqa: ASYNC110 (it is other processes that bring it about)
                 await asyncio.sleep(0.02)
 
-    def deploy_all(self, **settings: str) -> None:
-        """Deploy the four apps, two at a time."""
+    def deploy_all(self, *stages: Stage, **settings: str) -> None:
+        """Deploy these apps, or all four, two at a time."""
         with ThreadPoolExecutor(2) as two:
-            list(two.map(lambda stage: self.deploy(stage, **MODELS, **settings), Stage))
+            list(two.map(lambda stage: self.deploy(stage, **MODELS, **settings), stages or Stage))
 
 
 def answering_project(folder: Path, cloud: Cloud) -> AnsweringProject:

@@ -23,18 +23,15 @@ from tests.answering_deployment import (
 from tests.control_plane_programs import Cloud
 
 SETTINGS = {
-    **{f"S2S_{stage.upper()}_MIN_CONTAINERS": "2" for stage in (Stage.ASR, Stage.LLM, Stage.TTS)},
-    **{f"S2S_{stage.upper()}_TIMEOUT_S": "4" for stage in (Stage.ASR, Stage.LLM, Stage.TTS)},
+    **{f"S2S_{stage.upper()}_MIN_CONTAINERS": "1" for stage in (Stage.ASR, Stage.LLM, Stage.TTS)},
+    **{f"S2S_{stage.upper()}_TIMEOUT_S": "3" for stage in (Stage.ASR, Stage.LLM, Stage.TTS)},
     "S2S_ENGINE_STUCK_AFTER_S": "0.5",
 }
 BEFORE_SPEECH = [
     ("kill", Stage.ASR, "asr-begin"),
     ("kill", Stage.LLM, "llm-begin"),
     ("kill", Stage.TTS, "tts-begin"),
-    ("kill", Stage.ORCHESTRATOR, "asr-begin"),
     ("kill", Stage.ORCHESTRATOR, "tts-begin"),
-    ("preempt", Stage.ASR, "asr-begin"),
-    ("preempt", Stage.LLM, "llm-begin"),
     ("preempt", Stage.TTS, "tts-begin"),
     ("preempt", Stage.ORCHESTRATOR, "llm-begin"),
 ]
@@ -43,7 +40,6 @@ AMID_SPEECH = [
     ("kill", Stage.TTS, "tts-middle"),
     ("kill", Stage.ORCHESTRATOR, "tts-middle"),
     ("preempt", Stage.LLM, "llm-middle"),
-    ("preempt", Stage.TTS, "tts-end"),
     ("preempt", Stage.ORCHESTRATOR, "tts-middle"),
 ]
 SERVICES = [Stage.ASR, Stage.LLM, Stage.TTS]
