@@ -14,8 +14,8 @@ ON_CLOUD = $(if $(LOCAL),$(BIN)/python -m tests.modal_control_plane.on_local_clo
 LOGS = $(if $(FOLLOW),--follow,--since 1h)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench examples lock clean \
-	deploy-all deploy-asr deploy-llm deploy-tts deploy-orchestrator smoke \
+.PHONY: help setup demo test test-engines check format bench examples lock clean \
+	fetch-weights deploy-all deploy-asr deploy-llm deploy-tts deploy-orchestrator smoke \
 	status warm logs-asr logs-llm logs-tts logs-orchestrator stop-all local-cloud
 
 help: ## List the targets
@@ -28,6 +28,12 @@ demo: setup ## Answer a spoken question aloud, on engines in this process; leave
 
 test: setup check ## Check the code, then run all tests
 	@$(BIN)/pytest --numprocesses auto --dist loadfile
+
+test-engines: setup ## Run the GPU engines' real libraries over tiny models (gigabytes, the first time; ENGINES="vllm nemo")
+	@$(BIN)/python -m tests.engines $(ENGINES)
+
+fetch-weights: setup ## The selected models' weights into the Volume on Modal; deploying does it too (LOCAL=1)
+	@$(ON_CLOUD) $(BIN)/s2s fetch-weights --target modal
 
 deploy-all: setup ## Deploy the four apps to Modal (LOCAL=1: to the local cloud)
 	@$(ON_CLOUD) $(BIN)/s2s deploy
@@ -92,7 +98,7 @@ lock: setup ## Pin every package anew in locks/
 	PATH="$(BIN):$$PATH" $(BIN)/python -m services.image_locks
 
 clean: ## Remove .venv, caches and what tests have built
-	rm -rf $(VENV) .local-cloud .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .engines .local-cloud .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find $(PACKAGES) -name __pycache__ -type d -exec rm -rf {} +
 
 # The stamp is written last, so that an interrupted set-up is done again.

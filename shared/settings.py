@@ -131,6 +131,10 @@ class Settings(BaseSettings):
     max_undelivered_events: int = Field(default=32, ge=1)
     """How far a turn may run ahead of a client that does not take its events."""
 
+    # Weights
+    hub_url: str | None = Field(default=None, pattern=r"^https?://\S+$")
+    """A mirror of the Hugging Face hub, for Modal to fetch weights from. In process, set HF_ENDPOINT."""
+
     # Deployment on Modal
     asr: ServiceSettings = ServiceSettings()
     llm: ServiceSettings = ServiceSettings()
