@@ -16,7 +16,7 @@ LOGS = $(if $(FOLLOW),--follow,--since 1h)
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-engines check format bench examples lock clean \
 	fetch-weights deploy-all deploy-asr deploy-llm deploy-tts deploy-orchestrator smoke \
-	status warm logs-asr logs-llm logs-tts logs-orchestrator stop-all local-cloud
+	status warm logs-asr logs-llm logs-tts logs-orchestrator stop-all chaos local-cloud
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ deploy-orchestrator: setup ## Deploy one of them
 
 smoke: setup ## Have each deployed app answer real input (LOCAL=1)
 	@$(ON_CLOUD) $(BIN)/s2s smoke
+
+chaos: setup ## Many turns amid crashes, preemptions, cancels and redeployments; an exact account (TURNS=1000 SEED=7)
+	@$(BIN)/python -m tests.chaos --turns $(or $(TURNS),100) $(if $(SEED),--seed $(SEED))
 
 status: setup ## What is deployed and runs, and how the last hour's turns went (LOCAL=1)
 	@$(ON_CLOUD) $(BIN)/s2s status
