@@ -4,8 +4,9 @@ import asyncio
 
 import numpy as np
 
+from orchestrator.modal_errors import typed_errors
 from shared.audio import encode_mp3
-from shared.errors import SpeechError
+from shared.errors import SpeechError, Stage
 from shared.payloads import Mp3Audio
 from shared.pcm import Pcm
 from shared.turn import Failure, NoSpeechHeard, TurnRequest, TurnResult
@@ -83,9 +84,6 @@ def _of_failure(turn: PlannedTurn, failure: Failure, account: Account) -> tuple[
 
 async def _of_result(turn: PlannedTurn, account: Account) -> tuple[Verdict, str]:
     """A turn that is asked for as a whole, through Modal's own client."""
-    from orchestrator.modal_errors import typed_errors
-    from shared.errors import Stage
-
     try:
         with typed_errors(Stage.ORCHESTRATOR):
             result: TurnResult = await remote("speech-to-speech", "run_turn").remote.aio(_request(turn))
