@@ -145,7 +145,11 @@ class VllmLLM(LLMModel):
             ChatMessage(role="user", content="Hello" + " again" * (words - 1)),
         ]
         body = {"model": self.model_name, "messages": as_openai(messages), "max_tokens": 16}
-        status = self._server.request("POST", "/v1/chat/completions", body, timeout_s=_WARM_UP_TIMEOUT_S)
+        try:
+            status = self._server.request("POST", "/v1/chat/completions", body, timeout_s=_WARM_UP_TIMEOUT_S)
+        except OSError as error:
+            self._server.check_runs()
+            raise EngineLoadFailed(f"vLLM does not answer its first question: {error}", Stage.LLM) from error
         if status != 200:
             raise EngineLoadFailed(f"vLLM answers {status} to its first question.", Stage.LLM)
 
