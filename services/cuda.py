@@ -20,6 +20,13 @@ def check_gpu_is_used(found: bool, library: str) -> None:
         )
 
 
+def is_cuda_broken(error: Exception) -> bool:
+    """Whether an error of PyTorch or CTranslate2 means that CUDA is of no more use to this process; too
+    little memory does not."""
+    message = str(error)
+    return ("CUDA error" in message or "CUDA failed" in message) and "out of memory" not in message
+
+
 def load_cublas_12() -> None:
     """Load cuBLAS for CUDA 12 from its Python package, if that is installed: a library that looks for it
     by name on the system's path would not find it there."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from services.cuda import check_gpu_is_used, load_cublas_12
+from services.cuda import check_gpu_is_used, is_cuda_broken, load_cublas_12
 from shared.errors import EngineLoadFailed
 
 
@@ -34,6 +34,20 @@ def test_a_gpu_that_is_hidden_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> 
 def test_without_a_gpu_the_cpu_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.cuda.GPU_DEVICE", tmp_path / "nvidia0")
     check_gpu_is_used(False, "PyTorch")
+
+
+@pytest.mark.parametrize(
+    ("message", "broken"),
+    [
+        ("CUDA error: device-side assert triggered", True),
+        ("CUDA failed with error an illegal memory access was encountered", True),
+        ("CUDA out of memory. Tried to allocate 2.00 GiB.", False),
+        ("CUDA failed with error out of memory", False),
+        ("a word that is too long", False),
+    ],
+)
+def test_an_error_that_ends_cuda_for_the_process_is_told_from_others(message: str, broken: bool) -> None:
+    assert is_cuda_broken(RuntimeError(message)) is broken
 
 
 def test_without_its_package_cublas_is_left_to_the_system() -> None:

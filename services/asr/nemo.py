@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from services.asr.nemo_model import NemoModel
+from services.cuda import is_cuda_broken
 from services.weights import weights_folder
 from shared.engines import ASR_SAMPLE_RATE_HZ, ASRModel, EngineSpec, Weights, register_model
 from shared.errors import EngineLoadFailed, Stage, TooLong
@@ -56,6 +57,7 @@ class NemoASR(ASRModel):
 
     def __init__(self) -> None:
         self._model: NemoModel | None = None
+        self._broken = False
 
     @property
     def model_name(self) -> str:
@@ -96,10 +98,18 @@ class NemoASR(ASRModel):
         model = self._loaded()
         texts = [""] * len(utterances)
         for batch in _batches(utterances):
-            heard = model.texts([utterances[index].samples for index in batch])
+            try:
+                heard = model.texts([utterances[index].samples for index in batch])
+            except RuntimeError as error:
+                self._broken |= is_cuda_broken(error)
+                raise
             for index, text in zip(batch, heard, strict=True):
                 texts[index] = text
         return texts
+
+    def is_broken(self) -> bool:
+        """Whether CUDA has failed in a way that ends its use for this process."""
+        return self._broken
 
     def close(self) -> None:
         """Let go of the model."""

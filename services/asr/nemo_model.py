@@ -48,12 +48,12 @@ class NemoModel:
 
         logging.set_verbosity(logging.ERROR)
         self._model: Any = EncDecRNNTBPEModel.restore_from(str(file), map_location="cpu")
-        self._model.eval()  # restore_from leaves it in training mode
         featurizer = self._model.preprocessor.featurizer
         featurizer.dither = 0.0  # noise that differs from call to call
         featurizer.pad_to = 0
         self._model.encoder.set_default_att_context_size([LEFT_CONTEXT, RIGHT_CONTEXT])
         self._model.change_decoding_strategy(OmegaConf.create(_DECODING), verbose=False)
+        self._model.eval()  # restore_from leaves it in training mode
 
     @property
     def device(self) -> str:

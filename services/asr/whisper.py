@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.asr.whisper_models import WHISPER_MODELS, whisper_weights
-from services.cuda import check_gpu_is_used, load_cublas_12
+from services.cuda import check_gpu_is_used, is_cuda_broken, load_cublas_12
 from services.speech_gate import amplified
 from services.weights import weights_folder
 from shared.engines import ASR_SAMPLE_RATE_HZ, ASRModel, EngineSpec, Weights, register_model
@@ -50,6 +50,7 @@ class WhisperASR(ASRModel):
     def __init__(self) -> None:
         self._settings = settings()
         self._model: WhisperModel | None = None
+        self._broken = False
 
     @classmethod
     def weights(cls) -> Weights:
@@ -83,7 +84,15 @@ class WhisperASR(ASRModel):
         """
         if pcm.sample_rate_hz != ASR_SAMPLE_RATE_HZ:
             raise ValueError(f"whisper takes 16 kHz audio, not {pcm.sample_rate_hz} Hz.")
-        return self._text(amplified(pcm.samples)) if pcm.num_samples else ""
+        try:
+            return self._text(amplified(pcm.samples)) if pcm.num_samples else ""
+        except RuntimeError as error:
+            self._broken |= is_cuda_broken(error)
+            raise
+
+    def is_broken(self) -> bool:
+        """Whether CUDA has failed in a way that ends its use for this process."""
+        return self._broken
 
     def close(self) -> None:
         """Let go of the model."""

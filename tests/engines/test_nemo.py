@@ -145,6 +145,22 @@ def test_audio_of_another_rate_and_audio_that_is_too_long_are_refused(engine: Ne
         engine.transcribe(silence(LONGEST_S + 1))
 
 
+@pytest.mark.parametrize(
+    ("message", "broken"), [("CUDA error: unspecified launch failure", True), ("oh", False)]
+)
+def test_an_engine_whose_cuda_has_failed_says_so(
+    engine: NemoASR, monkeypatch: pytest.MonkeyPatch, message: str, broken: bool
+) -> None:
+    def fail(*_: object) -> list[str]:
+        raise RuntimeError(message)
+
+    shared = _Shared(engine)
+    monkeypatch.setattr(NemoModel, "texts", fail)
+    with pytest.raises(RuntimeError):
+        shared.transcribe(silence(1))
+    assert shared.is_broken() is broken
+
+
 def test_missing_weights_are_an_error_that_says_how_to_fetch_them(cache: Path) -> None:
     with only_loopback(), pytest.raises(WeightsMissing, match=r"nvidia/nemotron.*Run: s2s fetch-weights"):
         NemoASR().load()
@@ -179,6 +195,7 @@ class _Shared(NemoASR):
     """The loaded engine of the other tests."""
 
     def __init__(self, loaded: NemoASR) -> None:
+        super().__init__()
         self._model = loaded._model
 
     def load(self) -> None:
