@@ -1,0 +1,1 @@
+"""Tests of the engines on their real libraries: `python -m tests.engines`."""

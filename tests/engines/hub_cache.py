@@ -1,0 +1,20 @@
+"""A folder laid out like the Hugging Face cache, for weights that tests have made."""
+
+import shutil
+from pathlib import Path
+
+from shared.engines import Weights
+
+_COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def put_into_hub_cache(cache: Path, weights: Weights, files: Path) -> Path:
+    """Copy the folder `files` into the cache as the snapshot of `weights`, as a download would have; the
+    snapshot's folder."""
+    repository = cache / f"models--{weights.repository.replace('/', '--')}"
+    commit = weights.revision if len(weights.revision) == len(_COMMIT) else _COMMIT
+    if commit != weights.revision:
+        reference = repository / "refs" / weights.revision
+        reference.parent.mkdir(parents=True, exist_ok=True)
+        reference.write_text(commit)
+    return Path(shutil.copytree(files, repository / "snapshots" / commit, dirs_exist_ok=True))
