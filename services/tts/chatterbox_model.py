@@ -33,7 +33,11 @@ class SpeakingStopped(Exception):
 
 class ChatterboxModel:
     """Chatterbox Turbo in float32 (bfloat16 breaks it: issue 564). For one thread at a time: it draws from
-    global random numbers and keeps its voice in itself."""
+    global random numbers and keeps its voice in itself.
+
+    Speech is decoded once its last token is there: decoded bit by bit it would come out of the library
+    without the watermark. CUDA graphs (pull request 545) are not used either.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Restore the model into main memory from a folder of the library's own files."""

@@ -50,11 +50,8 @@ def _worked_out(model: Any, clip: Path) -> Any:
     import torch
 
     _check(clip)
-    try:
-        with torch.no_grad():
-            model.prepare_conditionals(clip)
-    except Exception as error:  # of silence, say
-        raise _misconfigured(clip, f"holds no voice that can be used ({error})") from error
+    with torch.no_grad():
+        model.prepare_conditionals(clip)
     return model.conds
 
 
@@ -85,11 +82,18 @@ def _keep(voice: Any, file: Path) -> None:
     """Where the folder cannot be written, the next start works the voice out again."""
     content = io.BytesIO()
     voice.save(content)
-    partial = file.with_name(f"{file.name}.{os.getpid()}")
     try:
         file.parent.mkdir(exist_ok=True)
-        partial.write_bytes(content.getvalue())
-        partial.replace(file)  # there as a whole or not at all
+        _write(file, content.getvalue())
     except OSError as error:
-        partial.unlink(missing_ok=True)
         _logger.warning("The voice cannot be kept for the next start: %s", error)
+
+
+def _write(file: Path, content: bytes) -> None:
+    """Write it as a whole or not at all."""
+    partial = file.with_name(f"{file.name}.{os.getpid()}")
+    try:
+        partial.write_bytes(content)
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -35,7 +35,7 @@ def only_loopback() -> Iterator[None]:
 
         return connect
 
-    def resolving(host: object, *arguments: Any, **options: Any) -> Any:
+    def resolving(host: Any, *arguments: Any, **options: Any) -> Any:
         check(host)
         return resolve(host, *arguments, **options)
 

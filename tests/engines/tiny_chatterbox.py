@@ -3,6 +3,7 @@
 It cannot be taught words. Its token model is taught to count: each speech token makes the next one certain.
 """
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def _counting_t3(after_last: int) -> Any:
     model = T3(config)
     order = [_START_TOKEN, *range(NUM_TOKENS), after_last]
     with torch.no_grad():
-        for token, following in zip(order[:-1], order[1:], strict=True):
+        for token, following in pairwise(order):
             sign = torch.randn(TINY["n_embd"])
             model.speech_emb.weight[token] = 3.0 * sign
             model.speech_head.weight[following] += 3.0 * sign
