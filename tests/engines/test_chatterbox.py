@@ -20,6 +20,7 @@ from services.stage_host import TTSHost
 from services.tts.chatterbox import SAMPLE_RATE_HZ, WEIGHTS, ChatterboxTTS
 from services.tts.chatterbox_text import longest_s
 from services.tts.chatterbox_voice import borrowed_voice
+from shared.engines import TTSModel
 from shared.errors import EngineLoadFailed, Misconfigured, StageFailed, WeightsMissing
 from shared.pcm import Pcm
 from shared.settings import Settings, settings
@@ -105,7 +106,7 @@ def loaded(engine: ChatterboxTTS) -> ChatterboxTTS:
     return engine
 
 
-def speak(engine: ChatterboxTTS, text: str, seed: int = 0) -> list[Pcm]:
+def speak(engine: TTSModel, text: str, seed: int = 0) -> list[Pcm]:
     torch.manual_seed(seed)
     return list(engine.synthesize(text, threading.Event()))
 
@@ -253,7 +254,7 @@ async def test_the_only_thread_is_free_soon_after_a_stream_or_the_engine_is_clos
     await host.load()
 
     stream = host.synthesize(f"{SENTENCE} " * 8)
-    at_closing = await closed_while_it_speaks(stream, stream.aclose)
+    await closed_while_it_speaks(stream, stream.aclose)
     with counted() as calls:
         items = [item async for item in host.synthesize("Yes.")]
     assert isinstance(items[1], SpeechPiece)
