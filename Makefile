@@ -11,9 +11,12 @@ PACKAGES := shared services orchestrator client bench tests examples
 # With LOCAL=1 a target works on the local cloud (make local-cloud), or not at all.
 ON_CLOUD = $(if $(LOCAL),$(BIN)/python -m tests.modal_control_plane.on_local_cloud)
 
+LOGS = $(if $(FOLLOW),--follow,--since 1h)
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check format bench examples lock clean \
-	deploy-all deploy-asr deploy-llm deploy-tts deploy-orchestrator smoke local-cloud
+	deploy-all deploy-asr deploy-llm deploy-tts deploy-orchestrator smoke \
+	status warm logs-asr logs-llm logs-tts logs-orchestrator stop-all local-cloud
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,7 +27,7 @@ demo: setup ## Answer a spoken question aloud, on engines in this process; leave
 	@$(BIN)/s2s turn examples/what-is-two-plus-two.mp3 --output output.mp3 --play
 
 test: setup check ## Check the code, then run all tests
-	@$(BIN)/pytest
+	@$(BIN)/pytest --numprocesses auto --dist loadfile
 
 deploy-all: setup ## Deploy the four apps to Modal (LOCAL=1: to the local cloud)
 	@$(ON_CLOUD) $(BIN)/s2s deploy
@@ -43,6 +46,27 @@ deploy-orchestrator: setup ## Deploy one of them
 
 smoke: setup ## Have each deployed app answer real input (LOCAL=1)
 	@$(ON_CLOUD) $(BIN)/s2s smoke
+
+status: setup ## What is deployed and runs, and how the last hour's turns went (LOCAL=1)
+	@$(ON_CLOUD) $(BIN)/s2s status
+
+warm: setup ## Start a container of each app, before somebody talks (LOCAL=1)
+	@$(ON_CLOUD) $(BIN)/s2s warm
+
+logs-asr: setup ## The last hour's log of one app; FOLLOW=1 goes on (LOCAL=1)
+	@$(ON_CLOUD) $(BIN)/modal app logs speech-to-speech-asr $(LOGS)
+
+logs-llm: setup ## The same of this one
+	@$(ON_CLOUD) $(BIN)/modal app logs speech-to-speech-llm $(LOGS)
+
+logs-tts: setup ## The same of this one
+	@$(ON_CLOUD) $(BIN)/modal app logs speech-to-speech-tts $(LOGS)
+
+logs-orchestrator: setup ## The same of this one
+	@$(ON_CLOUD) $(BIN)/modal app logs speech-to-speech $(LOGS)
+
+stop-all: setup ## Take the four apps off Modal (LOCAL=1)
+	@$(ON_CLOUD) $(BIN)/s2s stop --yes
 
 local-cloud: setup ## Run Modal's part on this machine, in the foreground, for LOCAL=1 in another terminal
 	@$(BIN)/python -m tests.modal_control_plane

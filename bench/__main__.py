@@ -1,4 +1,4 @@
-"""`python -m bench [--json FILE]`: all benches, printed as tables. It takes about five minutes."""
+"""`python -m bench [--json FILE]`: all benches, printed as tables. It takes about six minutes."""
 
 import datetime
 import json
@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.codec import CodecTime, codec_times
+from bench.deployment import Played, deployed_and_in_process
 from bench.turns import Latency, Load, latencies, loads
 
 console = Console(width=None if Console().is_terminal else 100)
@@ -32,6 +33,9 @@ def bench(
     with console.status("Load: one to a hundred sessions …"):
         load = loads()
     console.print(_load_table(load))
+    with console.status("Deployed: six rounds through a local control plane …"):
+        deployed = deployed_and_in_process()
+    console.print(_deployed_table(deployed))
     if json_file:
         report = {
             "machine": _machine(),
@@ -39,6 +43,7 @@ def bench(
             "codec": [asdict(row) for row in codec],
             "turns": [asdict(row) for row in turns],
             "load": [asdict(row) for row in load],
+            "deployed": [asdict(row) for row in deployed],
         }
         json_file.write_text(json.dumps(report, indent=2) + "\n")
         console.print(f"Wrote {json_file}")
@@ -108,6 +113,23 @@ def _load_table(rows: list[Load]) -> Table:
             f"{row.memory_peak_mib:.0f} MiB",
             f"{row.memory_kib_a_session:.0f} KiB",
             end_section=row.design == "hand-chained",
+        )
+    return table
+
+
+def _deployed_table(rows: list[Played]) -> Table:
+    here = rows[0]
+    table = _table(
+        "A turn of three sentences on timed engines, warm (local control plane, not Modal; medians)",
+        "where", "first audio", "ratio", "total", "ratio",
+    )  # fmt: skip
+    for row in rows:
+        table.add_row(
+            row.where,
+            f"{row.first_audio_s * 1000:.0f} ms",
+            f"{row.first_audio_s / here.first_audio_s:.3f}",
+            f"{row.total_s * 1000:.0f} ms",
+            f"{row.total_s / here.total_s:.3f}",
         )
     return table
 

@@ -115,6 +115,39 @@ def smoke(apps: Apps = None, as_json: AsJson = False) -> None:
     smoke_command(apps or ALL_APPS, as_json=as_json)
 
 
+@app.command()
+def status(as_json: AsJson = False) -> None:
+    """Show what is deployed and runs, and how the turns of the last hour went.
+
+    It starts no container. The exit code is 0 if all four apps are deployed.
+    """
+    _check_modal_is_installed()
+    from client.status_command import status_command
+
+    status_command(as_json=as_json)
+
+
+@app.command()
+def warm(as_json: AsJson = False) -> None:
+    """Start a container of each app that has none, all at once, and wait until they can work."""
+    _check_modal_is_installed()
+    from client.warm_command import warm_command
+
+    warm_command(as_json=as_json)
+
+
+@app.command()
+def stop(
+    apps: Apps = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Take the apps off Modal; turns under way end."""
+    _check_modal_is_installed()
+    from client.stop_command import stop_command
+
+    stop_command(apps or ALL_APPS, yes=yes)
+
+
 def _check_modal_is_installed() -> None:
     from client.command_errors import reported_errors
     from client.modal_connection import modal_library

@@ -42,7 +42,10 @@ def deploy_command(stages: Sequence[Stage]) -> None:
 
 async def _check(models: Sequence[RegisteredModel]) -> None:
     await connected()
+    from services.images import service_image
+
     for model in models:
+        service_image(model, settings())
         for variable in model.spec.secrets:
             await _check_secret(model, variable)
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 
+from client.turn_attempts import told_once
 from orchestrator.in_process import InProcessStages
 from orchestrator.pipeline import Pipeline
 from services.selection import Selection
@@ -64,6 +65,11 @@ async def deployed_turns(settings: Settings, waiting: Waiting) -> AsyncIterator[
     async def turns(request: TurnRequest) -> AsyncGenerator[TurnEvent, None]:
         waiting("Waiting for the orchestrator to start")
         request = await asyncio.to_thread(_compressed, request, settings.mp3_bitrate_kbps)
+        async with aclosing(told_once(play, request, attempts=settings.stage_attempts)) as events:
+            async for event in events:
+                yield event
+
+    async def play(request: TurnRequest) -> AsyncGenerator[TurnEvent, None]:
         with typed_errors(Stage.ORCHESTRATOR):
             async with aclosing(
                 streams.stream(stream_turn, request, call_id=_call_id, last=TurnEnd)

@@ -12,6 +12,7 @@ from contextlib import aclosing
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
+from uuid import uuid4
 
 import modal
 
@@ -61,15 +62,18 @@ app = modal.App(APPS[Stage.ORCHESTRATOR])
 
 @app.function(**OPTIONS)
 @modal.concurrent(**CONCURRENCY)
-async def stream_turn(request: TurnRequest) -> AsyncGenerator[TurnEvent, None]:
-    """Yield the events of a turn as they happen (see `shared.turn.TurnEvent`).
+async def stream_turn(request: TurnRequest | None) -> AsyncGenerator[TurnEvent, None]:
+    """Yield the events of a turn as they happen (see `shared.turn.TurnEvent`). None plays no turn: it
+    only makes sure that there is a container for the next one.
 
     The first event tells the call's id: `modal.FunctionCall.from_id(call_id).cancel()` stops the turn in
     all its stages. Raises BadRequest if the request is none.
     """
-    async with aclosing(_events(request)) as events:
-        async for event in events:
-            yield event
+    if request is not None:
+        async with aclosing(_events(request)) as events:
+            attempt_id = uuid4().hex
+            async for event in events:
+                yield event.model_copy(update={"attempt_id": attempt_id})
 
 
 @app.function(**OPTIONS)

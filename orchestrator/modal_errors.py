@@ -31,29 +31,26 @@ def typed_errors(stage: Stage) -> Iterator[None]:
 
 def as_speech_error(error: Exception, stage: Stage) -> SpeechError:
     """The error of this product that says what Modal, or a container, said."""
+    who = "orchestrator" if stage is Stage.ORCHESTRATOR else stage.upper()
     said = " ".join(str(error).split()) or type(error).__name__
     match error:
         case exception.AuthError():
             return Misconfigured(f"Modal does not let you in: {said} Run: modal token new", stage)
         case exception.NotFoundError():
-            return Misconfigured(
-                f"The {stage} is not deployed: Modal knows no app '{APPS[stage]}' with it. "
-                f"Run: make deploy-{stage}",
-                stage,
-            )
+            return Misconfigured(f"The app {APPS[stage]} is not deployed. Run: make deploy-{stage}", stage)
         case exception.PermissionDeniedError():
             return Misconfigured(f"Your Modal account may not do this: {said}", stage)
         case exception.ResourceExhaustedError():
-            return Overloaded(f"Modal has no capacity left for the {stage}: {said}", stage)
+            return Overloaded(f"Modal has no capacity left for the {who}: {said}", stage)
         case exception.FunctionTimeoutError():
-            return StageTimedOut(f"Modal ended a call of the {stage} that took too long: {said}", stage)
+            return StageTimedOut(f"Modal ended a call of the {who} that took too long: {said}", stage)
         case exception.InternalFailure():
-            return AttemptLost(f"The container of the {stage} died: {said}", stage)
+            return AttemptLost(f"The container of the {who} died: {said}", stage)
         case exception.ConnectionError() | exception.ServiceError() | exception.InternalError():
             return StageFailed(f"Modal does not answer: {said} Is there a network? Try again.", stage)
         case exception.VersionError() | exception.DeserializationError() | exception.SerializationError():
             return Misconfigured(
-                f"This side and the deployed {stage} are of different versions: {said} Deploy again.", stage
+                f"This side and the deployed {who} are of different versions: {said} Deploy again.", stage
             )
         case _:
-            return StageFailed(f"The {stage} failed: {type(error).__name__}: {said}", stage)
+            return StageFailed(f"The {who} failed: {type(error).__name__}: {said}", stage)

@@ -20,6 +20,9 @@ from shared.settings import Settings
 from shared.stage_stream import StageFinished, StageItem, StageStarted, StageStream
 from shared.turn import Failure
 
+_COLD_WITHIN_S = 1.0
+"""A container that has been ready for no longer was started for the one who asked."""
+
 
 class ModalStages:
     """Calls the services of the deployment that this process belongs to, each by its app's name."""
@@ -57,7 +60,16 @@ class ModalStages:
 
     async def warm(self) -> list[Health | Failure]:
         """Start a container of every service that has none, all at once, and wait for them."""
-        return list(await asyncio.gather(*(self._health(stage) for stage in CLASSES)))
+        return list(await asyncio.gather(*(self.health(stage) for stage in CLASSES)))
+
+    async def health(self, stage: Stage) -> Health | Failure:
+        """What a container of the service says of itself; one is started where there is none."""
+        try:
+            with self._service(stage) as service:
+                health: Health = await service.health.remote.aio()
+                return health
+        except SpeechError as error:
+            return Failure.of(error)
 
     def wake(self) -> None:
         """Have the LLM and the TTS, where they may have scaled to zero, start while the ASR works."""
@@ -65,11 +77,10 @@ class ModalStages:
         for stage in (Stage.LLM, Stage.TTS):
             last_s = self._last_call_s.get(stage)
             if last_s is None or now_s - last_s > self._settings.service(stage).scaledown_window_s:
-                self._waking[stage] = asyncio.create_task(self._health(stage))
+                self._waking[stage] = asyncio.create_task(self.health(stage))
 
     async def _call(self, stage: Stage, method: str, *arguments: Any, **keywords: Any) -> StageStream:
-        if stage in self._waking:  # a second call at its door would have a second container started
-            await asyncio.wait({self._waking[stage]})
+        cold = await self._awake(stage)
         with self._service(stage) as service:
             function = getattr(service, method)
             items = self._streams.stream(
@@ -77,15 +88,21 @@ class ModalStages:
             )
             async with aclosing(items):
                 async for item in items:
-                    yield item
+                    if cold and isinstance(item, StageStarted):
+                        yield item.model_copy(update={"cold": True})
+                    else:
+                        yield item
 
-    async def _health(self, stage: Stage) -> Health | Failure:
-        try:
-            with self._service(stage) as service:
-                health: Health = await service.health.remote.aio()
-                return health
-        except SpeechError as error:
-            return Failure.of(error)
+    async def _awake(self, stage: Stage) -> bool:
+        """Wait for the stage if it is being woken: a second call at its door would have a second container
+        started. Returns whether that was a cold start."""
+        if stage not in self._waking:
+            return False
+        waking = self._waking[stage]
+        await asyncio.wait({waking})
+        self._waking.pop(stage, None)
+        woken = waking.result()
+        return isinstance(woken, Health) and woken.uptime_s < _COLD_WITHIN_S
 
     @contextmanager
     def _service(self, stage: Stage) -> Iterator[Any]:

@@ -261,6 +261,8 @@ class _Turn:
 
     def _on_started(self, stage: Stage, started: StageStarted) -> None:
         self._log.models = self._log.models.model_copy(update={stage.value: started.model})
+        if started.cold and stage not in self._log.cold:
+            self._log.cold.append(stage)
         if stage is not Stage.LLM:  # it is read beside the critical path, see _book_text
             self._clock.lap(stage, "start")
         elif not self._pieces_spoken:

@@ -56,17 +56,20 @@ class StageCall(Generic[Output]):
         async with aclosing(self._stream):
             attempt_id = (await self._started()).attempt_id
             handed_on = False
-            while not isinstance(item := await self._next(self._limits.output_timeout_s), StageFinished):
+            while True:
+                item = await self._next(self._limits.output_timeout_s)
                 if isinstance(item, StageStarted) and not handed_on:
                     attempt_id = item.attempt_id
                 elif item.attempt_id != attempt_id:
                     raise AttemptLost(f"The {self._stage} stage was interrupted and began anew.", self._stage)
+                elif isinstance(item, StageFinished):
+                    self._on_finished(self._stage, item)
+                    return
                 elif isinstance(item, self._output):
                     handed_on = True
                     yield item
                 else:
                     raise StageFailed(f"The {self._stage} stage gave a {type(item).__name__}.", self._stage)
-            self._on_finished(self._stage, item)
 
     async def _started(self) -> StageStarted:
         waiting = asyncio.get_running_loop().call_later(

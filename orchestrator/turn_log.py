@@ -3,12 +3,16 @@
 import logging
 from dataclasses import dataclass, field
 
+from shared.errors import Stage
 from shared.ledger import Ledger
 from shared.logs import log_fields
 from shared.payloads import Mp3Audio
 from shared.turn import Failure, Models, TurnRequest
 
 logger = logging.getLogger("speech_to_speech.turn")
+
+TURN = "turn"
+"""The message of the line, by which it is found again."""
 
 
 @dataclass
@@ -19,6 +23,7 @@ class TurnLog:
     models: Models = field(default_factory=Models)
     outcome: str = "cancelled"
     failure: Failure | None = None
+    cold: list[Stage] = field(default_factory=list)
     transcript: str = ""
     reply: str = ""
     chunks: int = 0
@@ -42,8 +47,14 @@ class TurnLog:
             "chunks": self.chunks,
             "speech_s": round(self.speech_s, 2),
         }
+        if self.cold:
+            fields["cold"] = ",".join(self.cold)
         if self.failure:
-            fields |= {"error": self.failure.kind, "error_stage": str(self.failure.stage)}
+            fields |= {
+                "error": self.failure.kind,
+                "error_stage": str(self.failure.stage),
+                "error_message": self.failure.message,
+            }
         if texts:
             fields |= {"transcript": self.transcript, "reply": self.reply}
-        log_fields(logger, "turn", fields)
+        log_fields(logger, TURN, fields)

@@ -6,7 +6,13 @@ from typing import cast
 
 import modal
 
-from services.modal_service import ModalService, concurrency, loads_before_snapshot, service_options
+from services.modal_service import (
+    ModalService,
+    concurrency,
+    end_container,
+    loads_before_snapshot,
+    service_options,
+)
 from services.selection import select_model
 from services.stage_host import LLMHost
 from shared.deployment import APPS
@@ -32,7 +38,8 @@ class LLM(ModalService):
     @modal.enter(snap=loads_before_snapshot(MODEL, settings()))
     async def start(self) -> None:
         """Load the engine."""
-        await self.begin(LLMHost(cast(LLMModel, MODEL.engine()), settings()))
+        engine = cast(LLMModel, MODEL.engine())
+        await self.begin(LLMHost(engine, settings(), on_stuck=end_container))
 
     @modal.method()
     async def generate(

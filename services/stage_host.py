@@ -6,15 +6,18 @@ import time
 from abc import ABC
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar
 from uuid import uuid4
 
+from services.batch_queue import BatchQueue
 from services.speech_gate import SpeechGate
 from services.worker_thread import WorkerThread
 from shared.audio import encode_mp3, resample, to_pcm
 from shared.engines import ASR_SAMPLE_RATE_HZ, ASRModel, Engine, LLMModel, TTSModel
 from shared.errors import EngineLoadFailed, SpeechError, Stage, StageFailed
-from shared.payloads import ChatMessage, Speech
+from shared.payloads import ChatMessage, Mp3Audio, Speech
+from shared.pcm import Pcm
 from shared.settings import Settings
 from shared.stage_stream import (
     SpeechPiece,
@@ -33,15 +36,19 @@ class StageHost(ABC, Generic[EngineType]):
     """Owns one engine: loads it, has it work on one thread, and tells what that cost.
 
     Calls that come before the engine is loaded wait for it. Every error leaves as a SpeechError that
-    names the stage.
+    names the stage. `on_stuck` is called if the engine does not let go of work that nobody wants.
     """
 
     stage: ClassVar[Stage]
 
-    def __init__(self, engine: EngineType, settings: Settings) -> None:
+    def __init__(
+        self, engine: EngineType, settings: Settings, *, on_stuck: Callable[[], None] = lambda: None
+    ) -> None:
         self.engine = engine
         self._settings = settings
-        self._worker = WorkerThread(f"{self.stage}-engine")
+        self._worker = WorkerThread(
+            f"{self.stage}-engine", on_stuck=on_stuck, stuck_after_s=settings.engine_stuck_after_s
+        )
         self._loading: asyncio.Task[None] | None = None
 
     async def load(self) -> None:
@@ -102,26 +109,76 @@ class StageHost(ABC, Generic[EngineType]):
 
 
 class ASRHost(StageHost[ASRModel]):
-    """Speech to text, behind the speech gate: an engine asked about silence answers with words."""
+    """Speech to text, behind the speech gate: an engine asked about silence answers with words.
+
+    Calls that wait together are given to the engine together, as many as it works on at once.
+    """
 
     stage = Stage.ASR
 
-    def __init__(self, engine: ASRModel, settings: Settings) -> None:
-        super().__init__(engine, settings)
+    def __init__(
+        self, engine: ASRModel, settings: Settings, *, on_stuck: Callable[[], None] = lambda: None
+    ) -> None:
+        super().__init__(engine, settings, on_stuck=on_stuck)
         self._gate = SpeechGate()
+        largest = settings.asr.concurrent_inputs or engine.spec.concurrent_inputs
+        self._queue = BatchQueue[Speech, _Heard](self._worker, self._hear, largest)
 
-    def transcribe(self, audio: Speech) -> StageStream:
+    async def transcribe(self, audio: Speech) -> StageStream:
         """See `orchestrator.stages.ASRStage`."""
+        started = await self._start()
+        ticket = self._queue.put(audio)
+        try:
+            with self._typed_errors():
+                await ticket.begun
+                yield started
+                heard = await ticket.result
+            attempt_id, took_us = started.attempt_id, heard.took_us
+            yield Transcript(attempt_id=attempt_id, text=heard.text, elapsed_us=took_us)
+            yield StageFinished(attempt_id=attempt_id, elapsed_us=took_us, busy_us=took_us)
+        finally:
+            ticket.result.cancel()
 
-        def outputs(attempt_id: str, watch: _Stopwatch, _: threading.Event) -> Iterator[StageItem]:
-            text = self._transcribe(audio)
-            yield Transcript(attempt_id=attempt_id, text=text, elapsed_us=watch.us)
+    async def close(self) -> None:
+        """End the engine and its thread, also in the middle of work; what waits fails."""
+        await super().close()
+        await self._queue.join()
 
-        return self._on_thread(outputs)
+    def _hear(self, audios: Sequence[Speech]) -> list["_Heard | Exception"]:
+        watch = _Stopwatch()
+        gated = [self._gated(audio) for audio in audios]
+        texts = iter(self._texts([one for one in gated if isinstance(one, Pcm)]))
+        outcomes = [next(texts) if isinstance(one, Pcm) else one for one in gated]
+        took_us = watch.us
+        return [one if isinstance(one, Exception) else _Heard(one.strip(), took_us) for one in outcomes]
 
-    def _transcribe(self, audio: Speech) -> str:
-        pcm = resample(to_pcm(audio, self._settings.max_audio_s), ASR_SAMPLE_RATE_HZ)
-        return self.engine.transcribe(pcm).strip() if self._gate.has_speech(pcm) else ""
+    def _gated(self, audio: Speech) -> Pcm | str | Exception:
+        """The audio if somebody speaks in it, "" if not, or what is wrong with it."""
+        try:
+            pcm = resample(to_pcm(audio, self._settings.max_audio_s), ASR_SAMPLE_RATE_HZ)
+            return pcm if self._gate.has_speech(pcm) else ""
+        except Exception as error:
+            return error
+
+    def _texts(self, utterances: Sequence[Pcm]) -> Sequence[str | Exception]:
+        """What is said in each. One that breaks the engine does not take its neighbours with it."""
+        if not utterances:
+            return []
+        try:
+            texts = self.engine.transcribe_batch(utterances)
+            if len(texts) != len(utterances):
+                raise ValueError(f"{len(texts)} transcripts of {len(utterances)} utterances")
+        except Exception as error:
+            if len(utterances) == 1:
+                return [error]
+            return [self._texts([utterance])[0] for utterance in utterances]
+        return texts
+
+
+@dataclass(frozen=True)
+class _Heard:
+    text: str
+    took_us: int
 
 
 class LLMHost(StageHost[LLMModel]):
@@ -129,8 +186,10 @@ class LLMHost(StageHost[LLMModel]):
 
     stage = Stage.LLM
 
-    def __init__(self, engine: LLMModel, settings: Settings) -> None:
-        super().__init__(engine, settings)
+    def __init__(
+        self, engine: LLMModel, settings: Settings, *, on_stuck: Callable[[], None] = lambda: None
+    ) -> None:
+        super().__init__(engine, settings, on_stuck=on_stuck)
         self._capacity = asyncio.Semaphore(engine.spec.concurrent_inputs)
 
     async def generate(
@@ -167,18 +226,21 @@ class TTSHost(StageHost[TTSModel]):
     async def synthesize_mp3(self, text: str) -> StageStream:
         """The same with pieces of MP3, for a caller in another process. A piece is encoded while the
         engine makes the next one."""
+        elapsed_us = 0
         async with aclosing(self.synthesize(text)) as items:
             async for item in items:
-                if isinstance(item, SpeechPiece):
-                    yield await self._encoded(item)
-                else:
+                if not isinstance(item, SpeechPiece):
                     yield item
+                    continue
+                watch = _Stopwatch()
+                mp3 = await self._encoded(item)
+                # The engine's next piece may have been ready before this one was encoded.
+                elapsed_us = max(elapsed_us, item.elapsed_us) + watch.us
+                yield item.model_copy(update={"audio": mp3, "elapsed_us": elapsed_us})
 
-    async def _encoded(self, piece: SpeechPiece) -> SpeechPiece:
-        watch = _Stopwatch()
+    async def _encoded(self, piece: SpeechPiece) -> Mp3Audio:
         pcm = to_pcm(piece.audio)
-        mp3 = await asyncio.to_thread(encode_mp3, pcm, self._settings.mp3_bitrate_kbps)
-        return piece.model_copy(update={"audio": mp3, "elapsed_us": piece.elapsed_us + watch.us})
+        return await asyncio.to_thread(encode_mp3, pcm, self._settings.mp3_bitrate_kbps)
 
 
 class _Stopwatch:

@@ -6,7 +6,13 @@ from typing import cast
 
 import modal
 
-from services.modal_service import ModalService, concurrency, loads_before_snapshot, service_options
+from services.modal_service import (
+    ModalService,
+    concurrency,
+    end_container,
+    loads_before_snapshot,
+    service_options,
+)
 from services.selection import select_model
 from services.stage_host import TTSHost
 from shared.deployment import APPS
@@ -31,7 +37,8 @@ class TTS(ModalService):
     @modal.enter(snap=loads_before_snapshot(MODEL, settings()))
     async def start(self) -> None:
         """Load the engine."""
-        await self.begin(TTSHost(cast(TTSModel, MODEL.engine()), settings()))
+        engine = cast(TTSModel, MODEL.engine())
+        await self.begin(TTSHost(engine, settings(), on_stuck=end_container))
 
     @modal.method()
     async def synthesize(self, text: str) -> AsyncGenerator[StageItem, None]:

@@ -11,10 +11,18 @@ T = TypeVar("T")
 
 
 class WorkerThread:
-    """Runs blocking work for an event loop, one piece of work after another, on one thread."""
+    """Runs blocking work for an event loop, one piece of work after another, on one thread.
 
-    def __init__(self, name: str) -> None:
+    `on_stuck` is called if work goes on for `stuck_after_s` after nobody wanted it any more: nothing else can
+    be done on this thread then, and a thread cannot be ended.
+    """
+
+    def __init__(
+        self, name: str, *, on_stuck: Callable[[], None] = lambda: None, stuck_after_s: float = 60.0
+    ) -> None:
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+        self._on_stuck = on_stuck
+        self._stuck_after_s = stuck_after_s
 
     async def run(self, work: Callable[[], T]) -> T:
         """Run `work` to its end on the thread."""
@@ -30,17 +38,21 @@ class WorkerThread:
         engine until then. The generator runs ahead of its reader, so it must be bounded by itself.
         """
         loop = asyncio.get_running_loop()
-        cancelled = threading.Event()
+        cancelled, at_work = threading.Event(), threading.Event()
         items: asyncio.Queue[T | None] = asyncio.Queue()
 
         def pump() -> None:
-            if cancelled.is_set():
-                return
-            with closing(produce(cancelled)) as produced:
-                for item in produced:
-                    if cancelled.is_set():
-                        return
-                    loop.call_soon_threadsafe(items.put_nowait, item)
+            at_work.set()
+            try:
+                if cancelled.is_set():
+                    return
+                with closing(produce(cancelled)) as produced:
+                    for item in produced:
+                        if cancelled.is_set():
+                            return
+                        loop.call_soon_threadsafe(items.put_nowait, item)
+            finally:
+                at_work.clear()
 
         pumping = loop.run_in_executor(self._executor, pump)
         pumping.add_done_callback(lambda _: items.put_nowait(None))
@@ -52,7 +64,17 @@ class WorkerThread:
             cancelled.set()
             if not pumping.cancel() and not pumping.cancelled():
                 pumping.exception()  # seen, so that asyncio does not report it as forgotten
+            self.is_unwanted(at_work)
+
+    def is_unwanted(self, at_work: threading.Event) -> None:
+        """Nobody wants the work that `at_work` is set for: if it is still set later, the thread is stuck."""
+        if at_work.is_set():
+            asyncio.get_running_loop().call_later(self._stuck_after_s, self._look, at_work)
 
     def close(self) -> None:
         """Drop what has not begun and wait for what has."""
         self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def _look(self, at_work: threading.Event) -> None:
+        if at_work.is_set():
+            self._on_stuck()

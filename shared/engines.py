@@ -28,10 +28,12 @@ GPU_DEVICE = Path("/dev/nvidia0")
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """A pinned repository of a model hub."""
+    """A pinned repository of a model hub; `token` is the environment variable that lets one fetch it, where
+    not everybody may."""
 
     repository: str
     revision: str
+    token: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +41,9 @@ class EngineSpec:
     """What an engine is and what it needs, for its image, its container and `s2s models`.
 
     `packages` are its pip requirements, `modules` the imports that show whether they are installed
-    here, `secrets` the environment variables that a container gets from a Secret. `memory_snapshot`
-    and `gpu_snapshot` say whether a container may be restored from one.
+    here, `secrets` the environment variables that a container gets from a Secret. `gpu` is what a container
+    gets; with `runs_on_cpu` the engine also works, more slowly, where there is none. `memory_snapshot` and
+    `gpu_snapshot` say whether a container may be restored from one.
     """
 
     summary: str
@@ -50,6 +53,7 @@ class EngineSpec:
     apt_packages: tuple[str, ...] = ()
     python_version: str = "3.11"
     gpu: str | None = None
+    runs_on_cpu: bool = False
     concurrent_inputs: int = 1
     weights: Weights | None = None
     secrets: tuple[str, ...] = ()
@@ -77,9 +81,24 @@ class Engine(ABC):
         Raises Misconfigured, WeightsMissing or EngineLoadFailed.
         """
 
+    def before_snapshot(self) -> None:  # noqa: B027
+        """Get ready for a snapshot of the container, which comes next; blocking. Called after `load`."""
+
+    def restored(self) -> None:  # noqa: B027
+        """Go on after the snapshot, on this machine or another; blocking. Called before the first verb."""
+
+    def is_broken(self) -> bool:
+        """Whether the engine can work no more, ever, so that its container must be replaced."""
+        return False
+
     def close(self) -> None:
         """Let go of processes and memory, also while the engine works; it is not used again."""
         return
+
+    @classmethod
+    def weights(cls) -> Weights | None:
+        """What it loads; overridden where a setting chooses between several."""
+        return cls.spec.weights
 
     @classmethod
     def missing(cls) -> str | None:
@@ -87,7 +106,7 @@ class Engine(ABC):
         absent = [name for name in cls.spec.modules if importlib.util.find_spec(name) is None]
         if absent:
             return f"Python package: pip install {' '.join(cls.spec.packages or absent)}"
-        if cls.spec.gpu and not GPU_DEVICE.exists():
+        if cls.spec.gpu and not cls.spec.runs_on_cpu and not GPU_DEVICE.exists():
             return f"an NVIDIA GPU ({cls.spec.gpu} on Modal)"
         unset = [name for name in cls.spec.secrets if not os.environ.get(name)]
         if unset:
@@ -101,6 +120,14 @@ class ASRModel(Engine):
     @abstractmethod
     def transcribe(self, pcm: Pcm) -> str:
         """What is said in one utterance of 16 kHz Pcm, "" if nothing; blocking."""
+
+    def transcribe_batch(self, utterances: Sequence[Pcm]) -> Sequence[str]:
+        """What is said in each of one or more utterances, in order; blocking.
+
+        For an engine that works on several at once better than on one after another: it gets as many as
+        its spec's `concurrent_inputs` says, of those that wait.
+        """
+        return [self.transcribe(pcm) for pcm in utterances]
 
 
 class LLMModel(Engine):

@@ -79,7 +79,7 @@ class LedgerClock:
         """
         end_us = self.now_us() if until_us is None else until_us
         elapsed_us = max(0, end_us - self._last_us)
-        worked_us = elapsed_us if callee_us is None else min(callee_us, elapsed_us)
+        worked_us = elapsed_us if callee_us is None else max(0, min(callee_us, elapsed_us))
         self._book(stage, activity, worked_us)
         self._book(stage, "transport", elapsed_us - worked_us)
         self._last_us += elapsed_us

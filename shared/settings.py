@@ -73,6 +73,17 @@ class Settings(BaseSettings):
     ffmpeg_timeout_s: float = Field(default=30.0, gt=0.0)
     """How long ffmpeg may take for the formats that libsndfile does not read."""
 
+    # Speech recognition
+    whisper_model: str = Field(default="small.en", min_length=1)
+    """The size of ASR_MODEL=whisper: tiny, base, small, medium (with .en for English alone, which is then
+    better), large-v3, large-v3-turbo; or a repository of the hub with a converted one. small.en is the
+    largest that answers a spoken question within about a second on a CPU; with a GPU, large-v3-turbo
+    is more accurate, knows all languages, and writes about as quickly."""
+    whisper_language: str = Field(default="en", pattern="^([a-z]{2,3}|auto)$")
+    """What ASR_MODEL=whisper listens for ("de", "yue"); "auto" has it find out, at the risk of a mistake."""
+    whisper_hotwords: str = Field(default="", max_length=500)
+    """Names and terms that are likely to be said ("Chatterbox, Peter Piper"), for ASR_MODEL=whisper."""
+
     # Conversation and reply
     max_reply_tokens: int = Field(default=200, ge=1)
     """The most tokens of a reply, whatever the request asks for."""
@@ -87,6 +98,18 @@ class Settings(BaseSettings):
     borrows; the model's own voice where None. On Modal the file must be where the container sees it: copy
     it with `modal volume put speech-to-speech-weights me.wav /clips/me.wav`, and set
     S2S_CHATTERBOX_VOICE=/weights/clips/me.wav. Ask the person first."""
+
+    # Language models
+    openai_base_url: str = Field(default="https://api.openai.com/v1", pattern=r"^https?://[^\s/]+")
+    """Where LLM_MODEL=gpt4omini sends the conversation: any server of the OpenAI protocol
+    ("http://127.0.0.1:11434/v1"). Its key is the environment variable OPENAI_API_KEY."""
+    openai_model: str = Field(default="gpt-4o-mini", min_length=1)
+    """The model that it asks for there."""
+    openai_context_tokens: int = Field(default=128_000, ge=256)
+    """How long conversation and reply together may be for that model."""
+    vllm_flags: str = ""
+    """More arguments for `vllm serve`, behind the engine's own and stronger than they are
+    ("--gpu-memory-utilization 0.5 --quantization fp8")."""
 
     # Chunks of speakable text
     min_chunk_characters: int = Field(default=25, ge=1)
@@ -108,7 +131,9 @@ class Settings(BaseSettings):
 
     # Robustness
     stage_attempts: int = Field(default=2, ge=1, le=5)
-    """How often a stage is tried while nothing of it has been spoken."""
+    """How often a stage is tried while nothing of it has been spoken, and by the client the turn itself."""
+    engine_stuck_after_s: float = Field(default=60.0, gt=0.0)
+    """A container ends whose engine goes on for so long with a call that was cancelled or timed out."""
     max_active_turns: int = Field(default=100, ge=1)
     """Turns above this are refused as overloaded rather than slowing all of them."""
     max_undelivered_events: int = Field(default=32, ge=1)

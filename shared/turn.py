@@ -45,28 +45,38 @@ class Models(Payload):
     tts: str = ""
 
 
-class TurnStarted(Payload):
+class ToldEvent(Payload):
+    """Base of what a client is told.
+
+    `attempt_id`: which run of the turn tells it, where the platform may take a turn away and begin it anew
+    elsewhere: heads and tails of different runs must never be joined.
+    """
+
+    attempt_id: str = Field(default="", max_length=100)
+
+
+class TurnStarted(ToldEvent):
     """The turn is under way; `call_id` cancels it where the platform needs one."""
 
     event: Literal["turn_started"] = "turn_started"
     call_id: str = ""
 
 
-class StageWaiting(Payload):
+class StageWaiting(ToldEvent):
     """A stage has not started yet: a cold start or a queue, not a failure."""
 
     event: Literal["stage_waiting"] = "stage_waiting"
     stage: Stage
 
 
-class TranscriptReady(Payload):
+class TranscriptReady(ToldEvent):
     """What the speaker said."""
 
     event: Literal["transcript_ready"] = "transcript_ready"
     text: str = Field(max_length=MAX_TEXT_CHARACTERS, repr=False)
 
 
-class ReplyDelta(Payload):
+class ReplyDelta(ToldEvent):
     """The next bit of the reply's text, as the LLM wrote it. None comes before the reply is being
     spoken, so that a reply that has to be written anew is not seen twice."""
 
@@ -74,7 +84,7 @@ class ReplyDelta(Payload):
     text: str = Field(max_length=MAX_TEXT_CHARACTERS, repr=False)
 
 
-class SpeechChunk(Payload):
+class SpeechChunk(ToldEvent):
     """The next bit of the reply's speech: piece `piece` of chunk `index`, both counted from 0.
 
     `text` is what the whole chunk says.
@@ -87,7 +97,7 @@ class SpeechChunk(Payload):
     audio: Speech
 
 
-class TurnEnd(Payload):
+class TurnEnd(ToldEvent):
     """Base of the last event of a turn; exactly one comes."""
 
     ledger: Ledger

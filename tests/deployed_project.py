@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from client.deploy_command import MODULES
 from shared.errors import Stage
 from tests.control_plane_programs import Cloud
 from tests.modal_control_plane.events import Event, Kind
@@ -34,8 +35,15 @@ class Project:
         self, *arguments: str | Path, fails: bool = False, **settings: str
     ) -> subprocess.CompletedProcess[str]:
         """Run the command with these settings; it must succeed, or fail where that is what is wanted."""
+        return self._run([*self.command, *map(str, arguments)], fails=fails, **settings)
+
+    def deploy(self, stage: Stage, **settings: str) -> None:
+        """Deploy one app by Modal's own command: `s2s deploy` without its checks, in half the time."""
+        self._run([sys.executable, "-m", "modal", "deploy", "-m", MODULES[stage]], fails=False, **settings)
+
+    def _run(self, command: list[str], *, fails: bool, **settings: str) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [*self.command, *map(str, arguments)],
+            command,
             cwd=self.folder,
             env=self.environ(**settings),
             capture_output=True,

@@ -98,9 +98,20 @@ def test_deploying_makes_four_apps(deployed: Project) -> None:
     }
 
 
-def test_audio_bytes_are_answered_by_audio_bytes(deployed: Project) -> None:
-    answer = remote("speech-to-speech", "process_audio").remote(QUESTION.read_bytes())
+def test_a_cold_turn_starts_one_container_of_each_app_and_its_log_line_tells(deployed: Project) -> None:
+    with deployed.events(Kind.STARTING) as started:
+        answer = remote("speech-to-speech", "process_audio").remote(QUESTION.read_bytes())
     assert says_four(decode_audio(answer, Settings()))
+    apps = ["speech-to-speech", "speech-to-speech-asr", "speech-to-speech-llm", "speech-to-speech-tts"]
+    assert sorted(event.app for event in started) == apps
+    deployed.cloud.until(lambda: "cold=asr,llm,tts" in deployed.cloud.plane.logs("speech-to-speech"))
+
+
+def test_audio_bytes_are_answered_by_audio_bytes(deployed: Project) -> None:
+    for question in (QUESTION.read_bytes(), encode_wav(decode_audio(QUESTION.read_bytes(), Settings()))):
+        answer = remote("speech-to-speech", "process_audio").remote(question)
+        assert answer[:2] in (b"\xff\xf3", b"\xff\xfb")  # MP3, of MPEG 2 or 1
+        assert says_four(decode_audio(answer, Settings()))
 
 
 def test_audio_that_is_none_is_refused_and_costs_no_stage_anything(deployed: Project) -> None:

@@ -21,7 +21,7 @@ class Clock:
         return self.now_s
 
 
-@given(moments, st.lists(st.integers(0, 10**9), min_size=30, max_size=30), st.integers(0, 29))
+@given(moments, st.lists(st.integers(-(10**9), 10**9), min_size=30, max_size=30), st.integers(0, 29))
 def test_spans_sum_to_the_total_and_to_the_first_audio_exactly(
     times: list[float], callee: list[int], first_audio_at: int
 ) -> None:

@@ -6,8 +6,10 @@ import logging
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from shared.logs import configure_logging, log_fields
+from shared.logs import JsonFormatter, TextFormatter, configure_logging, log_fields, read_fields
 from shared.settings import Settings
 
 logger = logging.getLogger("speech_to_speech.test")
@@ -55,3 +57,19 @@ def test_an_error_in_json_holds_its_traceback_in_the_same_line() -> None:
 
 def test_lines_below_the_level_are_not_written() -> None:
     assert written(log_level="ERROR") == ""
+
+
+VALUES = st.dictionaries(st.from_regex(r"[a-z_]{1,10}", fullmatch=True), st.text(), max_size=5)
+
+
+@given(VALUES, st.booleans())
+def test_what_a_turn_line_says_can_be_read_again(values: dict[str, str], log_json: bool) -> None:
+    own = {f"v_{name}": value for name, value in values.items()}
+    record = logger.makeRecord(logger.name, logging.INFO, "", 0, "turn", (), None, extra={"fields": own})
+    line = (JsonFormatter() if log_json else TextFormatter()).format(record)
+    read = read_fields(line, "turn") or {}
+    assert {name: value for name, value in read.items() if name.startswith("v_")} == own
+
+
+def test_a_line_of_something_else_is_not_read() -> None:
+    assert read_fields("12:00:00 INFO other: turned off a=b", "turn") is None

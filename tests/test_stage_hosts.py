@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from services.stage_host import ASRHost, LLMHost, TTSHost
+from shared.audio import encode_mp3
 from shared.engines import ASRModel, EngineSpec, LLMModel, TTSModel
 from shared.errors import EngineLoadFailed, Stage, StageFailed, WeightsMissing
-from shared.payloads import ChatMessage
+from shared.payloads import ChatMessage, Mp3Audio
 from shared.pcm import Pcm
 from shared.settings import Settings
 from shared.stage_stream import SpeechPiece, StageFinished, StageItem, StageStarted, TextDelta, Transcript
@@ -180,6 +181,23 @@ async def test_closing_a_tts_stream_stops_the_engine_within_a_piece() -> None:
     await read(host.synthesize("one"))  # has its turn only once the thread is free
     await host.close()
     assert engine.pieces_made < 1000
+
+
+async def test_the_time_of_a_piece_is_never_before_that_of_the_piece_before_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    durations_s = iter([0.2, 0.0, 0.0])
+
+    def encode(pcm: Pcm, bitrate_kbps: int) -> Mp3Audio:
+        time.sleep(next(durations_s))  # the first takes longer than the engine needs for the next
+        return encode_mp3(pcm, bitrate_kbps)
+
+    monkeypatch.setattr("services.stage_host.encode_mp3", encode)
+    host = TTSHost(Voice(), Settings())
+    items = await read(host.synthesize_mp3("one two three"))
+    await host.close()
+    elapsed = [item.elapsed_us for item in items if isinstance(item, SpeechPiece)]
+    assert elapsed == sorted(elapsed)
 
 
 async def test_silence_and_noise_never_reach_the_asr_engine() -> None:

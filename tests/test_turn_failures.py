@@ -154,6 +154,13 @@ def test_heads_and_tails_of_two_attempts_are_never_joined(outputs_before: int, b
     assert isinstance(end, TurnCompleted) or (isinstance(end, TurnFailed) and end.kind == "attempt_lost")
 
 
+@pytest.mark.parametrize("stage", [Stage.LLM, Stage.TTS])
+def test_the_end_of_another_attempt_is_no_end_of_this_one(stage: Stage) -> None:
+    head = ["One, two, three, four, five. ", 1.0] if stage is Stage.LLM else [speech(1.0)]
+    failure = failure_of(with_scripts(stage, [*head, SPLICE]))
+    assert (failure.kind, failure.stage) == ("attempt_lost", stage)
+
+
 def test_a_reply_with_nothing_to_say_is_a_failure_of_the_llm() -> None:
     failure = failure_of(with_scripts(Stage.LLM, ["🙂 ", "***"]))
     assert (failure.stage, failure.kind) == (Stage.LLM, "stage_failed")

@@ -82,6 +82,40 @@ async def test_closing_a_stream_does_not_wait_for_the_work_under_way(worker: Wor
     go_on.set()
 
 
+async def test_work_that_goes_on_long_after_its_stream_was_closed_is_told_as_stuck() -> None:
+    stuck, go_on = asyncio.Event(), threading.Event()
+    worker = WorkerThread("hung", on_stuck=stuck.set, stuck_after_s=0.01)
+
+    def work(cancelled: threading.Event) -> Generator[int, None, None]:
+        yield 1
+        go_on.wait(60)
+
+    stream = worker.stream(work)
+    await anext(stream)
+    await stream.aclose()
+    async with asyncio.timeout(30):
+        await stuck.wait()
+    go_on.set()
+    worker.close()
+
+
+async def test_work_that_heeds_its_cancellation_is_not_told_as_stuck() -> None:
+    stuck = asyncio.Event()
+    worker = WorkerThread("heeding", on_stuck=stuck.set, stuck_after_s=0.2)
+
+    def work(cancelled: threading.Event) -> Generator[int, None, None]:
+        yield 1
+        cancelled.wait(60)
+
+    stream = worker.stream(work)
+    await anext(stream)
+    await stream.aclose()
+    await worker.run(lambda: None)
+    await asyncio.sleep(0.3)
+    worker.close()
+    assert not stuck.is_set()
+
+
 async def test_work_that_was_cancelled_before_its_turn_is_never_begun(worker: WorkerThread) -> None:
     go_on = threading.Event()
     begun = []

@@ -39,6 +39,7 @@ NEEDED_FILES = (
         ),
         modules=("torch", "chatterbox"),
         gpu="A10G",
+        runs_on_cpu=True,
         weights=WEIGHTS,
         sample_rate_hz=SAMPLE_RATE_HZ,
         # The imports and the weights in main memory are most of a cold start, and need no GPU: they go into

@@ -8,7 +8,7 @@ from modal_proto import api_pb2 as pb
 from tests.modal_control_plane.events import Kind
 from tests.modal_control_plane.layout import app_layout
 from tests.modal_control_plane.scheduler import Scheduler
-from tests.modal_control_plane.state import App, State, found
+from tests.modal_control_plane.state import App, State, found, not_found
 
 
 class AppRpcs:
@@ -26,6 +26,8 @@ class AppRpcs:
     async def app_get_or_create(self, request: pb.AppGetOrCreateRequest) -> pb.AppGetOrCreateResponse:
         app = self._state.deployed(request.app_name)
         if app is None:
+            if request.object_creation_type != pb.OBJECT_CREATION_TYPE_CREATE_IF_MISSING:
+                raise not_found(f"App '{request.app_name}' is not deployed")
             app = App(self._state.new_id("ap"), request.app_name, pb.APP_STATE_DEPLOYED)
             self._state.apps[app.id] = app
         return pb.AppGetOrCreateResponse(app_id=app.id)

@@ -8,11 +8,12 @@ import grpclib.server
 from modal_proto import api_pb2 as pb
 
 from tests.modal_control_plane.container import INHERITED, Container
-from tests.modal_control_plane.environments import EnvironmentFailed, Environments
+from tests.modal_control_plane.environments import Environments
 from tests.modal_control_plane.files import FilesMissing, VolumeLinks, mount_sources
 from tests.modal_control_plane.image_layers import Recipe, recipe_of
 from tests.modal_control_plane.layout import app_layout
 from tests.modal_control_plane.state import Function, State, found
+from tests.virtual_environments import EnvironmentFailed
 
 
 class StartFailed(Exception):

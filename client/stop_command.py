@@ -1,0 +1,48 @@
+"""`s2s stop`: the apps taken off Modal again."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from client.command_errors import reported_errors
+from client.modal_connection import connected, modal_library
+from shared.deployment import APPS
+from shared.errors import Stage
+
+
+def stop_command(stages: Sequence[Stage], *, yes: bool) -> None:
+    """Run the command; see `s2s stop --help`."""
+    with reported_errors(as_json=False):
+        deployed = asyncio.run(_deployed(stages))
+        if not deployed:
+            typer.echo("None of them is deployed.")
+            return
+        if not yes:
+            typer.confirm(f"Stop {', '.join(deployed)}, and end the turns under way?", abort=True)
+        for app in deployed:
+            _stop(app)
+
+
+async def _deployed(stages: Sequence[Stage]) -> list[str]:
+    await connected()
+    return [APPS[stage] for stage in stages if await is_deployed(stage)]
+
+
+async def is_deployed(stage: Stage) -> bool:
+    """Whether the stage's app is on Modal."""
+    modal = modal_library()
+    try:
+        await modal.App.lookup.aio(APPS[stage])
+    except modal.exception.NotFoundError:
+        return False
+    return True
+
+
+def _stop(app: str) -> None:
+    done = subprocess.run([sys.executable, "-m", "modal", "app", "stop", "--yes", app], check=False)
+    if done.returncode:
+        raise typer.Exit(done.returncode)
+    typer.echo(f"Stopped {app}.")

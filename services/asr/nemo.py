@@ -1,0 +1,136 @@
+"""nemo: NVIDIA's nemotron-speech-streaming-en-0.6b, on whole utterances."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from services.asr.nemo_model import NemoModel
+from services.weights import weights_folder
+from shared.engines import ASR_SAMPLE_RATE_HZ, ASRModel, EngineSpec, Weights, register_model
+from shared.errors import EngineLoadFailed, Stage, TooLong
+from shared.pcm import Pcm
+
+WEIGHTS = Weights(
+    repository="nvidia/nemotron-speech-streaming-en-0.6b",
+    revision="ef3bf40c90df5cd2de55cc07e06681e03d8e6ee4",  # the checkpoint of March 2026
+)
+
+LARGEST_BATCH = 8
+
+LARGEST_BATCH_S = 120.0
+"""The most audio of a batch, padding included: it bounds memory, and how long a short utterance waits for
+a long neighbour. A longer utterance goes alone."""
+
+LONGEST_S = 300.0
+"""Attention takes memory by the square of the length: 0.5 GB a layer here, on the GPU."""
+
+WARM_UP_S = {
+    "cpu": ((1, 1.0),),
+    "cuda": ((1, 1.0), (1, 3.0), (1, 8.0), (1, 20.0), (2, 5.0), (4, 5.0), (8, 15.0)),
+}
+"""Utterances and their length in seconds for each device. CUDA loads its kernels when they are first used
+and chooses them by shape, and the largest batch claims its memory; a CPU has nothing to prepare."""
+
+
+@register_model(
+    "asr",
+    "nemo",
+    EngineSpec(
+        summary="English with punctuation, accurate and quick on a GPU; works on a CPU too.",
+        licence="NVIDIA Open Model License",
+        packages=("torch==2.13.0", "nemo_toolkit[asr]==3.0.0"),
+        modules=("torch", "nemo"),
+        gpu="A10G",
+        runs_on_cpu=True,
+        concurrent_inputs=LARGEST_BATCH,
+        weights=WEIGHTS,
+        sample_rate_hz=ASR_SAMPLE_RATE_HZ,
+        # The import and the weights in main memory are most of a cold start, and need no GPU: they go into
+        # the snapshot, and `restored` moves the model to the GPU. A GPU snapshot is alpha at Modal.
+        memory_snapshot=True,
+    ),
+)
+class NemoASR(ASRModel):
+    """A cache-aware FastConformer transducer, given each utterance as a whole. For one thread at a time."""
+
+    def __init__(self) -> None:
+        self._model: NemoModel | None = None
+
+    @property
+    def model_name(self) -> str:
+        """The model's name at its hub."""
+        return "nemotron-speech-streaming-en-0.6b"
+
+    def load(self) -> None:
+        """Import NeMo, restore the model, move it to the GPU if there is one, and warm it up.
+
+        Raises WeightsMissing, or EngineLoadFailed if there are several models in the repository.
+        """
+        files = list(weights_folder(WEIGHTS, "*.nemo").glob("*.nemo"))
+        if len(files) != 1:
+            raise EngineLoadFailed(f"{WEIGHTS.repository} holds {len(files)} models, not one.", Stage.ASR)
+        self._model = NemoModel(files[0])
+        self.restored()
+
+    def restored(self) -> None:
+        """Move the model to the GPU that is there now, if any, and warm it up."""
+        model = self._loaded()
+        model.move_to_best_device()
+        chance = np.random.default_rng(0)
+        for count, duration_s in WARM_UP_S[model.device]:
+            samples = chance.normal(0.0, 0.01, round(duration_s * ASR_SAMPLE_RATE_HZ))
+            model.texts([samples.astype(np.float32)] * count)
+
+    def transcribe(self, pcm: Pcm) -> str:
+        """The words, with capitals and punctuation."""
+        return self.transcribe_batch([pcm])[0]
+
+    def transcribe_batch(self, utterances: Sequence[Pcm]) -> list[str]:
+        """The words of each. Utterances of like length share a batch.
+
+        Raises ValueError for audio that is not of 16 kHz, TooLong above LONGEST_S.
+        """
+        for pcm in utterances:
+            _check(pcm)
+        model = self._loaded()
+        texts = [""] * len(utterances)
+        for batch in _batches(utterances):
+            heard = model.texts([utterances[index].samples for index in batch])
+            for index, text in zip(batch, heard, strict=True):
+                texts[index] = text
+        return texts
+
+    def close(self) -> None:
+        """Let go of the model."""
+        self._model = None
+
+    def _loaded(self) -> NemoModel:
+        if self._model is None:
+            raise EngineLoadFailed("nemo is not loaded.", Stage.ASR)
+        return self._model
+
+
+def _check(pcm: Pcm) -> None:
+    """Refuse what the model would take and garble; that samples are numbers in [-1, 1] is Pcm's own
+    promise."""
+    if pcm.sample_rate_hz != ASR_SAMPLE_RATE_HZ:
+        raise ValueError(f"nemo takes 16 kHz audio, not {pcm.sample_rate_hz} Hz.")
+    if pcm.duration_s > LONGEST_S:
+        raise TooLong(f"nemo takes up to {LONGEST_S:.0f} s of audio, not {pcm.duration_s:.0f} s.", Stage.ASR)
+
+
+def _batches(utterances: Sequence[Pcm]) -> list[list[int]]:
+    """The utterances' indices, in batches within the bounds; those without a sample are left out."""
+    batches: list[list[int]] = []
+    by_length = sorted(range(len(utterances)), key=lambda index: utterances[index].num_samples)
+    for index in by_length:  # the longest of a batch is always the last one
+        duration_s = utterances[index].duration_s
+        if batches and _has_room(len(batches[-1]), duration_s):
+            batches[-1].append(index)
+        elif duration_s:
+            batches.append([index])
+    return batches
+
+
+def _has_room(count: int, duration_s: float) -> bool:
+    return count < LARGEST_BATCH and (count + 1) * duration_s <= LARGEST_BATCH_S

@@ -1,0 +1,128 @@
+"""whisper: OpenAI's Whisper on faster-whisper and CTranslate2."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.asr.whisper_models import WHISPER_MODELS, whisper_weights
+from services.cuda import check_gpu_is_used, load_cublas_12
+from services.speech_gate import amplified
+from services.weights import weights_folder
+from shared.engines import ASR_SAMPLE_RATE_HZ, ASRModel, EngineSpec, Weights, register_model
+from shared.errors import EngineLoadFailed, Misconfigured, Stage
+from shared.pcm import Pcm
+from shared.settings import settings
+
+if TYPE_CHECKING:
+    from faster_whisper import WhisperModel
+
+WINDOW_S = 30.0
+"""What the model hears at once; shorter audio is padded to it, so every utterance costs alike."""
+
+TEMPERATURES = (0.0, 0.4)
+"""Greedy first. Text that repeats itself or is hardly probable is a guess, and is decoded once more with
+some chance."""
+
+AUTO = "auto"
+
+
+@register_model(
+    "asr",
+    "whisper",
+    EngineSpec(
+        summary="Any of Whisper's sizes and languages, with hotwords; on a GPU or a CPU.",
+        licence="MIT",
+        packages=("faster-whisper==1.2.1", "ctranslate2==4.8.5", "nvidia-cublas-cu12==12.9.1.4"),
+        modules=("faster_whisper",),
+        gpu="A10G",
+        runs_on_cpu=True,
+        weights=WHISPER_MODELS["small.en"],
+        sample_rate_hz=ASR_SAMPLE_RATE_HZ,
+        # No snapshot: CTranslate2 puts its weights where they stay, on the GPU, which only a GPU snapshot
+        # could keep; with this library 60 % of those crashed when restored (modal-client issue 4132).
+    ),
+)
+class WhisperASR(ASRModel):
+    """One utterance at a time, in windows of 30 s."""
+
+    def __init__(self) -> None:
+        self._settings = settings()
+        self._model: WhisperModel | None = None
+
+    @classmethod
+    def weights(cls) -> Weights:
+        """The weights of the model that S2S_WHISPER_MODEL names."""
+        return whisper_weights(settings().whisper_model)
+
+    @property
+    def model_name(self) -> str:
+        """The library and the model."""
+        return f"faster-whisper {self._settings.whisper_model}"
+
+    def load(self) -> None:
+        """Load the model onto the GPU if there is one, and warm it up.
+
+        Raises WeightsMissing; Misconfigured if the model does not know the language.
+        """
+        # Without tokenizer.json faster-whisper would ask the hub for one.
+        folder = weights_folder(
+            whisper_weights(self._settings.whisper_model), "model.bin", "config.json", "tokenizer.json"
+        )
+        self._model = _load_model(folder)
+        self._check_language(self._model)
+        noise = np.random.default_rng(0).normal(0.0, 0.01, ASR_SAMPLE_RATE_HZ).astype(np.float32)
+        for vad_filter in (True, False):  # nobody speaks in noise: the first warms up the detector alone
+            self._text(noise, vad_filter=vad_filter)
+
+    def transcribe(self, pcm: Pcm) -> str:
+        """The words, with capitals and punctuation; "" if its own voice detection hears nobody.
+
+        Raises ValueError for audio that is not of 16 kHz.
+        """
+        if pcm.sample_rate_hz != ASR_SAMPLE_RATE_HZ:
+            raise ValueError(f"whisper takes 16 kHz audio, not {pcm.sample_rate_hz} Hz.")
+        return self._text(amplified(pcm.samples)) if pcm.num_samples else ""
+
+    def close(self) -> None:
+        """Let go of the model."""
+        self._model = None
+
+    def _text(self, samples: NDArray[np.float32], *, vad_filter: bool = True) -> str:
+        if self._model is None:
+            raise EngineLoadFailed("whisper is not loaded.", Stage.ASR)
+        language = self._settings.whisper_language
+        segments, _ = self._model.transcribe(
+            samples,
+            language=None if language == AUTO else language,
+            hotwords=self._settings.whisper_hotwords or None,
+            beam_size=1,
+            temperature=TEMPERATURES,
+            condition_on_previous_text=False,  # one mistake would follow from window to window
+            # Timestamps cost tokens. Longer audio needs them, to be cut between words.
+            without_timestamps=samples.size <= WINDOW_S * ASR_SAMPLE_RATE_HZ,
+            vad_filter=vad_filter,
+        )
+        return "".join(segment.text for segment in segments).strip()  # reading them does the work
+
+    def _check_language(self, model: "WhisperModel") -> None:
+        language, known = self._settings.whisper_language, [AUTO, *model.supported_languages]
+        if language not in known:
+            raise Misconfigured(
+                f"S2S_WHISPER_LANGUAGE={language}: the model {self._settings.whisper_model} knows "
+                f"{', '.join(known)}.",
+                Stage.ASR,
+            )
+
+
+def _load_model(folder: Path) -> "WhisperModel":
+    """The model on the GPU in float16 if there is one, else on the CPU in int8."""
+    load_cublas_12()  # CTranslate2 looks for it by name; no later cuBLAS will do
+    import ctranslate2
+    from faster_whisper import WhisperModel
+
+    has_gpu = ctranslate2.get_cuda_device_count() > 0
+    check_gpu_is_used(has_gpu, "CTranslate2")
+    device, compute_type = ("cuda", "float16") if has_gpu else ("cpu", "int8")
+    return WhisperModel(str(folder), device=device, compute_type=compute_type)

@@ -1,0 +1,103 @@
+"""A program that runs beside us: what it says is logged and its last lines are kept, and neither it nor what
+it starts outlives us."""
+
+import contextlib
+import fcntl
+import logging
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+
+_LINES_KEPT = 30
+_LINES_TIMEOUT_S = 2.0
+_POLL_S = 0.02
+_STRAGGLERS_S = 2.0
+"""How long descendants have to tidy up (shared memory, say) once the process itself has ended."""
+
+
+class WatchedProcess:
+    """A process and its descendants, in a process group of their own.
+
+    As soon as the process ends, so does the group; and when this process ends, however that happens.
+    """
+
+    def __init__(self, command: Sequence[str], environ: Mapping[str, str], log: logging.Logger) -> None:
+        self._log = log
+        self._lines: deque[str] = deque(maxlen=_LINES_KEPT)
+        theirs, ours = os.pipe()
+        self._open_while_we_live = os.fdopen(ours, "wb")
+        with os.fdopen(theirs, "rb") as stdin:
+            self._process = subprocess.Popen(
+                command,
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                process_group=0,  # the terminal's Ctrl-C is for us: we end it
+                env=environ,
+            )
+            _end_with_us(stdin.fileno(), self._process.pid)
+        self._reader = threading.Thread(target=self._read, name="process-log", daemon=True)
+        self._reader.start()
+        self._watcher = threading.Thread(target=self._watch, name="process-watch", daemon=True)
+        self._watcher.start()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until it has ended, at most so long; whether it has."""
+        self._watcher.join(timeout_s)
+        return not self._watcher.is_alive()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has ended, and everything that it started with it."""
+        return not self._watcher.is_alive()
+
+    @property
+    def how_it_ended(self) -> str:
+        """ "ended with code 1", "was ended by SIGKILL" and its last lines; for a process that has ended."""
+        code = self._process.returncode
+        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+        self._reader.join(_LINES_TIMEOUT_S)
+        return f"{how}. Its last lines:\n" + ("\n".join(self._lines) or "(none)")
+
+    def end(self, grace_s: float) -> None:
+        """Ask it to end, and end it with all its descendants after so long."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.terminate()
+        if not self.wait(grace_s):
+            self._kill_group()
+            self._watcher.join()
+        self._open_while_we_live.close()
+
+    def _watch(self) -> None:
+        self._process.wait()
+        with contextlib.suppress(ProcessLookupError):  # nobody is left
+            os.killpg(self._process.pid, signal.SIGTERM)
+            for _ in range(round(_STRAGGLERS_S / _POLL_S)):
+                time.sleep(_POLL_S)
+                os.killpg(self._process.pid, 0)
+            self._kill_group()
+
+    def _kill_group(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as output:
+            for line in output:
+                if line := line.rstrip():
+                    self._lines.append(line)
+                    self._log.info("%s", line)
+
+
+def _end_with_us(stdin: int, group: int) -> None:
+    """Have SIGIO end the whole group when our end of its standard input closes. Nothing is ever written
+    there, and a program that does not know of it ends by that signal."""
+    fcntl.fcntl(stdin, fcntl.F_SETOWN, -group)
+    fcntl.fcntl(stdin, fcntl.F_SETFL, fcntl.fcntl(stdin, fcntl.F_GETFL) | os.O_ASYNC)

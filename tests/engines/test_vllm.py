@@ -1,0 +1,377 @@
+"""phi3 and llama on the real vLLM, with tiny models of the same architectures."""
+
+import argparse
+import asyncio
+import http.client
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import aclosing
+from importlib.metadata import version
+from pathlib import Path
+
+import psutil
+import pytest
+
+from services.llm.llama import Llama
+from services.llm.phi3 import Phi3
+from services.llm.vllm_model import VLLM_PACKAGES, VllmLLM, vllm_flags
+from shared.errors import EngineLoadFailed, SpeechError, StageFailed, TooLong, WeightsMissing
+from shared.payloads import ChatMessage
+from shared.settings import settings
+from tests.engines.built_models import built_model
+from tests.engines.loopback_only import loopback_only, refuses_strangers
+from tests.engines.tiny_llm import (
+    DIALOGUES,
+    ENDLESS,
+    SYSTEM_PROMPT,
+    as_hub_cache,
+    build_llama,
+    build_phi3,
+)
+
+CPU_FLAGS = "--enforce-eager --no-enable-sleep-mode"
+"""What vLLM cannot do on a CPU."""
+CPU_ENVIRON = {
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_WORKER_MULTIPROC_METHOD": "fork",  # each process would import everything anew
+    "OMP_NUM_THREADS": "1",
+}
+BUILDERS: dict[type[VllmLLM], Callable[[Path], None]] = {Phi3: build_phi3, Llama: build_llama}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _environ(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    cache = tmp_path_factory.mktemp("hub")
+    for engine, build in BUILDERS.items():
+        weights = engine.spec.weights
+        assert weights
+        as_hub_cache(cache, weights.repository, weights.revision, built_model(engine.__name__, build))
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**CPU_ENVIRON, "S2S_VLLM_FLAGS": CPU_FLAGS}.items():
+            patch.setenv(name, value)
+        use_cache(cache, patch)
+        settings.cache_clear()
+        yield
+    settings.cache_clear()
+
+
+def use_cache(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Have weights looked for in this folder, here and in programs that are started."""
+    import huggingface_hub.constants
+
+    patch.setenv("HF_HUB_CACHE", str(folder))
+    patch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(folder))
+
+
+@pytest.fixture(scope="module")
+def phi3(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Loaded"]:
+    """Phi3, loaded where nothing but this machine can be reached."""
+    with loopback_only(tmp_path_factory.mktemp("loopback")) as tried:
+        loaded = Loaded(Phi3(), tried)
+        yield loaded
+        loaded.engine.close()
+
+
+class Loaded:
+    """A loaded engine, and the processes that it started."""
+
+    def __init__(self, engine: VllmLLM, foreign_addresses: Path | None = None) -> None:
+        before = set(psutil.Process().children(recursive=True))
+        engine.load()
+        self.engine = engine
+        self.foreign_addresses = foreign_addresses
+        self.processes = [one for one in psutil.Process().children(recursive=True) if one not in before]
+
+    async def answer(self, *said: str, system: str | None = None, max_tokens: int = 60) -> str:
+        messages = [ChatMessage(role="system", content=system)] if system else []
+        messages += [
+            ChatMessage(role="assistant" if index % 2 else "user", content=text)
+            for index, text in enumerate(said)
+        ]
+        reply = self.engine.generate(messages, max_tokens=max_tokens, temperature=0.0)
+        return "".join([text async for text in reply])
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of vLLM's own counter over its labels."""
+        assert self.engine._server
+        address = self.engine._server.url.removeprefix("http://")
+        connection = http.client.HTTPConnection(address, timeout=30)
+        connection.request("GET", "/metrics")
+        lines = connection.getresponse().read().decode().splitlines()
+        connection.close()
+        wanted = [f'{label}="{value}"' for label, value in labels.items()]
+        found = [line for line in lines if re.match(rf"vllm:{name}[{{ ]", line)]
+        return sum(float(line.split()[-1]) for line in found if all(one in line for one in wanted))
+
+
+async def until(condition: Callable[[], bool], within_s: float = 60) -> None:
+    deadline = time.monotonic() + within_s
+    while not await asyncio.to_thread(condition):
+        assert time.monotonic() < deadline, "it did not come about"
+        await asyncio.sleep(0.05)
+
+
+def gone(processes: list[psutil.Process]) -> bool:
+    _, alive = psutil.wait_procs(processes, timeout=0)
+    return all(is_zombie(one) for one in alive)
+
+
+def is_zombie(process: psutil.Process) -> bool:
+    """Whether it has ended and only its parent does not know yet."""
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
+
+
+# What it answers
+
+
+@pytest.mark.parametrize("question", DIALOGUES)
+async def test_phi3_answers_what_its_model_knows(phi3: Loaded, question: str) -> None:
+    assert await phi3.answer(question) == DIALOGUES[question]
+
+
+async def test_the_system_prompt_reaches_the_model(phi3: Loaded) -> None:
+    before = phi3.metric("prompt_tokens_total")
+    await phi3.answer("Goodbye.")
+    without = phi3.metric("prompt_tokens_total") - before
+    assert await phi3.answer("Goodbye.", system=SYSTEM_PROMPT) == DIALOGUES["Goodbye."]
+    assert phi3.metric("prompt_tokens_total") - before > 2 * without
+
+
+async def test_a_reply_comes_piece_by_piece(phi3: Loaded) -> None:
+    messages = [ChatMessage(role="user", content="Tell me a story.")]
+    pieces = [text async for text in phi3.engine.generate(messages, max_tokens=60, temperature=0.0)]
+    assert len(pieces) > 5
+    assert "".join(pieces) == DIALOGUES["Tell me a story."]
+
+
+async def test_a_reply_ends_at_its_token_limit(phi3: Loaded) -> None:
+    reply = await phi3.answer("Tell me a story.", max_tokens=5)
+    assert reply
+    assert DIALOGUES["Tell me a story."].startswith(reply)
+    assert len(reply) < 40
+
+
+async def test_concurrent_replies_are_worked_on_together_and_not_mixed_up(phi3: Loaded) -> None:
+    questions = [*DIALOGUES] * 4
+    singing = asyncio.create_task(phi3.answer(ENDLESS[0], max_tokens=2000))
+    await until(lambda: phi3.metric("num_requests_running") == 1)
+    answers = await asyncio.gather(*(phi3.answer(question) for question in questions))
+    assert not singing.done()  # they did not wait for it
+    singing.cancel()
+    await asyncio.wait([singing])
+    assert answers == [DIALOGUES[question] for question in questions]
+
+
+# Cancellation
+
+
+async def test_closing_a_reply_aborts_it_in_vllm(phi3: Loaded) -> None:
+    aborted = phi3.metric("request_success_total", finished_reason="abort")
+    written = phi3.metric("generation_tokens_total")
+    messages = [ChatMessage(role="user", content=ENDLESS[0])]
+    reply = phi3.engine.generate(messages, max_tokens=2000, temperature=0.0)
+    async with aclosing(reply):
+        for _ in range(3):
+            await anext(reply)
+    await until(lambda: phi3.metric("num_requests_running") == 0)
+    assert phi3.metric("request_success_total", finished_reason="abort") == aborted + 1
+    assert phi3.metric("generation_tokens_total") - written < 1000
+    assert await phi3.answer("Goodbye.") == DIALOGUES["Goodbye."]
+
+
+async def test_cancelling_who_waits_for_a_reply_aborts_it_in_vllm(phi3: Loaded) -> None:
+    aborted = phi3.metric("request_success_total", finished_reason="abort")
+    waiting = asyncio.create_task(phi3.answer(ENDLESS[0], max_tokens=2000))
+    await until(lambda: phi3.metric("num_requests_running") == 1)
+    waiting.cancel()
+    await until(lambda: phi3.metric("num_requests_running") == 0)
+    assert phi3.metric("request_success_total", finished_reason="abort") == aborted + 1
+
+
+# Long conversations
+
+
+async def test_the_oldest_turns_of_a_long_conversation_are_left_out_and_no_more_than_need_be(
+    phi3: Loaded,
+) -> None:
+    long_ago = ["My name is Ann. " * 4, "Nice to meet you, Ann."] * 200
+    before = phi3.metric("prompt_tokens_total")
+    await phi3.answer(*long_ago, "Goodbye.", system=SYSTEM_PROMPT, max_tokens=60)
+    read = phi3.metric("prompt_tokens_total") - before
+    assert 4096 - 60 - 120 < read <= 4096 - 60  # a turn is about a hundred tokens long
+
+
+async def test_a_question_longer_than_the_context_is_refused_with_its_length(phi3: Loaded) -> None:
+    with pytest.raises(TooLong, match=r"\d{4} tokens long.*room for 4036"):
+        await phi3.answer("a b " * 3000)
+    assert await phi3.answer("Goodbye.") == DIALOGUES["Goodbye."]
+
+
+async def test_more_tokens_than_the_context_may_be_asked_for(phi3: Loaded) -> None:
+    assert await phi3.answer("Goodbye.", max_tokens=100_000) == DIALOGUES["Goodbye."]
+
+
+# Its life
+
+
+async def test_it_sleeps_for_a_snapshot_and_answers_after_it(phi3: Loaded) -> None:
+    phi3.engine.before_snapshot()
+    assert phi3.metric("engine_sleep_state", sleep_state="awake") == 0
+    phi3.engine.restored()
+    assert phi3.metric("engine_sleep_state", sleep_state="awake") == 1
+    assert await phi3.answer("Hello there!") == DIALOGUES["Hello there!"]
+
+
+def test_it_listens_on_loopback_alone_and_connects_to_nothing_else(phi3: Loaded, tmp_path: Path) -> None:
+    assert refuses_strangers(tmp_path)
+    connections = [one for process in phi3.processes for one in process.net_connections("inet")]
+    assert connections
+    for connection in connections:
+        for address in filter(None, (connection.laddr, connection.raddr)):
+            assert address.ip in {"127.0.0.1", "::1"}
+    assert phi3.foreign_addresses
+    assert phi3.foreign_addresses.read_text() == ""
+
+
+async def test_vllm_killed_in_mid_reply_is_told_with_its_last_lines_and_leaves_nothing_behind() -> None:
+    llama = await asyncio.to_thread(lambda: Loaded(Llama()))
+    try:
+        assert [await llama.answer(question) for question in DIALOGUES] == [*DIALOGUES.values()]
+        assert not llama.engine.is_broken()
+        messages = [ChatMessage(role="user", content=ENDLESS[0])]
+        reply = llama.engine.generate(messages, max_tokens=4000, temperature=0.0)
+        await anext(reply)
+        llama.processes[0].kill()
+        with pytest.raises(
+            StageFailed, match=r"(?s)vLLM is lost: it was ended by SIGKILL\. Its last lines:\n.+"
+        ):
+            async for _ in reply:
+                pass
+        assert llama.engine.is_broken()
+        with pytest.raises(StageFailed, match="vLLM is lost"):
+            await llama.answer("Goodbye.")
+        await until(lambda: gone(llama.processes))
+    finally:
+        await asyncio.to_thread(llama.engine.close)
+
+
+async def test_it_ends_with_a_vllm_whose_engine_dies_and_with_all_its_processes(phi3: Loaded) -> None:
+    """The last test of this engine."""
+    messages = [ChatMessage(role="user", content=ENDLESS[0])]
+    reply = phi3.engine.generate(messages, max_tokens=2000, temperature=0.0)
+    await anext(reply)
+    engine_core = next(one for one in phi3.processes if "EngineCore" in "".join(one.cmdline()))
+    engine_core.kill()
+    with pytest.raises(StageFailed, match="vLLM is lost"):
+        async for _ in reply:
+            pass
+    assert phi3.engine.is_broken()
+    await until(lambda: gone(phi3.processes))
+
+
+def test_a_program_that_is_killed_leaves_no_vllm_behind(tmp_path: Path) -> None:
+    code = "from services.llm.phi3 import Phi3; Phi3().load()"
+    program = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+    try:
+        wait_for(lambda: len(psutil.Process(program.pid).children(recursive=True)) >= 2)
+        vllm = psutil.Process(program.pid).children(recursive=True)
+    finally:
+        program.kill()
+        program.wait()
+    wait_for(lambda: gone(vllm))
+
+
+def test_closing_it_while_it_starts_ends_its_processes() -> None:
+    engine = Phi3()
+    failures: list[SpeechError] = []
+
+    def load() -> None:
+        try:
+            engine.load()
+        except SpeechError as error:
+            failures.append(error)
+
+    before = set(psutil.Process().children(recursive=True))
+    loading = threading.Thread(target=load)
+    loading.start()
+    wait_for(lambda: set(psutil.Process().children(recursive=True)) > before)
+    engine.close()
+    loading.join(60)
+    assert isinstance(failures[0], EngineLoadFailed)
+    assert set(psutil.Process().children(recursive=True)) <= before
+
+
+def wait_for(condition: Callable[[], bool], within_s: float = 300) -> None:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.05)
+
+
+# Starting
+
+
+@pytest.mark.parametrize("engine", [Phi3, Llama])
+def test_vllm_s_own_parser_accepts_the_flags_of_production(engine: type[VllmLLM]) -> None:
+    options = parsed(vllm_flags(engine.spec))
+    assert options.max_model_len == engine.spec.context_length
+    assert options.performance_mode == "interactivity"
+    assert options.enable_sleep_mode
+    assert options.max_num_seqs == 16
+
+
+def test_flags_of_the_setting_win() -> None:
+    options = parsed(vllm_flags(Phi3.spec, "--gpu-memory-utilization 0.5 --no-enable-sleep-mode"))
+    assert options.gpu_memory_utilization == 0.5
+    assert not options.enable_sleep_mode
+
+
+def test_the_vllm_of_these_tests_has_the_version_of_production() -> None:
+    assert f"vllm=={version('vllm').partition('+')[0]}" == VLLM_PACKAGES[0]
+
+
+def parsed(flags: list[str]) -> argparse.Namespace:
+    from vllm.entrypoints.launchers.cli_args import make_arg_parser
+    from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+    parser: argparse.ArgumentParser = make_arg_parser(FlexibleArgumentParser())
+    return parser.parse_args(["--model", "some/model", *flags])
+
+
+def test_a_flag_that_vllm_does_not_know_fails_the_load_with_vllm_s_own_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("S2S_VLLM_FLAGS", "--no-such-flag")
+    settings.cache_clear()
+    with pytest.raises(EngineLoadFailed, match=r"(?s)ended with code 2\. Its last lines:.*--no-such-flag"):
+        Phi3().load()
+    settings.cache_clear()
+
+
+def test_missing_weights_are_told_before_anything_is_started(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    use_cache(tmp_path, monkeypatch)
+    with pytest.raises(WeightsMissing, match="fetch-weights"):
+        Phi3().load()
+
+
+def test_damaged_weights_fail_the_load_with_vllm_s_last_lines(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert Phi3.spec.weights
+    damaged = tmp_path / "model"
+    damaged.mkdir()
+    for name in ("config.json", "tokenizer.json", "model.safetensors"):
+        (damaged / name).write_text("{}")
+    as_hub_cache(tmp_path, Phi3.spec.weights.repository, Phi3.spec.weights.revision, damaged)
+    use_cache(tmp_path, monkeypatch)
+    with pytest.raises(EngineLoadFailed, match=r"(?s)ended with code 1\. Its last lines:.*model"):
+        Phi3().load()

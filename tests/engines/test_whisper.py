@@ -1,0 +1,157 @@
+"""whisper: faster-whisper and CTranslate2 themselves, with a tiny model that says a planted text."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from services.asr.whisper import WhisperASR
+from services.asr.whisper_models import whisper_weights
+from services.stage_host import ASRHost
+from shared.audio import decode_audio, resample
+from shared.engines import ASR_SAMPLE_RATE_HZ
+from shared.errors import Misconfigured, WeightsMissing
+from shared.pcm import Pcm, join
+from shared.settings import Settings, settings
+from shared.stage_stream import Transcript
+from tests.engines.hub_cache import put_into_hub_cache
+from tests.engines.no_network import only_loopback
+from tests.engines.tiny_whisper import TinyWhisper, write_tiny_whisper
+
+SENTENCE = "Hello there, how are you today?"
+HELLO = Path(__file__).parents[2] / "examples" / "hello.mp3"
+
+Loaded = Callable[..., WhisperASR]
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+@pytest.fixture
+def loaded(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loaded]:
+    """Loads the engine with a planted model and S2S_WHISPER_ settings."""
+
+    def load(plan: TinyWhisper | None = None, **chosen: str) -> WhisperASR:
+        for name, value in chosen.items():
+            monkeypatch.setenv(f"S2S_WHISPER_{name.upper()}", value)
+        settings.cache_clear()
+        write_tiny_whisper(tmp_path / "files", plan or TinyWhisper(text=SENTENCE))
+        put_into_hub_cache(cache, WhisperASR.weights(), tmp_path / "files")
+        engine = WhisperASR()
+        with only_loopback():
+            engine.load()
+        return engine
+
+    yield load
+    settings.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def speech() -> Pcm:
+    return resample(decode_audio(HELLO.read_bytes(), Settings()), ASR_SAMPLE_RATE_HZ)
+
+
+def silence(duration_s: float) -> Pcm:
+    return Pcm(np.zeros(round(duration_s * ASR_SAMPLE_RATE_HZ), np.float32), ASR_SAMPLE_RATE_HZ)
+
+
+def noise(duration_s: float) -> Pcm:
+    samples = np.random.default_rng(1).normal(0, 0.02, round(duration_s * ASR_SAMPLE_RATE_HZ))
+    return Pcm(samples.astype(np.float32), ASR_SAMPLE_RATE_HZ)
+
+
+async def heard(host: ASRHost, pcm: Pcm) -> str:
+    (transcript,) = [item async for item in host.transcribe(pcm) if isinstance(item, Transcript)]
+    return transcript.text
+
+
+def test_speech_is_written_down_time_and_again_without_a_network(loaded: Loaded, speech: Pcm) -> None:
+    engine = loaded()
+    with only_loopback():
+        assert [engine.transcribe(speech) for _ in range(3)] == [SENTENCE] * 3
+
+
+def test_silence_and_noise_give_no_words_although_the_model_would(loaded: Loaded) -> None:
+    engine = loaded()
+    assert [engine.transcribe(pcm) for pcm in (silence(2), noise(2), silence(0))] == [""] * 3
+
+
+def test_quiet_speech_is_heard(loaded: Loaded, speech: Pcm) -> None:
+    assert loaded().transcribe(Pcm(speech.samples * np.float32(0.01), ASR_SAMPLE_RATE_HZ)) == SENTENCE
+
+
+def test_speech_longer_than_a_window_is_heard_window_by_window(loaded: Loaded, speech: Pcm) -> None:
+    long = join([speech] * (1 + int(45 / speech.duration_s)))
+    assert loaded().transcribe(long).count(SENTENCE) == 2
+
+
+def test_words_of_which_the_model_is_unsure_and_believes_that_nobody_said_them_are_dropped(
+    loaded: Loaded, speech: Pcm
+) -> None:
+    assert loaded(TinyWhisper(text=SENTENCE, certainty=3.0, hears_nobody=True)).transcribe(speech) == ""
+
+
+def test_words_of_which_the_model_is_sure_stay(loaded: Loaded, speech: Pcm) -> None:
+    assert loaded(TinyWhisper(text=SENTENCE, hears_nobody=True)).transcribe(speech) == SENTENCE
+
+
+def test_hotwords_stand_before_what_the_model_writes(loaded: Loaded, speech: Pcm) -> None:
+    text = loaded(hotwords="fox").transcribe(speech)
+    assert SENTENCE.endswith(text)  # the planted model begins where the hotwords end
+    assert 0 < len(text) < len(SENTENCE)
+
+
+def test_a_language_that_the_model_does_not_know_is_refused(loaded: Loaded) -> None:
+    with pytest.raises(Misconfigured, match=r"S2S_WHISPER_LANGUAGE=de: the model small\.en knows auto, en"):
+        loaded(language="de")
+
+
+@pytest.mark.parametrize("language", ["de", "auto"])
+def test_a_multilingual_model_listens_for_the_language_or_finds_it_out(
+    loaded: Loaded, speech: Pcm, language: str
+) -> None:
+    engine = loaded(TinyWhisper(text=SENTENCE, multilingual=True), language=language, model="small")
+    assert engine.transcribe(speech) == SENTENCE
+    assert engine.model_name == "faster-whisper small"
+
+
+def test_audio_of_another_rate_is_refused(loaded: Loaded) -> None:
+    with pytest.raises(ValueError, match="16 kHz audio, not 8000 Hz"):
+        loaded().transcribe(Pcm(np.zeros(8000, np.float32), 8000))
+
+
+@pytest.mark.parametrize("absent", ["tokenizer.json", "model.bin"])
+def test_a_model_without_one_of_its_files_is_refused_and_the_network_is_not_asked(
+    loaded: Loaded, cache: Path, absent: str
+) -> None:
+    loaded()
+    for file in cache.rglob(absent):
+        file.unlink()
+    with only_loopback(), pytest.raises(WeightsMissing, match=f"{absent} is not there"):
+        WhisperASR().load()
+
+
+def test_weights_of_another_size_are_not_taken(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded()
+    monkeypatch.setenv("S2S_WHISPER_MODEL", "base.en")
+    settings.cache_clear()
+    assert WhisperASR.weights() == whisper_weights("base.en")
+    with (
+        only_loopback(),
+        pytest.raises(WeightsMissing, match=r"Systran/faster-whisper-base\.en .*fetch-weights"),
+    ):
+        WhisperASR().load()
+
+
+async def test_behind_its_stage_it_answers_many_at_once_and_is_not_asked_about_silence(
+    loaded: Loaded, speech: Pcm
+) -> None:
+    host = ASRHost(loaded(), Settings())
+    texts = await asyncio.gather(*(heard(host, pcm) for pcm in [speech, silence(1)] * 3))
+    await host.close()
+    assert texts == [SENTENCE, ""] * 3

@@ -1,0 +1,201 @@
+"""A cancel goes all the way down: what nobody wants any more stops where it is made.
+
+The engines here are a user's own, registered by the three public steps. They are slow, and note in a file
+when they did what.
+"""
+
+import asyncio
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from orchestrator.modal_stages import ModalStages
+from orchestrator.remote_stream import RemoteStreams
+from shared.audio import decode_audio, encode_mp3
+from shared.errors import Stage
+from shared.payloads import ChatMessage
+from shared.settings import Settings
+from shared.turn import SpeechChunk, TurnEnd, TurnEvent, TurnRequest, TurnStarted
+from tests.control_plane_programs import Cloud
+from tests.deployed_project import ROOT, Project, project_in, remote
+from tests.modal_control_plane.events import Kind
+
+STOPS_WITHIN_S = 0.3
+
+NOTES = """
+import asyncio, threading, time
+import numpy as np
+from shared.engines import ASRModel, EngineSpec, LLMModel, TTSModel, register_model
+from shared.pcm import Pcm
+
+def note(what):
+    with open("NOTES", "a") as file:
+        file.write(f"{what} {time.time()}\\n")
+"""
+HEARS = """
+@register_model("asr", "hears", EngineSpec(summary="Hears the same always.", licence="MIT"))
+class Hears(ASRModel):
+    model_name = "hears"
+    def load(self): ...
+    def transcribe(self, pcm):
+        return "tell me a long story"
+"""
+TALKS = """
+@register_model("llm", "talks", EngineSpec(summary="Writes a minute.", licence="MIT", concurrent_inputs=4))
+class Talks(LLMModel):
+    model_name = "talks"
+    def load(self): ...
+    async def generate(self, messages, *, max_tokens, temperature):
+        try:
+            for n in range(1200):
+                note("llm")
+                yield "and then they went on. "
+                await asyncio.sleep(0.05)
+        finally:
+            note("llm-closed")
+"""
+SPEAKS = """
+@register_model("tts", "speaks", EngineSpec(summary="Speaks for a minute.", licence="MIT"))
+class Speaks(TTSModel):
+    model_name = "speaks"
+    sample_rate_hz = 16000
+    def load(self): ...
+    def synthesize(self, text, cancelled):
+        for n in range(600):
+            if cancelled.wait(0.1):
+                note("tts-closed")
+                return
+            note("tts")
+            yield Pcm(np.zeros(1600, np.float32), 16000)
+"""
+
+
+@dataclass(frozen=True)
+class Notes:
+    """What the engines have noted."""
+
+    file: Path
+
+    def times(self, what: str) -> list[float]:
+        if not self.file.exists():
+            return []
+        lines = [line.split() for line in self.file.read_text().splitlines()]
+        return [float(at) for name, at in lines if name == what]
+
+    def forget(self) -> None:
+        self.file.unlink(missing_ok=True)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        give_up = time.monotonic() + 30
+        while not condition():
+            assert time.monotonic() < give_up, "it has not come about"
+            await asyncio.sleep(0.02)
+
+    async def show_that_work_stops(self, *whats: str) -> None:
+        """From now on, but for a moment, nothing more is done of these; each was being done."""
+        now = time.time()
+        await self.until(lambda: all(self.times(f"{what}-closed") for what in whats))
+        await asyncio.sleep(0.5)
+        for what in whats:
+            assert self.times(what), f"{what} was at work"
+            assert self.times(what)[-1] < now + STOPS_WITHIN_S
+            assert self.times(f"{what}-closed")[-1] < now + STOPS_WITHIN_S
+
+
+@pytest.fixture(scope="module")
+def project(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    made = project_in(tmp_path_factory.mktemp("project"), cloud)
+    head = NOTES.replace("NOTES", str(made.folder / "notes"))
+    for stage, name, engine in (
+        (Stage.ASR, "hears", HEARS),
+        (Stage.LLM, "talks", TALKS),
+        (Stage.TTS, "speaks", SPEAKS),
+    ):
+        made.add_engine(stage, name, head + engine)
+    settings = {"ASR_MODEL": "hears", "LLM_MODEL": "talks", "TTS_MODEL": "speaks"}
+    for stage in (Stage.ASR, Stage.LLM, Stage.TTS, Stage.ORCHESTRATOR):
+        made.deploy(stage, **settings, S2S_MAX_REPLY_CHARACTERS="100000")
+    return made
+
+
+@pytest.fixture
+def notes(project: Project) -> Notes:
+    kept = Notes(project.folder / "notes")
+    kept.forget()
+    return kept
+
+
+def question() -> TurnRequest:
+    file = ROOT / "examples" / "what-is-two-plus-two.mp3"
+    return TurnRequest(audio=encode_mp3(decode_audio(file.read_bytes(), Settings())))
+
+
+async def test_a_cancel_in_mid_reply_stops_llm_and_tts_at_once(project: Project, notes: Notes) -> None:
+    import modal
+
+    call_id = ""
+    with pytest.raises(modal.exception.RemoteError):
+        async for event in remote("speech-to-speech", "stream_turn").remote_gen.aio(question()):
+            if isinstance(event, TurnStarted):
+                call_id = event.call_id
+            if isinstance(event, SpeechChunk) and event.piece == 3:
+                await modal.FunctionCall.from_id(call_id).cancel.aio()
+                await notes.show_that_work_stops("llm", "tts")
+    assert len(project.cloud.plane.containers()) == 4  # nothing died of it
+
+
+async def test_closing_the_stream_of_a_turn_cancels_it(project: Project, notes: Notes) -> None:
+    streams = RemoteStreams(first_item_s=30)
+    stream_turn = remote("speech-to-speech", "stream_turn")
+    turn = streams.stream(stream_turn, question(), call_id=turn_call_id, last=TurnEnd)
+    async for event in turn:
+        if isinstance(event, SpeechChunk) and event.piece == 3:
+            break
+    await turn.aclose()
+    await notes.show_that_work_stops("llm", "tts")
+    await streams.close()
+
+
+async def test_ctrl_c_at_the_command_cancels_the_deployed_turn(project: Project, notes: Notes) -> None:
+    file = ROOT / "examples" / "what-is-two-plus-two.mp3"
+    command = await asyncio.create_subprocess_exec(
+        *project.command,
+        *("turn", file, "--target", "modal", "-o", project.folder / "answer.mp3"),
+        cwd=project.folder,
+        env=project.environ(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    await notes.until(lambda: bool(notes.times("tts")))
+    command.send_signal(signal.SIGINT)
+    _, said = await command.communicate()
+    assert command.returncode == 130
+    assert said.split() == [b"s2s:", b"Interrupted."]
+    await notes.show_that_work_stops("llm", "tts")
+
+
+async def test_a_call_closed_while_its_container_still_starts_is_cancelled_once_it_runs(
+    project: Project, notes: Notes
+) -> None:
+    project.deploy(Stage.LLM, LLM_MODEL="talks")  # its container is a new one now
+    stages = ModalStages(Settings())
+    reply = stages.generate([ChatMessage(role="user", content="Hello")], max_tokens=10, temperature=0.0)
+    with project.events(Kind.CANCELLED) as cancelled:
+        reading = asyncio.ensure_future(anext(reply))
+        await asyncio.sleep(0.2)
+        assert not reading.done()
+        reading.cancel()
+        await asyncio.wait({reading})
+        await reply.aclose()
+        await notes.until(lambda: any("LLM.generate" in event.text for event in cancelled))
+    await notes.until(lambda: bool(notes.times("llm-closed")))
+    assert len(notes.times("llm")) < 20  # of the 1,200 that it would have written
+
+
+def turn_call_id(event: TurnEvent) -> str:
+    return event.call_id if isinstance(event, TurnStarted) else ""

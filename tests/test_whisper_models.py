@@ -1,0 +1,25 @@
+"""The names of Whisper's models."""
+
+import re
+
+import pytest
+
+from services.asr.whisper_models import WHISPER_MODELS, whisper_weights
+from shared.engines import Weights
+from shared.errors import Misconfigured
+
+
+def test_every_size_is_pinned_to_a_commit() -> None:
+    assert all(re.fullmatch("[0-9a-f]{40}", weights.revision) for weights in WHISPER_MODELS.values())
+
+
+def test_an_unknown_size_is_refused_with_the_nearest_one() -> None:
+    with pytest.raises(Misconfigured, match=r"S2S_WHISPER_MODEL=small-en: .*Do you mean small\.en\?"):
+        whisper_weights("small-en")
+
+
+@pytest.mark.parametrize(
+    ("name", "revision"), [("somebody/whisper-no", "main"), ("somebody/whisper-no@v2", "v2")]
+)
+def test_any_repository_can_be_named(name: str, revision: str) -> None:
+    assert whisper_weights(name) == Weights(repository="somebody/whisper-no", revision=revision)
