@@ -186,6 +186,13 @@ def test_speaking_leaves_the_model_as_it_was(engine: ChatterboxTTS) -> None:
     assert same(first, speak(engine, SENTENCE))
 
 
+def test_after_a_snapshot_it_speaks_as_before(engine: ChatterboxTTS) -> None:
+    first = speak(engine, SENTENCE)
+    engine.before_snapshot()
+    engine.restored()
+    assert same(first, speak(engine, SENTENCE))
+
+
 def test_a_model_that_does_not_end_is_ended(endless: ChatterboxTTS) -> None:
     with counted() as calls:
         (piece,) = speak(endless, "Yes.")
