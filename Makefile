@@ -14,9 +14,9 @@ ON_CLOUD = $(if $(LOCAL),$(BIN)/python -m tests.modal_control_plane.on_local_clo
 LOGS = $(if $(FOLLOW),--follow,--since 1h)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench examples lock clean \
-	deploy-all deploy-asr deploy-llm deploy-tts deploy-orchestrator smoke \
-	status warm logs-asr logs-llm logs-tts logs-orchestrator stop-all local-cloud
+.PHONY: help setup demo test test-engines check format bench examples lock clean \
+	fetch-weights deploy-all deploy-asr deploy-llm deploy-tts deploy-orchestrator smoke \
+	status warm logs-asr logs-llm logs-tts logs-orchestrator stop-all chaos local-cloud
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,12 @@ demo: setup ## Answer a spoken question aloud, on engines in this process; leave
 
 test: setup check ## Check the code, then run all tests
 	@$(BIN)/pytest --numprocesses auto --dist loadfile
+
+test-engines: setup ## Run the GPU engines' real libraries over tiny models (gigabytes, the first time; ENGINES="vllm nemo")
+	@$(BIN)/python -m tests.engines $(ENGINES)
+
+fetch-weights: setup ## The selected models' weights into the Volume on Modal; deploying does it too (LOCAL=1)
+	@$(ON_CLOUD) $(BIN)/s2s fetch-weights --target modal
 
 deploy-all: setup ## Deploy the four apps to Modal (LOCAL=1: to the local cloud)
 	@$(ON_CLOUD) $(BIN)/s2s deploy
@@ -46,6 +52,9 @@ deploy-orchestrator: setup ## Deploy one of them
 
 smoke: setup ## Have each deployed app answer real input (LOCAL=1)
 	@$(ON_CLOUD) $(BIN)/s2s smoke
+
+chaos: setup ## Many turns amid crashes, preemptions, cancels and redeployments; an exact account (TURNS=1000 SEED=7)
+	@$(BIN)/python -m tests.chaos --turns $(or $(TURNS),100) $(if $(SEED),--seed $(SEED))
 
 status: setup ## What is deployed and runs, and how the last hour's turns went (LOCAL=1)
 	@$(ON_CLOUD) $(BIN)/s2s status
@@ -92,7 +101,7 @@ lock: setup ## Pin every package anew in locks/
 	PATH="$(BIN):$$PATH" $(BIN)/python -m services.image_locks
 
 clean: ## Remove .venv, caches and what tests have built
-	rm -rf $(VENV) .local-cloud .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .engines .local-cloud .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find $(PACKAGES) -name __pycache__ -type d -exec rm -rf {} +
 
 # The stamp is written last, so that an interrupted set-up is done again.

@@ -22,7 +22,7 @@ from orchestrator.in_process import InProcessStages
 from orchestrator.pipeline import Pipeline
 from services.selection import Selection
 from shared.audio import decode_audio, encode_mp3
-from shared.engines import RegisteredModel
+from shared.engines import Engine, RegisteredModel
 from shared.errors import Stage
 from shared.settings import Settings
 from shared.turn import SpeechChunk, TurnEvent, TurnFailed, TurnRequest
@@ -31,7 +31,7 @@ from tests.deployed_project import ROOT, Project, project_in
 from tests.modal_control_plane import DEFAULT_CACHE, ControlPlane
 
 ROUNDS = 5
-ENGINES = {Stage.ASR: TimedASR, Stage.LLM: TimedLLM, Stage.TTS: TimedTTS}
+ENGINES: dict[Stage, type[Engine]] = {Stage.ASR: TimedASR, Stage.LLM: TimedLLM, Stage.TTS: TimedTTS}
 
 _MODULE = """
 from services.timed_engines import SPEC, {base}

@@ -39,7 +39,7 @@ class Load:
     """Of one design at so many sessions in one process, of three turns or more each.
 
     `delay_ms` is the time to first audio after the critical path; CPU is the whole process's, stages
-    included; memory is the process's resident set at its peak, above what it was before.
+    included; memory is the process's resident set at its peak.
     """
 
     design: str
@@ -49,7 +49,6 @@ class Load:
     cpu_ms_a_turn: float
     turns_a_second: float
     memory_peak_mib: float
-    memory_kib_a_session: float
 
 
 DESIGNS: dict[str, Design] = {
@@ -84,7 +83,11 @@ async def _latencies(rounds: int) -> list[Latency]:
 
 
 def loads() -> list[Load]:
-    """The overlapped and the hand-chained turn at each number of sessions, each in a fresh process."""
+    """The overlapped and the hand-chained turn at each number of sessions, each in a fresh process.
+
+    This is an orchestrator container without its calls to Modal. Through the local control plane the same
+    would measure that one: it, its client and the containers of the stages share this machine's cores.
+    """
     cases = [(name, sessions) for sessions in SESSION_COUNTS for name in ("overlapped", "hand-chained")]
     with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as fresh:
         return [fresh.submit(_load, *case).result() for case in cases]
@@ -120,16 +123,15 @@ async def _load_of(name: str, sessions: int) -> Load:
         cpu_ms_a_turn=cpu_s * 1000 / len(delays_ms),
         turns_a_second=len(delays_ms) / wall_s,
         memory_peak_mib=memory.peak / 2**20,
-        memory_kib_a_session=(memory.peak - memory.before) / 2**10 / sessions,
     )
 
 
 class _Memory:
-    """The resident set of this process in bytes: before, and at its peak, seen four times a second."""
+    """The resident set of this process in bytes at its peak, seen four times a second."""
 
     def __init__(self) -> None:
         self._process = psutil.Process()
-        self.before = self.peak = self._process.memory_info().rss
+        self.peak = self._process.memory_info().rss
 
     async def sample(self) -> None:
         while True:

@@ -91,6 +91,20 @@ def models(as_json: AsJson = False) -> None:
     models_command(as_json=as_json)
 
 
+@app.command("fetch-weights")
+def fetch_weights(
+    target: Annotated[
+        Target, typer.Option("--target", help="This machine's Hugging Face cache, or the Volume on Modal.")
+    ] = Target.LOCAL,
+) -> None:
+    """Fetch what the selected models need of the model hub. What is there is not fetched again."""
+    if target is Target.MODAL:
+        _check_modal_is_installed()
+    from client.fetch_weights_command import fetch_weights_command
+
+    fetch_weights_command(on_modal=target is Target.MODAL)
+
+
 @app.command()
 def deploy(apps: Apps = None) -> None:
     """Deploy the apps to your Modal account, with the models that ASR_MODEL, LLM_MODEL and TTS_MODEL name.

@@ -5,21 +5,19 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
 from client.command_errors import reported_errors
+from client.fetch_weights_command import PROJECT, fetch_on_modal
 from client.modal_connection import connected, modal_library
 from services.selection import select_model
 from shared.deployment import APPS, CLASSES
 from shared.engines import RegisteredModel
 from shared.errors import Misconfigured, Stage
 from shared.settings import Settings, settings
-
-PROJECT = Path(__file__).parents[1]
 
 MODULES = {
     Stage.ASR: "services.asr_app",
@@ -35,6 +33,9 @@ def deploy_command(stages: Sequence[Stage]) -> None:
         models = {stage: select_model(stage, settings()) for stage in stages if stage in CLASSES}
         asyncio.run(_check(list(models.values())))
         terminal = Console(stderr=True)
+        if any(model.engine.weights() for model in models.values()):
+            terminal.print(Text("Fetching weights", "bold cyan"))
+            fetch_on_modal()
         for stage in stages:
             terminal.print(Text(_deploying(stage, models.get(stage), settings()), "bold cyan"))
             _deploy(stage)

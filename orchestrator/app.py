@@ -67,7 +67,9 @@ async def stream_turn(request: TurnRequest | None) -> AsyncGenerator[TurnEvent, 
     only makes sure that there is a container for the next one.
 
     The first event tells the call's id: `modal.FunctionCall.from_id(call_id).cancel()` stops the turn in
-    all its stages. Raises BadRequest if the request is none.
+    all its stages. Modal may take a running turn away and begin it anew: then the events go on with another
+    `attempt_id`, or end without a TurnEnd (`client.turn_attempts.told_once` sees to both). Raises BadRequest
+    if the request is none.
     """
     if request is not None:
         async with aclosing(_events(request)) as events:

@@ -16,6 +16,10 @@ LOCKS = _PROJECT / "locks"
 BASE_LOCK = LOCKS / "base.txt"
 """What every service needs: pyproject.toml's own dependencies."""
 
+WEIGHTS_LOCK = LOCKS / "weights.txt"
+"""What fetching weights needs besides."""
+
+HUB_CLIENT = "huggingface-hub==2.4.0"
 BASE_PYTHON = "3.11"
 
 
@@ -29,6 +33,7 @@ def main() -> None:
     pinned alike in all."""
     _compile(BASE_LOCK, BASE_PYTHON)
     pins = [line for line in BASE_LOCK.read_text().splitlines() if line.startswith("pydantic")]
+    _compile(WEIGHTS_LOCK, BASE_PYTHON, *pins, HUB_CLIENT)
     discover()
     for models in MODEL_REGISTRY.values():
         for model in models.values():

@@ -5,7 +5,7 @@ import re
 
 import modal
 
-from services.image_locks import BASE_LOCK, BASE_PYTHON, lock_file
+from services.image_locks import BASE_LOCK, BASE_PYTHON, WEIGHTS_LOCK, lock_file
 from shared.engines import RegisteredModel
 from shared.errors import Misconfigured
 from shared.settings import Settings
@@ -46,6 +46,14 @@ def orchestrator_image(settings: Settings) -> modal.Image:
     """The image of the orchestrator's app; it holds no engine."""
     image = _with_lock(modal.Image.debian_slim(python_version=BASE_PYTHON), str(BASE_LOCK))
     return image.env(_baked(settings)).add_local_python_source("shared", "services", "orchestrator")
+
+
+def weights_image(settings: Settings) -> modal.Image:
+    """The image of the function that fetches weights."""
+    image = _with_lock(modal.Image.debian_slim(python_version=BASE_PYTHON), str(WEIGHTS_LOCK))
+    hub = {"HF_ENDPOINT": settings.hub_url} if settings.hub_url else {}
+    variables = _baked(settings) | {"HF_HUB_CACHE": WEIGHTS_FOLDER} | hub
+    return image.env(variables).add_local_python_source("shared", "services")
 
 
 def _with_lock(image: modal.Image, lock: str) -> modal.Image:

@@ -40,8 +40,8 @@ def service_options(model: RegisteredModel, settings: Settings) -> dict[str, Any
         "gpu": gpu,
         "cpu": service.cpu,
         "memory": service.memory_mb,
-        "volumes": {WEIGHTS_FOLDER: _weights()} if spec.weights else {},
-        "secrets": [_secret(variable) for variable in spec.secrets],
+        "volumes": {WEIGHTS_FOLDER: weights_volume()} if spec.weights else {},
+        "secrets": [secret_of(variable) for variable in spec.secrets],
         "min_containers": service.min_containers,
         "max_containers": service.max_containers,
         "buffer_containers": service.buffer_containers,
@@ -81,6 +81,16 @@ def gpu_of(model: RegisteredModel, settings: Settings) -> str | None:
 def secret_name(variable: str) -> str:
     """The name of the Secret that holds an environment variable: openai-api-key for OPENAI_API_KEY."""
     return variable.lower().replace("_", "-")
+
+
+def secret_of(variable: str) -> modal.Secret:
+    """The Secret that holds an environment variable; a container that gets it has the variable."""
+    return modal.Secret.from_name(secret_name(variable), required_keys=[variable])
+
+
+def weights_volume() -> modal.Volume:
+    """The Volume with all engines' weights: a Hugging Face cache."""
+    return modal.Volume.from_name(WEIGHTS_VOLUME, create_if_missing=True)
 
 
 def end_container() -> None:
@@ -149,14 +159,6 @@ class ModalService:
             raise
         finally:
             self._calls_ended += 1
-
-
-def _weights() -> modal.Volume:
-    return modal.Volume.from_name(WEIGHTS_VOLUME, create_if_missing=True)
-
-
-def _secret(variable: str) -> modal.Secret:
-    return modal.Secret.from_name(secret_name(variable), required_keys=[variable])
 
 
 def _device() -> str:

@@ -29,6 +29,11 @@ class Selection:
     llm: RegisteredModel
     tts: RegisteredModel
 
+    @property
+    def models(self) -> tuple[RegisteredModel, RegisteredModel, RegisteredModel]:
+        """All three, in the order of a turn."""
+        return self.asr, self.llm, self.tts
+
 
 def discover(*stages: Stage) -> None:
     """Import every module of services/asr, llm and tts, or of these stages alone, so that MODEL_REGISTRY
@@ -74,7 +79,7 @@ def select_model(stage: Stage, settings: Settings) -> RegisteredModel:
 
 def check_runs_here(selection: Selection) -> None:
     """Raises Misconfigured if this machine lacks what a selected engine needs."""
-    for model in (selection.asr, selection.llm, selection.tts):
+    for model in selection.models:
         if lacking := model.engine.missing():
             raise Misconfigured(
                 f"{model.stage.upper()}_MODEL={model.name} cannot run here. Missing: {lacking}", model.stage

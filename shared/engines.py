@@ -28,11 +28,12 @@ GPU_DEVICE = Path("/dev/nvidia0")
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """A pinned repository of a model hub; `token` is the environment variable that lets one fetch it, where
-    not everybody may."""
+    """A pinned repository of a model hub, and the names or patterns of the files of it that are needed (all,
+    if none is named); `token` is the environment variable that lets one fetch it, where not everybody may."""
 
     repository: str
     revision: str
+    files: tuple[str, ...] = ()
     token: str | None = None
 
 

@@ -76,9 +76,10 @@ class Settings(BaseSettings):
     # Speech recognition
     whisper_model: str = Field(default="small.en", min_length=1)
     """The size of ASR_MODEL=whisper: tiny, base, small, medium (with .en for English alone, which is then
-    better), large-v3, large-v3-turbo; or a repository of the hub with a converted one. small.en is the
-    largest that answers a spoken question within about a second on a CPU; with a GPU, large-v3-turbo
-    is more accurate, knows all languages, and writes about as quickly."""
+    better), large-v3, large-v3-turbo; or a repository of the hub with a converted one. Every utterance
+    costs alike, as it is padded to 30 s: on one CPU core base.en takes about 1.6 s and small.en three times
+    that, divided by the cores. On a GPU all of them are quick, and large-v3-turbo, which knows all
+    languages, is the most accurate for its time."""
     whisper_language: str = Field(default="en", pattern="^([a-z]{2,3}|auto)$")
     """What ASR_MODEL=whisper listens for ("de", "yue"); "auto" has it find out, at the risk of a mistake."""
     whisper_hotwords: str = Field(default="", max_length=500)
@@ -138,6 +139,10 @@ class Settings(BaseSettings):
     """Turns above this are refused as overloaded rather than slowing all of them."""
     max_undelivered_events: int = Field(default=32, ge=1)
     """How far a turn may run ahead of a client that does not take its events."""
+
+    # Weights
+    hub_url: str | None = Field(default=None, pattern=r"^https?://\S+$")
+    """A mirror of the Hugging Face hub, for Modal to fetch weights from. In process, set HF_ENDPOINT."""
 
     # Deployment on Modal
     asr: ServiceSettings = ServiceSettings()

@@ -13,6 +13,7 @@ from shared.pcm import Pcm
 WEIGHTS = Weights(
     repository="nvidia/nemotron-speech-streaming-en-0.6b",
     revision="ef3bf40c90df5cd2de55cc07e06681e03d8e6ee4",  # the checkpoint of March 2026
+    files=("*.nemo",),
 )
 
 LARGEST_BATCH = 8

@@ -17,13 +17,16 @@ _SYSTRAN = {
     "large-v3": "edaa852ec7e145841d8ffdb056a99866b5f0a478",
 }
 
+_FILES = ("model.bin", "config.json", "preprocessor_config.json", "tokenizer.json", "vocabulary.*")
+
 WHISPER_MODELS = {
-    name: Weights(repository=f"Systran/faster-whisper-{name}", revision=revision)
+    name: Weights(repository=f"Systran/faster-whisper-{name}", revision=revision, files=_FILES)
     for name, revision in _SYSTRAN.items()
 } | {
     "large-v3-turbo": Weights(
         repository="dropbox-dash/faster-whisper-large-v3-turbo",
         revision="0a363e9161cbc7ed1431c9597a8ceaf0c4f78fcf",
+        files=_FILES,
     )
 }
 
@@ -38,7 +41,7 @@ def whisper_weights(name: str) -> Weights:
         return WHISPER_MODELS[name]
     if "/" in name:
         repository, _, revision = name.partition("@")
-        return Weights(repository=repository, revision=revision or "main")
+        return Weights(repository=repository, revision=revision or "main", files=_FILES)
     close = difflib.get_close_matches(name, WHISPER_MODELS, n=1)
     hint = f" Do you mean {close[0]}?" if close else ""
     raise Misconfigured(

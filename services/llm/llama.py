@@ -1,6 +1,6 @@
 """Llama-3.2-3B-Instruct, Meta's model of 3.2 billion parameters, on vLLM."""
 
-from services.llm.vllm_model import CONCURRENT_REPLIES, VLLM_APT_PACKAGES, VLLM_PACKAGES, VllmLLM
+from services.llm.vllm_model import CONCURRENT_REPLIES, VLLM_APT_PACKAGES, VLLM_FILES, VLLM_PACKAGES, VllmLLM
 from shared.engines import EngineSpec, Weights, register_model
 
 
@@ -18,6 +18,7 @@ from shared.engines import EngineSpec, Weights, register_model
         weights=Weights(
             repository="meta-llama/Llama-3.2-3B-Instruct",
             revision="0cb88a4f764b7a12671c53f0838cd831a0843b95",
+            files=VLLM_FILES,
             token="HF_TOKEN",  # Meta lets those in who have agreed to its licence
         ),
         context_length=8192,

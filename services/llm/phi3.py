@@ -1,6 +1,6 @@
 """Phi-3-mini-4k-instruct, Microsoft's model of 3.8 billion parameters, on vLLM."""
 
-from services.llm.vllm_model import CONCURRENT_REPLIES, VLLM_APT_PACKAGES, VLLM_PACKAGES, VllmLLM
+from services.llm.vllm_model import CONCURRENT_REPLIES, VLLM_APT_PACKAGES, VLLM_FILES, VLLM_PACKAGES, VllmLLM
 from shared.engines import EngineSpec, Weights, register_model
 
 
@@ -18,6 +18,7 @@ from shared.engines import EngineSpec, Weights, register_model
         weights=Weights(
             repository="microsoft/Phi-3-mini-4k-instruct",
             revision="f39ac1d28e925b323eae81227eaba4464caced4e",
+            files=VLLM_FILES,
         ),
         context_length=4096,
         memory_snapshot=True,

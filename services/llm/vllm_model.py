@@ -25,6 +25,9 @@ VLLM_PACKAGES = (
 VLLM_APT_PACKAGES = ("g++",)
 """Triton compiles what launches its kernels where it runs."""
 
+VLLM_FILES = ("*.json", "*.safetensors", "*.jinja", "tokenizer.model")
+"""What it reads of a repository; Llama's also holds the same weights in another form."""
+
 CONCURRENT_REPLIES = 16
 
 _FLAGS = (

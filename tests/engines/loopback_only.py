@@ -1,6 +1,7 @@
 """Seeing to it that a process and those it starts open no connection but to this machine."""
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,8 +52,6 @@ def loopback_only(folder: Path) -> Iterator[Path]:
 
 def refuses_strangers(folder: Path) -> bool:
     """Whether a program that is started here refuses; for the test of this test."""
-    import subprocess
-
     connect = "import socket; socket.create_connection(('192.0.2.1', 9), 0.1)"
     with loopback_only(folder) as tried:
         done = subprocess.run([sys.executable, "-c", connect], capture_output=True, text=True, check=False)
