@@ -6,6 +6,7 @@ directory. The three model selections have no prefix: ASR_MODEL, LLM_MODEL, TTS_
 """
 
 from functools import cache
+from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -91,6 +92,13 @@ class Settings(BaseSettings):
     """Older messages of a conversation are left out."""
     max_reply_characters: int = Field(default=4_000, ge=1)
     """The reply is ended here even if its LLM does not keep to max_reply_tokens."""
+
+    # Speech synthesis
+    chatterbox_voice: Path | None = None
+    """A recording of one person, longer than 5 s (10 to 15 s are used), whose voice TTS_MODEL=chatterbox
+    borrows; the model's own voice where None. On Modal the file must be where the container sees it: copy
+    it with `modal volume put speech-to-speech-weights me.wav /clips/me.wav`, and set
+    S2S_CHATTERBOX_VOICE=/weights/clips/me.wav. Ask the person first."""
 
     # Language models
     openai_base_url: str = Field(default="https://api.openai.com/v1", pattern=r"^https?://[^\s/]+")

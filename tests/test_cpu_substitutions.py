@@ -58,6 +58,13 @@ def test_the_cpu_build_says_that_it_is_vllm() -> None:
     assert b"Name: vllm\n" in metadata
 
 
+def test_chatterbox_gets_a_torchaudio_that_needs_no_extension() -> None:
+    contents = on_cpu_of("chatterbox-tts==0.1.7\ngradio==6.8.0\ntorch==2.6.0\ntorchaudio==2.6.0\n")
+    assert packages(contents) == ["chatterbox-tts==0.1.7", "torch==2.13.0+cpu", "torchaudio==2.11.0"]
+    ((path, _),) = contents.site_files
+    assert path == "torchaudio/_extension/__init__.py"
+
+
 @pytest.mark.parametrize("lock", ["", "numpy==2.4.6\n    # via torch\n"])
 def test_an_environment_without_gpu_packages_stays_as_it_is(lock: str) -> None:
     contents = on_cpu_of(lock)

@@ -121,6 +121,7 @@ class VirtualEnvironments:
 
 def _write(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)  # a package's own file is a link into uv's cache
     path.write_bytes(content)
 
 

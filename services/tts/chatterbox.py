@@ -1,0 +1,122 @@
+"""chatterbox: Resemble AI's Chatterbox Turbo, a natural English voice or any that one lends it."""
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from services.tts.chatterbox_model import ChatterboxModel, SpeakingStopped
+from services.tts.chatterbox_tail import Tail
+from services.tts.chatterbox_text import ends_in_sound, longest_s, utterances
+from services.tts.silence import trimmed
+from services.weights import weights_folder
+from shared.engines import EngineSpec, TTSModel, Weights, register_model
+from shared.errors import Misconfigured, Stage, StageFailed
+from shared.pcm import Pcm
+from shared.settings import settings
+
+SAMPLE_RATE_HZ = 24_000
+
+WEIGHTS = Weights(repository="ResembleAI/chatterbox-turbo", revision="main")
+
+NEEDED_FILES = (
+    "ve.safetensors",
+    "t3_turbo_v1.safetensors",
+    "s3gen_meanflow.safetensors",
+    "tokenizer_config.json",
+)
+
+
+@register_model(
+    "tts",
+    "chatterbox",
+    EngineSpec(
+        summary="A natural English voice, or one of your own; laughs and sighs.",
+        licence="MIT",
+        packages=(
+            "chatterbox-tts==0.1.7",
+            "setuptools==80.9.0",  # with 82 there is no pkg_resources, hence no watermarker, hence no speech
+            "numpy==1.26.4",  # with 2 a reference clip fails (double against float)
+        ),
+        modules=("torch", "chatterbox"),
+        gpu="A10G",
+        runs_on_cpu=True,
+        weights=WEIGHTS,
+        sample_rate_hz=SAMPLE_RATE_HZ,
+        # The imports and the weights in main memory are most of a cold start, and need no GPU: they go into
+        # the snapshot, and `restored` moves the model to the GPU. A GPU snapshot is alpha at Modal.
+        memory_snapshot=True,
+    ),
+)
+class ChatterboxTTS(TTSModel):
+    """Speaks a text of up to 250 characters as one piece, and stops between two speech tokens when
+    cancelled. For one thread at a time.
+
+    Speech differs from one time to the next: it is sampled, from PyTorch's global random numbers, which are
+    not seeded here, so that what came out badly can come out well when it is tried again.
+    """
+
+    def __init__(self, voice: Path | None = None) -> None:
+        """`voice` is a reference clip; by default the setting's, else the built-in voice."""
+        self._clip = voice or settings().chatterbox_voice
+        self._model: ChatterboxModel | None = None
+        self._tail = Tail()
+        self._closed = threading.Event()
+
+    @property
+    def model_name(self) -> str:
+        """The model and its voice."""
+        return f"Chatterbox Turbo, voice {self._clip.stem}" if self._clip else "Chatterbox Turbo"
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """24 kHz."""
+        return SAMPLE_RATE_HZ
+
+    def load(self) -> None:
+        """Import the library, restore the model, move it to the GPU if there is one, and warm it up.
+
+        Raises WeightsMissing; Misconfigured if the reference clip is of no use; EngineLoadFailed.
+        """
+        self._model = ChatterboxModel(weights_folder(WEIGHTS, *NEEDED_FILES))
+        if self._clip:
+            self._model.borrow_voice(self._clip)
+        elif not self._model.has_voice:
+            raise Misconfigured(
+                f"{WEIGHTS.repository} has no voice of its own here (conds.pt): set S2S_CHATTERBOX_VOICE.",
+                Stage.TTS,
+            )
+        self.restored()
+
+    def restored(self) -> None:
+        """Move the model to the GPU that is there now, if any, and warm it up."""
+        model = self._loaded()
+        model.move_to_best_device()
+        model.warm_up()
+        self._tail.load()
+
+    def synthesize(self, text: str, cancelled: threading.Event) -> Iterator[Pcm]:
+        """A piece for each 250 characters of text; what cannot be spoken is left out."""
+        model = self._loaded()
+        for utterance in utterances(text):
+            try:
+                speech = self._speech(model, utterance, lambda: cancelled.is_set() or self._closed.is_set())
+            except SpeakingStopped:
+                return
+            if speech.num_samples:
+                yield speech
+
+    def close(self) -> None:
+        """Stop speaking, and let go of the model."""
+        self._closed.set()
+        self._model = None
+
+    def _speech(self, model: ChatterboxModel, utterance: str, stopped: Callable[[], bool]) -> Pcm:
+        samples = model.speak(utterance, longest_s=longest_s(utterance), stopped=stopped)
+        if ends_in_sound(utterance):  # a laugh is no speech, and no noise
+            return Pcm(trimmed(samples, SAMPLE_RATE_HZ), SAMPLE_RATE_HZ)
+        return self._tail.cut(Pcm(samples, SAMPLE_RATE_HZ))
+
+    def _loaded(self) -> ChatterboxModel:
+        if self._model is None:
+            raise StageFailed("Chatterbox is not loaded.", Stage.TTS)
+        return self._model
