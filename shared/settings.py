@@ -77,9 +77,8 @@ class Settings(BaseSettings):
     whisper_model: str = Field(default="small.en", min_length=1)
     """The size of ASR_MODEL=whisper: tiny, base, small, medium (with .en for English alone, which is then
     better), large-v3, large-v3-turbo; or a repository of the hub with a converted one. Every utterance
-    costs alike, as it is padded to 30 s: on one CPU core base.en takes about 1.6 s and small.en three times
-    that, divided by the cores. On a GPU all of them are quick, and large-v3-turbo, which knows all
-    languages, is the most accurate for its time."""
+    costs alike, as it is padded to 30 s: 1.6 s of one CPU core for a model of base's size (measured), and
+    the larger ones more. large-v3-turbo knows all languages, and is meant for a GPU."""
     whisper_language: str = Field(default="en", pattern="^([a-z]{2,3}|auto)$")
     """What ASR_MODEL=whisper listens for ("de", "yue"); "auto" has it find out, at the risk of a mistake."""
     whisper_hotwords: str = Field(default="", max_length=500)
