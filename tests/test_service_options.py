@@ -1,6 +1,7 @@
 """What the apps ask of Modal, as the control plane received it, and what is refused before it is asked."""
 
 import pytest
+from packaging.utils import canonicalize_name
 
 from client.exit_code import ExitCode
 from services.image_locks import BASE_LOCK, LOCKS
@@ -182,4 +183,10 @@ def test_every_engine_with_packages_has_a_lock_file_that_pins_them_and_the_same_
             if model.engine.__module__.startswith("services.") and model.spec.packages:
                 lock = (LOCKS / f"{model.stage}-{model.name}.txt").read_text().splitlines()
                 assert set(pydantic) <= set(lock)
-                assert {package.split("[")[0] for package in model.spec.packages} <= set(lock)
+                assert {_locked(package) for package in model.spec.packages} <= set(lock)
+
+
+def _locked(package: str) -> str:
+    """A requirement as a lock file has it: without extras, its name normalised."""
+    name, _, version = package.partition("==")
+    return f"{canonicalize_name(name.split('[')[0])}=={version}"

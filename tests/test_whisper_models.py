@@ -5,7 +5,6 @@ import re
 import pytest
 
 from services.asr.whisper_models import WHISPER_MODELS, whisper_weights
-from shared.engines import Weights
 from shared.errors import Misconfigured
 
 
@@ -22,4 +21,6 @@ def test_an_unknown_size_is_refused_with_the_nearest_one() -> None:
     ("name", "revision"), [("somebody/whisper-no", "main"), ("somebody/whisper-no@v2", "v2")]
 )
 def test_any_repository_can_be_named(name: str, revision: str) -> None:
-    assert whisper_weights(name) == Weights(repository="somebody/whisper-no", revision=revision)
+    weights = whisper_weights(name)
+    assert (weights.repository, weights.revision) == ("somebody/whisper-no", revision)
+    assert "model.bin" in weights.files
