@@ -35,7 +35,8 @@ def as_speech_error(error: Exception, stage: Stage) -> SpeechError:
     said = " ".join(str(error).split()) or type(error).__name__
     match error:
         case exception.AuthError():
-            return Misconfigured(f"Modal does not let you in: {said} Run: modal token new", stage)
+            remedy = "" if "modal token new" in said else " Run: modal token new"
+            return Misconfigured(f"Modal does not let you in: {said}{remedy}", stage)
         case exception.NotFoundError():
             return Misconfigured(f"The app {APPS[stage]} is not deployed. Run: make deploy-{stage}", stage)
         case exception.PermissionDeniedError():
