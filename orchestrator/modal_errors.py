@@ -42,7 +42,9 @@ def as_speech_error(error: Exception, stage: Stage) -> SpeechError:
         case exception.PermissionDeniedError():
             return Misconfigured(f"Your Modal account may not do this: {said}", stage)
         case exception.ResourceExhaustedError():
-            return Overloaded(f"Modal has no capacity left for the {who}: {said}", stage)
+            return Overloaded(
+                f"Modal has nothing left for the {who}: {said} Try again, or raise your limits there.", stage
+            )
         case exception.FunctionTimeoutError():
             return StageTimedOut(f"Modal ended a call of the {who} that took too long: {said}", stage)
         case exception.InternalFailure():

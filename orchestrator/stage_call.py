@@ -57,7 +57,7 @@ class StageCall(Generic[Output]):
             attempt_id = (await self._started()).attempt_id
             handed_on = False
             while True:
-                item = await self._next(self._limits.output_timeout_s)
+                item = await self._next(self._limits.output_timeout_s, "gave nothing for")
                 if isinstance(item, StageStarted) and not handed_on:
                     attempt_id = item.attempt_id
                 elif item.attempt_id != attempt_id:
@@ -76,7 +76,7 @@ class StageCall(Generic[Output]):
             self._limits.waiting_after_s, self._on_waiting, self._stage
         )
         try:
-            item = await self._next(self._limits.start_timeout_s)
+            item = await self._next(self._limits.start_timeout_s, "did not start within")
         finally:
             waiting.cancel()
         if not isinstance(item, StageStarted):
@@ -84,7 +84,7 @@ class StageCall(Generic[Output]):
         self._on_started(self._stage, item)
         return item
 
-    async def _next(self, timeout_s: float) -> StageItem:
+    async def _next(self, timeout_s: float, failing: str) -> StageItem:
         try:
             async with asyncio.timeout(timeout_s) as limit:
                 return await anext(self._stream)
@@ -94,6 +94,6 @@ class StageCall(Generic[Output]):
             raise StageFailed(f"The {self._stage} stage broke off.", self._stage) from None
         except Exception as error:
             if limit.expired():
-                message = f"The {self._stage} stage gave nothing for {timeout_s:g} s."
+                message = f"The {self._stage} stage {failing} {timeout_s:g} s. Try again."
                 raise StageTimedOut(message, self._stage) from None
             raise StageFailed(f"The {self._stage} stage failed: {error!r}", self._stage) from error
