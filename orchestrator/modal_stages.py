@@ -12,16 +12,13 @@ from orchestrator.modal_errors import typed_errors
 from orchestrator.remote_stream import RemoteStreams
 from orchestrator.stages import Stages
 from shared.audio import encode_mp3
-from shared.deployment import APPS, CLASSES, Health
+from shared.deployment import APPS, CLASSES, COLD_WITHIN_S, Health
 from shared.errors import SpeechError, Stage
 from shared.payloads import ChatMessage, Mp3Audio, Speech
 from shared.pcm import Pcm
 from shared.settings import Settings
 from shared.stage_stream import StageFinished, StageItem, StageStarted, StageStream
 from shared.turn import Failure
-
-_COLD_WITHIN_S = 1.0
-"""A container that has been ready for no longer was started for the one who asked."""
 
 
 class ModalStages:
@@ -102,7 +99,7 @@ class ModalStages:
         await asyncio.wait({waking})
         self._waking.pop(stage, None)
         woken = waking.result()
-        return isinstance(woken, Health) and woken.uptime_s < _COLD_WITHIN_S
+        return isinstance(woken, Health) and woken.uptime_s < COLD_WITHIN_S
 
     @contextmanager
     def _service(self, stage: Stage) -> Iterator[Any]:

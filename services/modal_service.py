@@ -15,7 +15,7 @@ import modal.experimental
 
 from services.images import WEIGHTS_FOLDER, service_image
 from services.stage_host import StageHost
-from shared.deployment import Health
+from shared.deployment import COLD_WITHIN_S, Health
 from shared.engines import RegisteredModel
 from shared.errors import SpeechError
 from shared.logs import configure_logging
@@ -25,9 +25,6 @@ from shared.stage_stream import StageStarted, StageStream
 logger = logging.getLogger(__name__)
 
 WEIGHTS_VOLUME = "speech-to-speech-weights"
-
-_COLD_WITHIN_S = 1.0
-"""A call that comes so soon after the container was ready, before any has ended, has waited for it."""
 
 
 def service_options(model: RegisteredModel, settings: Settings) -> dict[str, Any]:
@@ -147,7 +144,7 @@ class ModalService:
     async def served(self, items: StageStream) -> StageStream:
         """The stage stream as the caller needs it: with the call's id, and told whether it met a cold
         start. A container whose engine has broken takes no more calls: Modal starts another one."""
-        cold = not self._calls_ended and time.monotonic() - self._ready_s < _COLD_WITHIN_S
+        cold = not self._calls_ended and time.monotonic() - self._ready_s < COLD_WITHIN_S
         told = {"call_id": modal.current_function_call_id() or "", "cold": cold}
         try:
             async with aclosing(items):

@@ -17,6 +17,10 @@ CLASSES = {Stage.ASR: "ASR", Stage.LLM: "LLM", Stage.TTS: "TTS"}
 """The one class of each service's app."""
 
 
+COLD_WITHIN_S = 1.0
+"""A call has met a cold start if its container had been ready for no longer, and had answered none yet."""
+
+
 class Health(Payload):
     """One container of a service: `load_s` is how long its engine took to load, `uptime_s` how long it
     has been ready, `versions` those of Python, modal and the engine's packages."""
