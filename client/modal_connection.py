@@ -3,6 +3,7 @@
 import asyncio
 from types import ModuleType
 
+from shared.deployment import APPS
 from shared.errors import Misconfigured, Stage, StageFailed
 
 _CONNECT_TIMEOUT_S = 15.0
@@ -37,3 +38,13 @@ async def connected() -> None:
             raise StageFailed(
                 f"Modal does not answer within {_CONNECT_TIMEOUT_S:g} s. Is there a network? Try again."
             ) from None
+
+
+async def is_deployed(stage: Stage) -> bool:
+    """Whether the stage's app is on Modal."""
+    modal = modal_library()
+    try:
+        await modal.App.lookup.aio(APPS[stage])
+    except modal.exception.NotFoundError:
+        return False
+    return True

@@ -48,7 +48,7 @@ def _row(model: RegisteredModel, selection: Selection) -> _Row:
     return _Row(
         stage=model.stage.value,
         name=model.name,
-        selected=model in (selection.asr, selection.llm, selection.tts),
+        selected=model in selection.models,
         model=model.engine().model_name,
         gpu=spec.gpu,
         licence=spec.licence,

@@ -16,8 +16,7 @@ from rich.text import Text
 from client.command_errors import reported_errors
 from client.exit_code import ExitCode
 from client.last_hour import LastHour, summed
-from client.modal_connection import connected, modal_library
-from client.stop_command import is_deployed
+from client.modal_connection import connected, is_deployed, modal_library
 from orchestrator.modal_stages import ModalStages
 from shared.deployment import APPS, CLASSES, Health
 from shared.errors import Stage, StageFailed

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import typer
 
 from client.command_errors import reported_errors
-from client.modal_connection import connected, modal_library
+from client.modal_connection import connected, is_deployed
 from shared.deployment import APPS
 from shared.errors import Stage
 
@@ -29,16 +29,6 @@ def stop_command(stages: Sequence[Stage], *, yes: bool) -> None:
 async def _deployed(stages: Sequence[Stage]) -> list[str]:
     await connected()
     return [APPS[stage] for stage in stages if await is_deployed(stage)]
-
-
-async def is_deployed(stage: Stage) -> bool:
-    """Whether the stage's app is on Modal."""
-    modal = modal_library()
-    try:
-        await modal.App.lookup.aio(APPS[stage])
-    except modal.exception.NotFoundError:
-        return False
-    return True
 
 
 def _stop(app: str) -> None:
