@@ -10,9 +10,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from io import BytesIO
+from io import BufferedReader, BytesIO
 from pathlib import Path
-from typing import BinaryIO
 from urllib.parse import unquote
 
 COMMIT = "c0ffee" + "0" * 34
@@ -113,7 +112,7 @@ def _commit(revision: str) -> str:
     return revision if _COMMIT.fullmatch(revision) else COMMIT
 
 
-def _opened(file: File) -> BinaryIO:
+def _opened(file: File) -> BytesIO | BufferedReader:
     return BytesIO(file) if isinstance(file, bytes) else file.open("rb")
 
 

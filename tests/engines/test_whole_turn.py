@@ -1,5 +1,5 @@
-"""Whole turns through the deployed apps with NeMo, vLLM and Chatterbox themselves, on tiny models: what is said
-in the tone language is heard, answered and spoken."""
+"""Whole turns through the deployed apps with NeMo, vLLM and Chatterbox themselves, on tiny models: what is
+said in the tone language is heard, answered and spoken."""
 
 import asyncio
 import time
@@ -7,29 +7,22 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
-import numpy as np
 import pytest
 
-from services.tts.chatterbox import SAMPLE_RATE_HZ
-from shared.audio import to_pcm
 from shared.deployment import APPS, Health
 from shared.errors import Stage
-from shared.payloads import Mp3Audio
-from shared.turn import ReplyDelta, SpeechChunk, TranscriptReady, TurnCompleted, TurnRequest
+from shared.turn import TurnCompleted
 from tests.answering_deployment import Told, play
 from tests.control_plane_programs import Cloud
 from tests.deployed_project import Project, project_in, remote
-from tests.engines.tiny_chatterbox import NUM_TOKENS
-from tests.engines.tiny_deployment import SETTINGS, plane_without_gpu, said, tiny_weights
-from tests.engines.tiny_llm import DIALOGUES, ENDLESS, ENDLESS_IN_TONES, SYSTEM_PROMPT
+from tests.engines.tiny_deployment import SETTINGS, plane_without_gpu, tiny_weights
+from tests.engines.tiny_llm import ENDLESS, ENDLESS_IN_TONES
+from tests.engines.tiny_turns import check_answered, heard, question
 from tests.engines.vllm_metrics import vllm_address_under, vllm_metric
 from tests.modal_control_plane import ControlPlane
 from tests.modal_control_plane.events import Event, Kind
 
 ENGINE_STAGES = (Stage.ASR, Stage.LLM, Stage.TTS)
-QUESTION = "Hello how are you"
-TOKENS_OF_SILENCE = 3
-CHUNK_SAMPLES = (NUM_TOKENS + TOKENS_OF_SILENCE) * SAMPLE_RATE_HZ // 25
 GIVE_UP_S = 120.0
 
 
@@ -44,7 +37,7 @@ def deployed(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The four apps, deployed by the project's own command, which fetches the weights first."""
     project = project_in(tmp_path_factory.mktemp("project"), cloud)
     with tiny_weights() as hub:
-        project.s2s("deploy", S2S_HUB_URL=hub.url, **SETTINGS)
+        project.s2s("deploy", fails=False, S2S_HUB_URL=hub.url, **SETTINGS)
     return project
 
 
@@ -59,37 +52,7 @@ class Cold:
 @pytest.fixture(scope="module")
 def cold(deployed: Project) -> Cold:
     with deployed.events(Kind.SNAPSHOT, Kind.READY, Kind.CRASHED) as events:
-        return Cold(asyncio.run(play(request(QUESTION), Told(0))), events)
-
-
-def request(words: str, max_tokens: int = 200) -> TurnRequest:
-    return TurnRequest(
-        audio=said(words, seed=1), system_prompt=SYSTEM_PROMPT, max_tokens=max_tokens, temperature=0.0
-    )
-
-
-def check_answered(told: Told) -> None:
-    """Assert that the question was heard, answered and spoken, and that it was told in order."""
-    assert told.completed, told.failure
-    assert not told.doubled()
-    assert [event.text for event in told.events if isinstance(event, TranscriptReady)] == [QUESTION]
-    assert "".join(event.text for event in told.events if isinstance(event, ReplyDelta)) == reply()
-    assert " ".join({chunk.index: chunk.text for chunk in told.spoken}.values()) == reply()
-    for chunk in told.spoken:
-        check_speech(chunk)
-
-
-def reply() -> str:
-    return DIALOGUES[QUESTION]
-
-
-def check_speech(chunk: SpeechChunk) -> None:
-    """Assert that it is what the tiny Chatterbox speaks: as long whatever the text, at the model's rate."""
-    assert isinstance(chunk.audio, Mp3Audio)
-    assert chunk.audio.sample_rate_hz == SAMPLE_RATE_HZ
-    pcm = to_pcm(chunk.audio)
-    assert pcm.num_samples == chunk.audio.num_samples == pytest.approx(CHUNK_SAMPLES, rel=0.2)
-    assert np.abs(pcm.samples).max() > 0.01
+        return Cold(asyncio.run(play(question(), Told(0))), events)
 
 
 def test_what_is_said_is_heard_answered_and_spoken(cold: Cold) -> None:
@@ -113,7 +76,7 @@ def test_a_cold_start_is_told_and_every_engine_goes_through_its_snapshot(cold: C
 
 async def test_the_next_turn_is_warm_and_its_time_is_all_accounted_for(cold: Cold, deployed: Project) -> None:
     containers = containers_of(deployed)
-    told = await play(request(QUESTION), Told(1))
+    told = await play(question(), Told(1))
     check_answered(told)
     assert containers_of(deployed) == containers
     end = told.events[-1]
@@ -142,18 +105,17 @@ async def test_a_turn_that_is_cancelled_in_mid_reply_is_aborted_in_vllm(
 
     before = counted("generation_tokens_total")
     told = Told(2)
-    turn = asyncio.create_task(play(request(ENDLESS_IN_TONES, max_tokens=2000), told))
+    turn = asyncio.create_task(play(question(ENDLESS_IN_TONES, max_tokens=2000), told))
     await until(lambda: counted("generation_tokens_total") > before + 10)
     assert counted("num_requests_running") == 1
     turn.cancel()
     with suppress(asyncio.CancelledError):
         await turn
     await until(lambda: counted("num_requests_running") == 0)
-    assert counted("request_success_total", finished_reason="abort") == 1
-    assert counted("generation_tokens_total") - before < 1900
-    assert [event.text for event in told.events if isinstance(event, TranscriptReady)] == [ENDLESS_IN_TONES]
+    assert counted("generation_tokens_total") - before < 1500
+    assert heard(told) == [ENDLESS_IN_TONES]
     assert all(ENDLESS[1].startswith(chunk.text[:40]) for chunk in told.spoken)
-    check_answered(await play(request(QUESTION), Told(3)))
+    check_answered(await play(question(), Told(3)))
 
 
 async def until(condition: Callable[[], bool]) -> None:

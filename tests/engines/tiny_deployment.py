@@ -5,24 +5,17 @@ their real names and revisions. Only they are tiny, and containers get the packa
 """
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from services.asr.nemo import WEIGHTS as NEMO
 from services.llm.phi3 import Phi3
 from services.tts.chatterbox import WEIGHTS as CHATTERBOX
-from shared.audio import decode_audio, encode_mp3, resample
-from shared.engines import ASR_SAMPLE_RATE_HZ
-from shared.payloads import Mp3Audio
-from shared.settings import Settings
 from tests.engines.cpu_substitutions import ENVIRON, VLLM_FLAGS, on_cpu, pinned_packages
 from tests.engines.environments import PROJECT, engines_cache, environment_of
 from tests.engines.tiny_chatterbox import ENDLESS_T3, SITE_FILES
-from tests.engines.tone_language import over_speech, spoken
 from tests.local_hub import File, Hub, local_hub
 from tests.modal_control_plane import ControlPlane, Machine
 from tests.virtual_environments import Contents
@@ -32,6 +25,9 @@ SETTINGS = {
     "LLM_MODEL": "phi3",
     "TTS_MODEL": "chatterbox",
     "S2S_VLLM_FLAGS": VLLM_FLAGS,
+    "S2S_ASR_MAX_CONTAINERS": "1",  # each holds gigabytes of libraries, and this is one machine
+    "S2S_LLM_MAX_CONTAINERS": "1",
+    "S2S_TTS_MAX_CONTAINERS": "1",
     "S2S_MAX_REPLY_TOKENS": "2000",  # a reply that does not end lasts for ten seconds
     "S2S_MAX_REPLY_CHARACTERS": "20000",
 }
@@ -40,14 +36,14 @@ SETTINGS = {
 
 def plane_without_gpu() -> ControlPlane:
     """A control plane whose containers need no GPU, with environments that are kept between runs."""
-    return ControlPlane(cache=engines_cache(), machine=Machine(_without_gpu, ENVIRON))
+    return ControlPlane(cache=engines_cache(), machine=Machine(without_gpu, ENVIRON))
 
 
 @contextmanager
 def tiny_weights() -> Iterator[Hub]:
     """A hub with the tiny models in the place of the real ones; they are built if they are not there."""
     assert Phi3.spec.weights
-    repositories = {
+    repositories: dict[str, Mapping[str, File]] = {
         NEMO.repository: {"tone.nemo": PROJECT / "tests" / "engines" / "data" / "tone.nemo"},
         Phi3.spec.weights.repository: _built("llm-phi3.txt", "Phi3", "tiny_llm", "build_phi3"),
         CHATTERBOX.repository: _built("tts-chatterbox.txt", "chatterbox", "tiny_chatterbox", "build"),
@@ -56,14 +52,9 @@ def tiny_weights() -> Iterator[Hub]:
         yield hub
 
 
-def said(words: str, seed: int) -> Mp3Audio:
-    """An utterance in the tone language, to which the speech gate opens."""
-    speech = decode_audio((PROJECT / "examples" / "hello.mp3").read_bytes(), Settings())
-    tones = spoken(words.split(), np.random.default_rng(seed))
-    return encode_mp3(over_speech(tones, resample(speech, ASR_SAMPLE_RATE_HZ)))
-
-
-def _without_gpu(asked: Contents) -> Contents:
+def without_gpu(asked: Contents) -> Contents:
+    """What becomes of an engine's environment: that of a machine without a GPU, with the tiny Chatterbox's
+    architecture in the place of the real one."""
     contents = on_cpu(asked)
     pins = {name for _, text in asked.requirement_files for name in pinned_packages(text.decode())}
     if "chatterbox-tts" not in pins:
@@ -75,7 +66,7 @@ def _without_gpu(asked: Contents) -> Contents:
 def _built(lock: str, name: str, module: str, function: str) -> dict[str, File]:
     """The files of a model, built in the environment of its lock file."""
     environment = environment_of(lock)
-    command = [environment.interpreter(), "-m", "tests.engines.built_models"]
+    command = [str(environment.interpreter()), "-m", "tests.engines.built_models"]
     done = subprocess.run(
         [*command, name, f"tests.engines.{module}", function],
         env=environment.environ(),

@@ -19,9 +19,9 @@ WORDS_HZ = {
     "no": 2500,
 }
 
-
-SPEECH_LEVEL = 0.18
-"""TODO"""
+SPEECH_LEVEL = 0.7
+"""The peak of speech under tones, of theirs. So the speech gate opened to all of 40 utterances, and the model
+heard every word of the tones; at 0.18 the gate opened to two in three."""
 
 
 def spoken(words: Sequence[str], chance: np.random.Generator) -> Pcm:
