@@ -148,6 +148,8 @@ class Settings(BaseSettings):
     llm: ServiceSettings = ServiceSettings()
     tts: ServiceSettings = ServiceSettings()
     orchestrator: ServiceSettings = ServiceSettings()
+    monolith: ServiceSettings = ServiceSettings()
+    """The same for the variant with all of it in one container, on one GPU."""
     region: str | None = None
     """Where containers run ("eu", "us-east"). Modal charges 1.5 to 1.75 times the price for the choice."""
     routing_region: str | None = None

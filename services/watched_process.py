@@ -25,7 +25,15 @@ class WatchedProcess:
     As soon as the process ends, so does the group; and when this process ends, however that happens.
     """
 
-    def __init__(self, command: Sequence[str], environ: Mapping[str, str], log: logging.Logger) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        environ: Mapping[str, str],
+        log: logging.Logger,
+        *,
+        pass_fds: Sequence[int] = (),
+    ) -> None:
+        """`pass_fds` are file descriptors that it gets from us, under the same numbers."""
         self._log = log
         self._lines: deque[str] = deque(maxlen=_LINES_KEPT)
         theirs, ours = os.pipe()
@@ -40,6 +48,7 @@ class WatchedProcess:
                 errors="replace",
                 process_group=0,  # the terminal's Ctrl-C is for us: we end it
                 env=environ,
+                pass_fds=pass_fds,
             )
             _end_with_us(stdin.fileno(), self._process.pid)
         self._reader = threading.Thread(target=self._read, name="process-log", daemon=True)
