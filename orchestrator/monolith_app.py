@@ -7,8 +7,8 @@ modal run -m orchestrator.monolith_app --audio-path input.wav
 """
 
 import os
-from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -94,35 +94,36 @@ class Monolith:
     @modal.method()
     async def stream_turn(self, request: TurnRequest | None) -> AsyncGenerator[TurnEvent, None]:
         """See `orchestrator.turn_calls.TurnCalls.stream`."""
-        async with aclosing(self._turns.stream(request, modal.current_function_call_id())) as events:
+        events = self._turns.stream(request, modal.current_function_call_id())
+        async with self._replaced_if_broken(), aclosing(events):
             async for event in events:
                 yield event
-        await self._replace_if_broken()
 
     @modal.method()
     async def run_turn(self, request: TurnRequest) -> TurnResult:
         """See `orchestrator.turn_calls.TurnCalls.run`."""
-        result = await self._turns.run(request, modal.current_function_call_id())
-        await self._replace_if_broken()
-        return result
+        async with self._replaced_if_broken():
+            return await self._turns.run(request, modal.current_function_call_id())
 
     @modal.method()
     async def process_audio(self, audio: bytes) -> bytes:
         """See `orchestrator.turn_calls.TurnCalls.answer`."""
-        try:
+        async with self._replaced_if_broken():
             return await self._turns.answer(audio, modal.current_function_call_id())
-        finally:
-            await self._replace_if_broken()
 
     @modal.method()
     async def warm(self) -> list[Health]:
         """Start a container, where there is none: what is in it."""
         return await self._stages.load()
 
-    async def _replace_if_broken(self) -> None:
+    @asynccontextmanager
+    async def _replaced_if_broken(self) -> AsyncIterator[None]:
         """A container that has lost an engine takes no more calls: Modal starts another one."""
-        if self._stages.have_ended:
-            await modal.experimental.stop_fetching_inputs.aio()
+        try:
+            yield
+        finally:
+            if self._stages.have_ended:
+                await modal.experimental.stop_fetching_inputs.aio()
 
 
 @app.local_entrypoint()

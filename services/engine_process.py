@@ -44,18 +44,18 @@ class EngineProcess:
         self._environ[f"{model.stage.upper()}_MODEL"] = model.name
 
     async def __aenter__(self) -> Self:
+        """Raises EngineLoadFailed if there is no such interpreter."""
         self._folder = Path(tempfile.mkdtemp(prefix="engine-"))  # no other user can enter it
-        with socket.socket(socket.AF_UNIX) as listening:
-            listening.bind(str(self._folder / "socket"))
-            listening.listen(_BACKLOG)
-            fd = listening.fileno()
-            main = f"main('{self._model.stage}', {fd})"
-            self._process = WatchedProcess(
-                [str(self._python), "-P", "-c", f"from services.engine_process_worker import main; {main}"],
-                self._environ,
-                logging.getLogger(f"engine.{self._model.stage}"),
-                pass_fds=[fd],
-            )
+        try:
+            with socket.socket(socket.AF_UNIX) as listening:
+                listening.bind(str(self._folder / "socket"))
+                listening.listen(_BACKLOG)
+                self._process = self._started(listening.fileno())
+        except OSError as error:
+            shutil.rmtree(self._folder)
+            raise EngineLoadFailed(
+                f"No process can be started for {self._model.name}: {error}", self._model.stage
+            ) from None
         return self
 
     async def __aexit__(
@@ -88,6 +88,15 @@ class EngineProcess:
         async with aclosing(self._call(call, StageFailed)) as items:
             async for item in items:
                 yield item
+
+    def _started(self, listening_fd: int) -> WatchedProcess:
+        main = f"main('{self._model.stage}', {listening_fd})"
+        return WatchedProcess(
+            [str(self._python), "-P", "-c", f"from services.engine_process_worker import main; {main}"],
+            self._environ,
+            logging.getLogger(f"engine.{self._model.stage}"),
+            pass_fds=[listening_fd],
+        )
 
     async def _call(self, call: Call, lost: type[SpeechError]) -> AsyncGenerator[Any, None]:
         try:
