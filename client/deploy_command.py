@@ -49,7 +49,9 @@ async def _check(models: Sequence[RegisteredModel]) -> None:
 
     for model in models:
         service_image(model, settings())
-        for variable in model.spec.secrets:
+        weights = model.engine.weights()
+        token = (weights.token,) if weights and weights.token else ()
+        for variable in (*model.spec.secrets, *token):
             await _check_secret(model, variable)
 
 

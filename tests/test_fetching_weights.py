@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from client.exit_code import ExitCode
 from shared.errors import Stage
 from tests.control_plane_programs import Cloud
 from tests.deployed_project import ROOT, Project, project_in
@@ -123,6 +124,13 @@ def test_deploying_fetches_first_what_is_deployed_on_modal_into_the_volume(proje
         assert hub.downloads == ["voice.bin"]
     listed = project.cloud.modal(project.folder, "volume", "ls", "speech-to-speech-weights")
     assert "models--somebody--some-voice" in listed.stdout
+
+
+def test_a_missing_token_is_told_before_anything_is_fetched(project: Project) -> None:
+    done = project.s2s("deploy", "llm", LLM_MODEL="words", fails=True)
+    assert done.returncode == ExitCode.MISCONFIGURED
+    assert "modal secret create words-token WORDS_TOKEN=" in done.stderr
+    assert "Fetching" not in done.stderr
 
 
 def test_without_weights_there_is_nothing_to_fetch(project: Project) -> None:
