@@ -30,12 +30,14 @@ MODULES = {
 def deploy_command(stages: Sequence[Stage]) -> None:
     """Run the command; see `s2s deploy --help`."""
     with reported_errors(as_json=False):
-        models = {stage: select_model(stage, settings()) for stage in stages if stage in CLASSES}
+        models = {
+            stage: select_model(stage, settings(), on_modal=True) for stage in stages if stage in CLASSES
+        }
         asyncio.run(_check(list(models.values())))
         terminal = Console(stderr=True)
-        if any(model.engine.weights() for model in models.values()):
+        if with_weights := [stage for stage, model in models.items() if model.engine.weights()]:
             terminal.print(Text("Fetching weights", "bold cyan"))
-            fetch_on_modal()
+            fetch_on_modal(with_weights)
         for stage in stages:
             terminal.print(Text(_deploying(stage, models.get(stage), settings()), "bold cyan"))
             _deploy(stage)
@@ -47,7 +49,9 @@ async def _check(models: Sequence[RegisteredModel]) -> None:
 
     for model in models:
         service_image(model, settings())
-        for variable in model.spec.secrets:
+        weights = model.engine.weights()
+        token = (weights.token,) if weights and weights.token else ()
+        for variable in (*model.spec.secrets, *token):
             await _check_secret(model, variable)
 
 

@@ -7,6 +7,7 @@ directory. The three model selections have no prefix: ASR_MODEL, LLM_MODEL, TTS_
 
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -52,11 +53,14 @@ class Settings(BaseSettings):
         populate_by_name=True,
     )
 
-    # Models, by the names that `s2s models` lists. None chooses for you: the engines that run in
-    # process without GPU, account or model hub.
+    # Models, by the names that `s2s models` lists. None chooses for you: in process the embedded engines,
+    # which need no GPU, account or model hub; on Modal what modal_defaults says.
     asr_model: str | None = Field(default=None, validation_alias="ASR_MODEL")
     llm_model: str | None = Field(default=None, validation_alias="LLM_MODEL")
     tts_model: str | None = Field(default=None, validation_alias="TTS_MODEL")
+    modal_defaults: Literal["gpu", "embedded"] = "gpu"
+    """What is deployed of a stage whose model is not named: "gpu" for nemo, phi3 and chatterbox, "embedded"
+    for the same engines as in process. The local cloud, which has no GPU, sets it to "embedded"."""
 
     # Audio
     mp3_bitrate_kbps: int = Field(default=64, ge=8, le=320)
