@@ -67,7 +67,7 @@ def concurrency(settings: Settings) -> dict[str, int]:
     return {"max_inputs": turns + 1, "target_inputs": turns}
 
 
-SELECTION = select(settings())
+SELECTION = select(settings(), on_modal=True)
 
 app = modal.App(MONOLITH_APP)
 

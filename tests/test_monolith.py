@@ -1,6 +1,7 @@
 """The single-container variant: all stages in one container, each in a process and environment of its own."""
 
 import asyncio
+import json
 from contextlib import aclosing
 from itertools import pairwise
 from typing import Any
@@ -43,7 +44,7 @@ def of_gpus(project: AnsweringProject) -> FunctionView:
 
 @pytest.fixture(scope="module")
 def deployed(project: AnsweringProject, of_gpus: FunctionView) -> AnsweringProject:
-    project.modal("deploy", MODULE, **MODELS)  # over the other one
+    project.s2s("deploy", "--monolith", **MODELS)  # over the other one
     return project
 
 
@@ -151,6 +152,19 @@ async def test_an_engine_that_dies_fails_its_turn_and_the_container_is_replaced(
     assert "The process of answering ended with code 3" in failure.message
     assert (await monolith().run_turn.remote.aio(request())).outcome == "completed"
     await deployed.until(lambda: not any(engine.is_running() for engine in before))
+
+
+def test_the_commands_know_of_it(deployed: AnsweringProject) -> None:
+    output = deployed.folder / "answer.mp3"
+    turn = ("turn", QUESTION, "--target", "monolith", "-o", output)
+    assert json.loads(deployed.s2s(*turn, "--json").stdout)["reply"] == REPLY
+    status = json.loads(deployed.s2s("status", "--json").stdout)
+    assert [(app["app"], app["containers"]) for app in status["apps"] if app["deployed"]] == [
+        (MONOLITH_APP, 1)
+    ]
+    assert status["last_hour"]["outcomes"]["completed"] >= 3
+    assert f"Stopped {MONOLITH_APP}." in deployed.s2s("stop", "--yes").stdout
+    assert "make deploy-monolith" in deployed.s2s(*turn, fails=True).stderr
 
 
 def test_modal_run_answers_a_file_with_nothing_deployed(project: AnsweringProject) -> None:
