@@ -9,10 +9,10 @@ from pydantic import Field, model_validator
 from shared.errors import Stage
 from shared.payloads import Payload
 
-Activity = Literal["checks", "start", "first token", "work", "transport", "delivery", "lost"]
+Activity = Literal["checks", "start", "first token", "work", "transport", "delivery", "held", "lost"]
 """What a span was spent on: `start` is a cold start, a queue and the way there; `transport` is the
-caller's time minus the callee's; `delivery` is waiting for the client to take what is ready; `lost` is
-an attempt that came to nothing."""
+caller's time minus the callee's; `delivery` is waiting for the client to take what is ready; `held`
+is waiting until the request allows a second chunk; `lost` is an attempt that came to nothing."""
 
 
 class Span(Payload):
@@ -69,6 +69,11 @@ class LedgerClock:
     def now_us(self) -> int:
         """The clock, in whole microseconds."""
         return round(self._now() * 1e6)
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the request's arrival."""
+        return (self.now_us() - self._start_us) / 1e6
 
     def lap(
         self, stage: Stage, activity: Activity, *, until_us: int | None = None, callee_us: int | None = None
