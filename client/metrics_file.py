@@ -9,7 +9,7 @@ from typing import Self
 from pydantic import TypeAdapter, ValidationError
 
 from client.audio_file import OutputNotWritten
-from client.turn_record import SessionLine
+from client.session_line import SessionLine
 from shared.errors import BadRequest
 from shared.payloads import first_problem
 
@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 
 MAX_LINE_BYTES = 2**20
 MAX_LINES = 100_000
+_MAX_PROBLEM_CHARACTERS = 200
 
 _LINE: TypeAdapter[SessionLine] = TypeAdapter(SessionLine)
 
@@ -62,7 +63,7 @@ class MetricsFile:
 
     def _begin_a_line(self) -> None:
         """Leave what a full disk has cut off as a line of its own."""
-        if self._file.seek(0, os.SEEK_END):
+        if self._file.seekable() and self._file.seek(0, os.SEEK_END):
             self._file.seek(-1, os.SEEK_END)
             if self._file.read(1) != b"\n":
                 self._file.write(b"\n")
@@ -96,6 +97,6 @@ def _parsed(line: bytes, number: int, path: Path) -> SessionLine:
         return _LINE.validate_json(line)
     except ValidationError as error:
         raise BadMetrics(
-            f"Line {number} of {path} is damaged ({first_problem(error)}). "
+            f"Line {number} of {path} is damaged ({first_problem(error)[:_MAX_PROBLEM_CHARACTERS]}). "
             "Delete that line to have the others reported."
         ) from None

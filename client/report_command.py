@@ -18,11 +18,10 @@ def report_command(path: Path, *, as_json: bool) -> None:
     with reported_errors(as_json=as_json):
         summary = summarised(read_metrics(path))
         if as_json:
-            typer.echo(json.dumps(summary_as_json(summary), indent=2))
+            typer.echo(json.dumps(_as_json(summary), indent=2))
         else:
             Console().print(session_table(summary))
 
 
-def summary_as_json(summary: Summary) -> dict[str, object]:
-    """The summary for a script; durations in microseconds."""
+def _as_json(summary: Summary) -> dict[str, object]:
     return asdict(summary) | {"traffic": summary.traffic.model_dump()}

@@ -6,13 +6,15 @@ from typing import Self
 from uuid import uuid4
 
 from client.metrics_file import MetricsFile
+from client.session_line import SessionEnded, SessionLine, SessionStarted
 from client.session_summary import Summary, summarised
 from client.turn_book import TurnBook
-from client.turn_record import SessionEnded, SessionLine, SessionStarted, TurnRecord
+from client.turn_record import TurnRecord
 
 
 class Session:
-    """Gathers the records of the turns between entering and leaving it; also into a file, as they come.
+    """Gathers the records of turns; also into a file, as they come. It begins when it is made, and ends when
+    it is left.
 
     `now` returns seconds and never goes back (an event loop's `time`).
     """
@@ -25,7 +27,6 @@ class Session:
         self._lines: list[SessionLine] = []
 
     def __enter__(self) -> Self:
-        self._began_s = self._now()
         self._tell(SessionStarted(session_id=self.session_id))
         return self
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from client.percentile import percentile
-from client.turn_record import SessionEnded, SessionLine, Traffic, TurnRecord, VoiceToVoice
+from client.session_line import SessionEnded, SessionLine
+from client.traffic import Traffic
+from client.turn_record import TurnRecord, VoiceToVoice
 from shared.errors import Stage
 
 Included = Literal["completed", "heard"]

@@ -35,12 +35,12 @@ def _headline(summary: Summary) -> str:
     if not summary.sessions:
         return "No session."
     if not summary.calls:
-        return f"{length}: no calls, nobody spoke."
+        return f"{length}, no calls: nobody spoke."
     calls = f"{summary.calls:,} call{'s' if summary.calls > 1 else ''}"
     outcomes = (
         f"{summary.outcomes[key]:,} {told}" for key, told in _OUTCOMES.items() if key in summary.outcomes
     )
-    return f"{length}: {calls}, {', '.join(outcomes)}."
+    return f"{length}, {calls}: {', '.join(outcomes)}."
 
 
 def _table(metrics: tuple[Metric, ...]) -> Table:
@@ -71,9 +71,9 @@ def _remarks(summary: Summary) -> Iterator[str]:
         )
     if "heard" in included:
         yield (
-            "Pause to voice-to-voice: of turns that were heard, interrupted ones too. From the end of "
-            "speech to the request, to the first speech, to the end of the turn, to the first sound: "
-            "these four add up to voice-to-voice."
+            "Pause to voice-to-voice: of turns that were heard, interrupted ones too. Pause (end of speech "
+            "to request), time to first audio, held (until the turn was certain) and playback (until the "
+            "first sound) add up to voice-to-voice."
         )
     yield from _interruptions(summary)
     yield from _speculation(summary)

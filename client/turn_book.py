@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from client.turn_record import DroppedSpeculation, Traffic, TurnOutcome, TurnRecord, VoiceToVoice
+from client.traffic import Traffic
+from client.turn_record import DroppedSpeculation, TurnOutcome, TurnRecord, VoiceToVoice
 from shared.errors import SpeechError
 from shared.payloads import Speech
 from shared.turn import (

@@ -1,18 +1,14 @@
-"""What is kept of a session: a line when it begins, one for each turn as the client saw it, one when it ends.
+"""One turn as the client saw it, in integer microseconds by the client's own monotonic clock."""
 
-All times are integer microseconds by the client's own monotonic clock.
-"""
+from typing import Literal, Self
 
-from datetime import UTC, datetime
-from typing import Annotated, Literal, Self
+from pydantic import Field, model_validator
 
-from pydantic import AwareDatetime, Field, model_validator
-
+from client.traffic import Count, Traffic
 from shared.ledger import Ledger, Microseconds
-from shared.payloads import Mp3Audio, Payload, Speech
+from shared.payloads import Payload
 from shared.turn import Failure, Identifier, Models
 
-Count = Annotated[int, Field(ge=0, le=10**15)]
 TurnOutcome = Literal["completed", "interrupted", "failed", "no_speech"]
 """`interrupted`: the person spoke again, or ended the session, before the reply had been heard out."""
 
@@ -40,35 +36,6 @@ class VoiceToVoice(Payload):
         if spans_us != self.total_us:
             raise ValueError(f"spans sum to {spans_us} µs, not to {self.total_us} µs")
         return self
-
-
-class Traffic(Payload):
-    """Encoded audio that went to the pipeline and came from it, and the 16-bit PCM that it stands for.
-
-    Speech that stays in this process unencoded is no traffic.
-    """
-
-    sent_bytes: Count = 0
-    sent_pcm_bytes: Count = 0
-    received_bytes: Count = 0
-    received_pcm_bytes: Count = 0
-
-    @classmethod
-    def sent(cls, audio: Speech) -> "Traffic":
-        """Of an utterance."""
-        if not isinstance(audio, Mp3Audio):
-            return cls()
-        return cls(sent_bytes=len(audio.mp3), sent_pcm_bytes=2 * audio.num_samples)
-
-    @classmethod
-    def received(cls, audio: Speech) -> "Traffic":
-        """Of a piece of a reply."""
-        if not isinstance(audio, Mp3Audio):
-            return cls()
-        return cls(received_bytes=len(audio.mp3), received_pcm_bytes=2 * audio.num_samples)
-
-    def __add__(self, other: "Traffic") -> "Traffic":
-        return Traffic(**{name: count + getattr(other, name) for name, count in self})
 
 
 class DroppedSpeculation(Payload):
@@ -149,24 +116,3 @@ class TurnRecord(Payload):
         if self.heard_us > self.reply_us:
             raise ValueError("more was heard than arrived")
         return self
-
-
-class SessionStarted(Payload):
-    """A session begins."""
-
-    record: Literal["session_started"] = "session_started"
-    session_id: Identifier
-    at: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC))
-
-
-class SessionEnded(Payload):
-    """A session ends."""
-
-    record: Literal["session_ended"] = "session_ended"
-    session_id: Identifier
-    duration_us: Microseconds
-
-
-SessionLine = Annotated[SessionStarted | TurnRecord | SessionEnded, Field(discriminator="record")]
-"""What a session tells, in order; each is one line of JSON in a metrics file. A field that only a newer
-version knows is ignored, and a new field must have a default."""
