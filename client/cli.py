@@ -94,6 +94,20 @@ def turn(
 
 
 @app.command()
+def report(
+    path: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="What 's2s talk --metrics FILE' wrote; several sessions add up."),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Print the summary of a session again: where its time went."""
+    from client.report_command import report_command
+
+    report_command(path, as_json=as_json)
+
+
+@app.command()
 def models(as_json: AsJson = False) -> None:
     """List the models that can be selected, what they need, and whether they can run here."""
     from client.models_command import models_command

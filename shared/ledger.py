@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from itertools import accumulate
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -15,12 +15,16 @@ caller's time minus the callee's; `delivery` is waiting for the client to take w
 is waiting until the request allows a second chunk; `lost` is an attempt that came to nothing."""
 
 
+Microseconds = Annotated[int, Field(ge=0, le=10**15)]
+"""A duration of at most 31 years: what claims more is damaged."""
+
+
 class Span(Payload):
     """A stretch of the critical path."""
 
     stage: Stage
     activity: Activity
-    duration_us: int = Field(ge=0)
+    duration_us: Microseconds
 
 
 class StageBusy(Payload):
@@ -28,7 +32,7 @@ class StageBusy(Payload):
 
     stage: Stage
     calls: int = Field(ge=1)
-    busy_us: int = Field(ge=0)
+    busy_us: Microseconds
 
 
 class Ledger(Payload):
@@ -39,8 +43,8 @@ class Ledger(Payload):
     """
 
     spans: tuple[Span, ...]
-    time_to_first_audio_us: int | None = None
-    total_us: int = Field(ge=0)
+    time_to_first_audio_us: Microseconds | None = None
+    total_us: Microseconds
     busy: tuple[StageBusy, ...] = ()
 
     @model_validator(mode="after")
