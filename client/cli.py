@@ -108,6 +108,77 @@ def report(
 
 
 @app.command()
+def talk(
+    target: Annotated[
+        TurnTarget,
+        typer.Option("--target", help="Engines in this process, the deployed services, or the monolith."),
+    ] = TurnTarget.LOCAL,
+    input_device: Annotated[
+        str | None,
+        typer.Option("--input-device", help="The microphone, by a part of its name ('s2s devices')."),
+    ] = None,
+    output_device: Annotated[
+        str | None, typer.Option("--output-device", help="The loudspeaker, by a part of its name.")
+    ] = None,
+    input_wav: Annotated[
+        str | None,
+        typer.Option("--input-wav", metavar="FILE", help="A recording instead of the microphone; any format."),
+    ] = None,
+    output_wav: Annotated[
+        Path | None, typer.Option("--output-wav", metavar="FILE", help="A file instead of the loudspeaker.")
+    ] = None,
+    speculation: Annotated[
+        bool,
+        typer.Option(
+            "--speculation/--no-speculation", help="Begin to answer at the first pause, before it is certain."
+        ),
+    ] = True,
+    echo_cancellation: Annotated[
+        bool,
+        typer.Option(
+            "--echo-cancellation/--no-echo-cancellation",
+            help="Take the loudspeaker out of what the microphone hears. Headphones do without.",
+        ),
+    ] = True,
+    system: Annotated[
+        str | None, typer.Option("--system", help="What the assistant is told about how to answer.")
+    ] = None,
+    metrics: Annotated[
+        Path | None,
+        typer.Option("--metrics", metavar="FILE", help="Add a line of JSON for each turn; see 's2s report'."),
+    ] = None,
+    save: Annotated[
+        Path | None,
+        typer.Option("--save", metavar="DIR", help="Keep each turn's sound, texts and times in a folder."),
+    ] = None,
+) -> None:
+    """Talk with the assistant, until Ctrl-C; then a summary says where the time went.
+
+    Speak while it speaks to interrupt it. Examples:
+
+    s2s talk
+
+    s2s talk --input-wav questions.wav --output-wav answers.wav
+    """
+    from client.talk_command import TalkOptions, talk_command
+
+    talk_command(
+        TalkOptions(
+            target=target.value,
+            input_device=input_device,
+            output_device=output_device,
+            input_wav=input_wav,
+            output_wav=output_wav,
+            speculative=speculation,
+            cancel_echo=echo_cancellation,
+            system=system,
+            metrics=metrics,
+            save=save,
+        )
+    )
+
+
+@app.command()
 def models(as_json: AsJson = False) -> None:
     """List the models that can be selected, what they need, and whether they can run here."""
     from client.models_command import models_command
