@@ -27,7 +27,7 @@ class RecentAudio:
         self._position += window.size
 
     def since(self, start_sample: int) -> NDArray[np.float32]:
-        """Everything from that sample on, 1-D float32. Raises ValueError if it is no longer, or not yet, there."""
+        """Everything from that sample on: float32, 1-D. Raises ValueError if it is no longer there."""
         first = self._position - len(self._windows) * WINDOW_SAMPLES
         if not first <= start_sample <= self._position:
             raise ValueError(f"Sample {start_sample} is not between {first} and {self._position}.")
