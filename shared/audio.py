@@ -66,20 +66,29 @@ def encode_mp3(pcm: Pcm, bitrate_kbps: int = 64) -> Mp3Audio:
     pcm = resample(pcm, rate_hz)
     if not pcm.num_samples:
         raise BadAudio("There is no sound to encode: the audio holds no samples.")
-    bitrates = MP3_BITRATES_KBPS[rate_hz]
+    mp3 = io.BytesIO()
+    with mp3_writer(mp3, rate_hz, bitrate_kbps) as writer:
+        writer.write(pcm.samples)
+    return Mp3Audio(mp3=mp3.getvalue(), sample_rate_hz=rate_hz, num_samples=pcm.num_samples)
+
+
+def mp3_writer(mp3: io.BytesIO, sample_rate_hz: int, bitrate_kbps: int) -> soundfile.SoundFile:
+    """An encoder that writes mono float32 samples into `mp3` as `encode_mp3` would; closing it completes
+    the MP3. The sample rate is one of MP3's own.
+    """
+    bitrates = MP3_BITRATES_KBPS[sample_rate_hz]
     nearest = min(bitrates, key=lambda kbps: (abs(kbps - bitrate_kbps), -kbps))
     lowest, highest = bitrates[0], bitrates[-1]
-    mp3 = io.BytesIO()
-    soundfile.write(
+    return soundfile.SoundFile(
         mp3,
-        pcm.samples,
-        rate_hz,
+        "w",
+        sample_rate_hz,
+        channels=1,
         format="MP3",
         subtype="MPEG_LAYER_III",
         bitrate_mode="CONSTANT",
         compression_level=min((highest - nearest) / (highest - lowest), 0.995),  # 1.0 is refused
     )
-    return Mp3Audio(mp3=mp3.getvalue(), sample_rate_hz=rate_hz, num_samples=pcm.num_samples)
 
 
 def decode_mp3(audio: Mp3Audio, max_audio_s: float = 120.0) -> Pcm:
