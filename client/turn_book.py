@@ -65,7 +65,6 @@ class TurnBook:
         """The utterance goes out now; before `turn_certain`, that is a speculation. A request that is out is
         given up for it."""
         self.speculation_dropped()
-        self._kept_speculation_us = None
         self._request = _Request(request.turn_id, _us(self.now()), Traffic.sent(request.audio))
 
     def told(self, event: TurnEvent) -> None:
@@ -89,7 +88,7 @@ class TurnBook:
         if self._request:
             pipeline_us = self._request.worked_us(_us(self.now()))
             self._dropped.append(DroppedSpeculation(pipeline_us=pipeline_us, traffic=self._request.traffic))
-            self._request = None
+            self._request = self._kept_speculation_us = None
 
     def turn_certain(self) -> None:
         """It is certain now that the person has finished. A request that is out is kept."""
