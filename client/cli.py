@@ -122,7 +122,9 @@ def talk(
     ] = None,
     input_wav: Annotated[
         str | None,
-        typer.Option("--input-wav", metavar="FILE", help="A recording instead of the microphone; any format."),
+        typer.Option(
+            "--input-wav", metavar="FILE", help="A recording instead of the microphone; any format."
+        ),
     ] = None,
     output_wav: Annotated[
         Path | None, typer.Option("--output-wav", metavar="FILE", help="A file instead of the loudspeaker.")

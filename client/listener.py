@@ -124,9 +124,7 @@ class Listener:
         if self._encoder:
             self._encoder.write(window)
         probability = self._voice_activity.probability(window)
-        heard: list[Heard] = [
-            one for event in self._endpointer.hear(probability) if (one := self._heard(event))
-        ]
+        heard: list[Heard] = [self._heard(event) for event in self._endpointer.hear(probability)]
         if self._barge_in and (barged := self._barge_in.hear(probability)):
             heard.append(self._barged(barged))
         return heard

@@ -10,15 +10,17 @@ from shared.pcm import join
 
 
 class SavedTurns:
-    """Writes three files a turn: turn-001-question.mp3, turn-001-reply.wav and turn-001.json; numbers that are
-    there already are not used again."""
+    """Writes three files a turn: turn-001-question.mp3, turn-001-reply.wav and turn-001.json. Numbers that
+    are there already are not used again."""
 
     def __init__(self, folder: Path) -> None:
         """Raises OutputNotWritten if the folder cannot be made."""
         self._folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            taken = [int(path.stem[5:]) for path in folder.glob("turn-[0-9]*.json") if path.stem[5:].isdigit()]
+            taken = [
+                int(path.stem[5:]) for path in folder.glob("turn-[0-9]*.json") if path.stem[5:].isdigit()
+            ]
         except OSError as error:
             raise OutputNotWritten(f"Folder {folder} cannot be made: {error.strerror}.") from None
         self._next = max(taken, default=0) + 1

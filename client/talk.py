@@ -27,7 +27,7 @@ from shared.audio import to_pcm
 from shared.payloads import Mp3Audio
 from shared.pcm import Pcm
 from shared.settings import Settings
-from shared.turn import Failure, SpeechChunk, TurnEnd, TurnEvent, TurnRequest
+from shared.turn import SpeechChunk, TurnEnd, TurnEvent, TurnRequest
 
 
 @dataclass
@@ -156,8 +156,8 @@ class Talk:
         book.speech_ended(utterance.speech_end_s)
         if self._answer:  # an utterance as long as can be, over a reply
             self._give_up(self._answer)
-        reply, self._speculation = self._speculation or self._ask(book, utterance.audio), None
         book.turn_certain()
+        reply, self._speculation = self._speculation or self._ask(book, utterance.audio), None
         self._answer = _Answer(reply, book)
         self._listener.reply_begins()
         reply.release()
