@@ -192,7 +192,7 @@ class _Turn:
         while (text := await chunker.next_chunk()) is not None:
             self._book_text()
             await self._retried(Stage.TTS, partial(self._speak_chunk, index, text))
-            if not index:
+            if not index and not chunker.is_done:
                 await self._hold()
             index += 1
         if index == 0:

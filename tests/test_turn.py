@@ -320,3 +320,8 @@ def test_a_first_chunk_that_takes_longer_than_that_holds_nothing_up() -> None:
     told = play(listen(scripted, REQUEST.model_copy(update={"second_chunk_after_s": 5.0})))
     assert scripted.tts.calls[1].began_s == scripted.tts.calls[0].ended_s
     assert "held" not in {span.activity for span in end_of(told).ledger.spans}
+
+
+def test_a_reply_of_one_chunk_is_not_held_up() -> None:
+    told = play(listen(cast(llm=[typed("Yes.")]), REQUEST.model_copy(update={"second_chunk_after_s": 5.0})))
+    assert told[-1].at_s < 1
