@@ -10,6 +10,7 @@ import numpy as np
 
 from client.sample_queue import SampleQueue, Samples
 from services.speech_gate import WINDOW_SAMPLES
+from shared.audio import as_int16
 from shared.engines import ASR_SAMPLE_RATE_HZ
 from shared.errors import Misconfigured
 
@@ -21,13 +22,14 @@ FRAME_SAMPLES = ASR_SAMPLE_RATE_HZ // 100
 _REBLOCKING_SAMPLES = 128
 """512 n samples hold up to 128 (its multiples of 32 below 160) that are not yet a whole frame."""
 _MAX_FAR_SAMPLES = ASR_SAMPLE_RATE_HZ
-_SCALE = 32_768
+_SCALE = np.float32(32_768)
 
 
 class EchoCanceller:
-    """Takes the speaker's sound out of the microphone's.
+    """Takes the speaker's sound out of the microphone's; both are 16 kHz mono float32.
 
-    `far` may be called from an audio thread, `near` from one other. Both are 16 kHz mono float32. What comes out is LATENCY_SAMPLES later than what went in.
+    `far` may be called from an audio thread, `near` from one other. What comes out is LATENCY_SAMPLES
+    later than what went in.
 
     Raises Misconfigured if livekit is not installed. It is loaded here (0.2 s), not before.
     """
@@ -83,7 +85,7 @@ class EchoCanceller:
         frame = _frame(samples)
         self._module.set_stream_delay_ms(self._delay_ms)
         self._module.process_stream(frame)
-        return np.frombuffer(frame.data, np.int16).astype(np.float32) / _SCALE
+        return np.divide(frame.data, _SCALE, dtype=np.float32)
 
 
 def _audio_processing() -> "AudioProcessingModule":
@@ -93,11 +95,11 @@ def _audio_processing() -> "AudioProcessingModule":
         raise Misconfigured(
             "Echo cancellation needs the library livekit: pip install -e '.[talk]', or make setup"
         ) from error
+    # Measured; see tests/test_echo.py for how.
     return AudioProcessingModule(echo_cancellation=True, noise_suppression=True)
 
 
 def _frame(samples: Samples) -> "AudioFrame":
     from livekit.rtc import AudioFrame
 
-    scaled = np.rint(samples * _SCALE).clip(-_SCALE, _SCALE - 1).astype(np.int16)
-    return AudioFrame(scaled.tobytes(), ASR_SAMPLE_RATE_HZ, 1, samples.size)
+    return AudioFrame(as_int16(samples).tobytes(), ASR_SAMPLE_RATE_HZ, 1, samples.size)

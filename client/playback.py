@@ -1,4 +1,4 @@
-"""What is to be heard, between the turn that brings it in pieces and the sound card that pulls it in blocks."""
+"""What is to be heard, between a turn that brings it in pieces and a sound card that pulls it in blocks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,6 +37,10 @@ class PlaybackBuffer:
     are heard again when it goes on, so that nothing is lost.
     """
 
+    _ended: bool
+    _paused: bool
+    _faded: int
+
     def __init__(self, sample_rate_hz: int, fade_s: float = FADE_S) -> None:
         self.sample_rate_hz = sample_rate_hz
         self.underruns = 0
@@ -45,6 +49,7 @@ class PlaybackBuffer:
         """The silence that was heard instead."""
         self._lock = Lock()
         self._fade = max(1, round(fade_s * sample_rate_hz))
+        self._position = 0  # in the stream of all that was read
         self._cut_off = SampleQueue()  # the end of a cleared reply, fading
         self._begin()
 
@@ -63,11 +68,15 @@ class PlaybackBuffer:
             self._ended = False
             self._sizes.append(pcm.num_samples)
             self._ahead.append(pcm.samples)
-            self._count_underrun()
+            if pcm.num_samples:
+                self._count_underrun()
 
-    def end_reply(self) -> None:
-        """Nothing more belongs to the reply."""
+    def end_reply(self, rest: Samples | None = None) -> None:
+        """Nothing more belongs to the reply but the `rest` of its last piece, if any."""
         with self._lock:
+            if rest is not None and self._sizes and not self._ended:
+                self._sizes[-1] += rest.size
+                self._ahead.append(rest)
             self._ended = True
             self._dry_samples = 0
 
@@ -75,6 +84,7 @@ class PlaybackBuffer:
         """The next samples to be heard, float32 (num_samples,); silence where there is nothing."""
         block = np.zeros(num_samples, np.float32)
         with self._lock:
+            self._position += num_samples
             rest = block[self._put(self._cut_off.take(num_samples), block) :]
             if self._paused:
                 self._fade_out(rest)
@@ -112,6 +122,18 @@ class PlaybackBuffer:
             return self._account()
 
     @property
+    def begun_at(self) -> int | None:
+        """How many samples had been read in all before the reply's first; None until then."""
+        with self._lock:
+            return self._begun_at
+
+    @property
+    def position(self) -> int:
+        """How many samples have been read in all."""
+        with self._lock:
+            return self._position
+
+    @property
     def done(self) -> bool:
         """Whether everything has been handed out and nothing more is to come."""
         with self._lock:
@@ -121,6 +143,7 @@ class PlaybackBuffer:
         self._ahead = SampleQueue()
         self._sizes: list[int] = []
         self._heard = 0
+        self._begun_at: int | None = None
         self._ended = True
         self._paused = paused
         self._sounding = False  # the last sample handed out was one of the reply
@@ -130,6 +153,8 @@ class PlaybackBuffer:
 
     def _play(self, block: Samples) -> None:
         samples = self._ahead.take(block.size)
+        if samples.size and self._begun_at is None:
+            self._begun_at = self._position - block.size
         self._heard += samples.size
         rising = min(samples.size, self._fade - self._gain)
         samples[:rising] *= self._gains(self._gain + 1, rising, 1)
@@ -137,7 +162,7 @@ class PlaybackBuffer:
         silence = block.size - self._put(samples, block)
         if block.size:
             self._sounding = not silence
-        if self._sizes and not self._ended:
+        if self._heard and not self._ended:
             self._dry_samples += silence
 
     def _fade_out(self, block: Samples) -> None:

@@ -28,7 +28,7 @@ class SampleQueue:
     def take(self, count: int) -> Samples:
         """Take out the next `count` samples, or all if there are fewer; the array is the caller's own."""
         taken: list[Samples] = []
-        missing = min(count, self._size)
+        missing = max(0, min(count, self._size))
         self._size -= missing
         while missing:
             piece = self._pieces.popleft()

@@ -14,6 +14,7 @@ class StreamResampler:
     """
 
     def __init__(self, from_hz: int, to_hz: int) -> None:
+        self.from_hz = from_hz
         self._stream = None if from_hz == to_hz else soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32")
 
     def convert(self, samples: Samples) -> Samples:

@@ -75,7 +75,13 @@ class PulseAudio:
     def recorded_speaker(self, sample_rate_hz: int) -> Iterator[list[Samples]]:
         """What the loudspeaker says meanwhile: one array, there afterwards, as mono float32."""
         recorded: list[Samples] = []
-        command = ["parec", "--device=speaker.monitor", "--format=float32le", "--channels=1", "--latency-msec=20"]
+        command = [
+            "parec",
+            "--device=speaker.monitor",
+            "--format=float32le",
+            "--channels=1",
+            "--latency-msec=20",
+        ]
         command.append(f"--rate={sample_rate_hz}")
         with tempfile.TemporaryFile() as file:
             recorder = subprocess.Popen(command, env=self.environ, stdout=file)
