@@ -10,6 +10,7 @@ from math import ceil
 import numpy as np
 import soundfile
 import soxr
+from numpy.typing import NDArray
 
 from shared.audio_container import container_of, without_id3
 from shared.errors import BadAudio, TooLong
@@ -132,10 +133,15 @@ def resample(pcm: Pcm, sample_rate_hz: int) -> Pcm:
 
 def encode_wav(pcm: Pcm) -> bytes:
     """The sound as a 16-bit WAV; 16-bit samples come back exactly."""
-    scaled = np.rint(pcm.samples * _PCM_16_SCALE).clip(-_PCM_16_SCALE, _PCM_16_SCALE - 1)
     wav = io.BytesIO()
-    soundfile.write(wav, scaled.astype(np.int16), pcm.sample_rate_hz, format="WAV", subtype="PCM_16")
+    soundfile.write(wav, as_int16(pcm.samples), pcm.sample_rate_hz, format="WAV", subtype="PCM_16")
     return wav.getvalue()
+
+
+def as_int16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
+    """Samples within ±1 as 16-bit ones."""
+    scaled = np.rint(samples * _PCM_16_SCALE).clip(-_PCM_16_SCALE, _PCM_16_SCALE - 1)
+    return scaled.astype(np.int16)
 
 
 def compress_wav_to_mp3(wav_bytes: bytes, bitrate: int = 64) -> bytes:
