@@ -13,7 +13,7 @@ from orchestrator.remote_stream import RemoteStreams
 from orchestrator.stages import Stages
 from shared.audio import encode_mp3
 from shared.deployment import APPS, CLASSES, COLD_WITHIN_S, Health
-from shared.errors import SpeechError, Stage
+from shared.errors import AttemptLost, SpeechError, Stage
 from shared.payloads import ChatMessage, Mp3Audio, Speech
 from shared.pcm import Pcm
 from shared.settings import Settings
@@ -104,9 +104,11 @@ class ModalStages:
     @contextmanager
     def _service(self, stage: Stage) -> Iterator[Any]:
         """The service's class, looked up once: that takes two calls of Modal. An error that is not the
-        service's own may be about the look-up, so it is made anew."""
+        service's own may be about the look-up, so it is made anew. What was there once and is not found may
+        have been stopped and deployed again, so trying again can help then."""
         self._last_call_s[stage] = time.monotonic()
-        if stage not in self._services:
+        known = stage in self._services
+        if not known:
             self._services[stage] = modal.Cls.from_name(APPS[stage], CLASSES[stage])()
         try:
             with typed_errors(stage):
@@ -114,6 +116,8 @@ class ModalStages:
         except SpeechError as error:
             if error.__cause__ is not None:
                 self._services.pop(stage, None)
+            if known and isinstance(error.__cause__, modal.exception.NotFoundError):
+                raise AttemptLost(f"The app {APPS[stage]} is there no longer.", stage) from error
             raise
 
     async def _as_mp3(self, audio: Speech) -> Mp3Audio:

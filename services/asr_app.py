@@ -22,7 +22,7 @@ from shared.payloads import Mp3Audio
 from shared.settings import settings
 from shared.stage_stream import StageItem
 
-MODEL = select_model(Stage.ASR, settings())
+MODEL = select_model(Stage.ASR, settings(), on_modal=True)
 
 app = modal.App(APPS[Stage.ASR])
 

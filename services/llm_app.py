@@ -22,7 +22,7 @@ from shared.payloads import ChatMessage
 from shared.settings import settings
 from shared.stage_stream import StageItem
 
-MODEL = select_model(Stage.LLM, settings())
+MODEL = select_model(Stage.LLM, settings(), on_modal=True)
 
 app = modal.App(APPS[Stage.LLM])
 

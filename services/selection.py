@@ -1,4 +1,4 @@
-"""Which engine stands behind each stage: the settings' choice, or the embedded defaults."""
+"""Which engine stands behind each stage: the settings' choice, or a default, in process or on Modal."""
 
 import difflib
 import importlib
@@ -15,10 +15,12 @@ from shared.settings import Settings
 PACKAGES = {Stage.ASR: services.asr, Stage.LLM: services.llm, Stage.TTS: services.tts}
 """Where the engines of each stage are."""
 
-DEFAULT_ASR = "pocketsphinx"
-DEFAULT_LLM = "rules"
-DEFAULT_TTS = ("flite", "espeak")
-"""The first that can run here, else the last."""
+EMBEDDED = {Stage.ASR: ("pocketsphinx",), Stage.LLM: ("rules",), Stage.TTS: ("flite", "espeak")}
+"""The defaults in process, which need no GPU, account or model hub: the first that can run here, else the
+last."""
+
+ON_MODAL = {Stage.ASR: "nemo", Stage.LLM: "phi3", Stage.TTS: "chatterbox"}
+"""The defaults of what is deployed, unless S2S_MODAL_DEFAULTS=embedded."""
 
 
 @dataclass(frozen=True)
@@ -51,30 +53,23 @@ def discover(*stages: Stage) -> None:
                 raise Misconfigured(f"The module {module.name} cannot be imported: {reason}") from error
 
 
-def select(settings: Settings) -> Selection:
-    """The models that the settings name; where they name none, engines that run without GPU, account or
-    model hub: pocketsphinx, rules, and flite where it can run here, else espeak.
+def select(settings: Settings, *, on_modal: bool = False) -> Selection:
+    """The models that the settings name, and defaults where they name none: in process EMBEDDED, and
+    `on_modal`, for what is deployed, ON_MODAL. In a container the name is in its image.
 
     Raises Misconfigured if no such model exists.
     """
-    return Selection(
-        asr=select_model(Stage.ASR, settings),
-        llm=select_model(Stage.LLM, settings),
-        tts=select_model(Stage.TTS, settings),
-    )
+    asr, llm, tts = (select_model(stage, settings, on_modal=on_modal) for stage in PACKAGES)
+    return Selection(asr, llm, tts)
 
 
-def select_model(stage: Stage, settings: Settings) -> RegisteredModel:
+def select_model(stage: Stage, settings: Settings, *, on_modal: bool = False) -> RegisteredModel:
     """The model of one stage; see `select`. Modules of other stages are not imported."""
     discover(stage)
-    match stage:
-        case Stage.ASR:
-            name = settings.asr_model or DEFAULT_ASR
-        case Stage.LLM:
-            name = settings.llm_model or DEFAULT_LLM
-        case _:
-            name = settings.tts_model or _default_tts()
-    return _model(stage, name)
+    named = {Stage.ASR: settings.asr_model, Stage.LLM: settings.llm_model, Stage.TTS: settings.tts_model}
+    if on_modal and settings.modal_defaults == "gpu":
+        return _model(stage, named[stage] or ON_MODAL[stage])
+    return _model(stage, named[stage] or _embedded(stage))
 
 
 def check_runs_here(selection: Selection) -> None:
@@ -86,9 +81,9 @@ def check_runs_here(selection: Selection) -> None:
             )
 
 
-def _default_tts() -> str:
-    models = MODEL_REGISTRY[Stage.TTS]
-    return next((name for name in DEFAULT_TTS if models[name].engine.missing() is None), DEFAULT_TTS[-1])
+def _embedded(stage: Stage) -> str:
+    models, names = MODEL_REGISTRY[stage], EMBEDDED[stage]
+    return next((name for name in names if models[name].engine.missing() is None), names[-1])
 
 
 def _model(stage: Stage, name: str) -> RegisteredModel:

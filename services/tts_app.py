@@ -21,7 +21,7 @@ from shared.errors import Stage
 from shared.settings import settings
 from shared.stage_stream import StageItem
 
-MODEL = select_model(Stage.TTS, settings())
+MODEL = select_model(Stage.TTS, settings(), on_modal=True)
 
 app = modal.App(APPS[Stage.TTS])
 

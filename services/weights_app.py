@@ -9,13 +9,11 @@ import modal
 
 from services.images import WEIGHTS_FOLDER, weights_image
 from services.modal_service import secret_of, weights_volume
-from services.selection import select
+from services.selection import select_model
 from services.weight_fetching import fetch
 from shared.engines import Weights
-from shared.errors import SpeechError
+from shared.errors import SpeechError, Stage
 from shared.settings import settings
-
-SELECTED = [weights for model in select(settings()).models if (weights := model.engine.weights())]
 
 VOLUME = weights_volume()
 
@@ -23,11 +21,7 @@ app = modal.App("speech-to-speech-weights")
 
 
 @app.function(
-    image=weights_image(settings()),
-    volumes={WEIGHTS_FOLDER: VOLUME},
-    secrets=[secret_of(token) for token in sorted({weights.token for weights in SELECTED if weights.token})],
-    timeout=3600,
-    include_source=False,
+    image=weights_image(settings()), volumes={WEIGHTS_FOLDER: VOLUME}, timeout=3600, include_source=False
 )
 async def fetch_weights(weights: Weights) -> str:
     """Fetch them into the Volume; returns the folder. What is there is not fetched again."""
@@ -37,19 +31,24 @@ async def fetch_weights(weights: Weights) -> str:
 
 
 @app.local_entrypoint()
-async def main() -> None:
-    """Fetch all that the selected engines need, each in a container of its own."""
-    if not SELECTED:
+async def main(stages: str = "asr,llm,tts") -> None:
+    """Fetch all that the selected engines of these stages need, each in a container of its own."""
+    models = [select_model(Stage(stage), settings(), on_modal=True) for stage in stages.split(",")]
+    needed = [weights for model in models if (weights := model.engine.weights())]
+    if not needed:
         _tell("None of the selected models has weights to fetch.")
         return
     try:
-        await asyncio.gather(*(_fetched(weights) for weights in SELECTED))
+        await asyncio.gather(*(_fetched(weights) for weights in needed))
     except SpeechError as error:
         raise SystemExit(f"speech-to-speech: {error}") from None
 
 
 async def _fetched(weights: Weights) -> None:
-    folder = await fetch_weights.remote.aio(weights)
+    function = fetch_weights
+    if weights.token:
+        function = function.with_options(secrets=[secret_of(weights.token)])
+    folder = await function.remote.aio(weights)
     _tell(f"{weights.repository} is in the Volume, at {folder}")
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from typer.testing import CliRunner, Result
 
 from client.cli import app
 from shared.audio import decode_audio, resample
+from shared.engines import EngineSpec
 from shared.settings import Settings, settings
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "what-is-two-plus-two.mp3"
@@ -286,16 +288,34 @@ def test_a_short_casual_question_is_recognised_and_answered(recordings: Path) ->
     assert told["audio"]["duration_s"] > 1
 
 
-def test_models_lists_every_engine_and_marks_the_selected_ones() -> None:
+def test_models_lists_every_engine_and_where_it_is_selected() -> None:
     rows = json.loads(s2s("models", "--json", TTS_MODEL="espeak").stdout)
     assert {(row["stage"], row["name"]) for row in rows if row["selected"]} == {
         ("asr", "pocketsphinx"),
         ("llm", "rules"),
         ("tts", "espeak"),
     }
+    assert {row["name"] for row in rows if row["selected_on_modal"]} == {"nemo", "phi3", "espeak"}
     assert {row["name"] for row in rows} >= {"flite", "espeak", "pocketsphinx", "rules"}
-    table = s2s("models").stdout
-    assert all(row["name"] in table for row in rows)
+
+
+def test_models_tells_scripts_all_that_an_engine_says_of_itself() -> None:
+    rows = {row["name"]: row for row in json.loads(s2s("models", "--json").stdout)}
+    assert set(rows["llama"]) >= {field.name for field in fields(EngineSpec)} - {"modules"}
+    assert rows["llama"]["weights"]["token"] == "HF_TOKEN"
+    assert len(rows["llama"]["weights"]["revision"]) == 40
+    assert rows["gpt4omini"]["secrets"] == ["OPENAI_API_KEY"]
+
+
+def test_models_shows_what_one_chooses_by_in_a_table_of_100_columns() -> None:
+    lines = s2s("models", COLUMNS="100").stdout.splitlines()
+    assert max(len(line.rstrip()) for line in lines) <= 100
+    table = " ".join(" ".join(lines).split())
+    for told in (
+        *("Modal LLM phi3", "A10G, 16 calls at once", "GPU snapshot", "@f39ac1d", "4,096 tokens"),
+        *("vllm==0.32.0", "A10G or CPU", "nemo_toolkit[asr]==3.0.0", "24 kHz", "Secret: HF_TOKEN", "GPL-3.0"),
+    ):
+        assert told in table, told
 
 
 def test_the_version_is_told() -> None:

@@ -127,7 +127,7 @@ def test_the_server_says_what_is_simulated_how_to_reach_it_and_what_happens(loca
     assert local_cloud.on_it(sys.executable, "-c", CALLS).returncode == 0
     said = local_cloud.ended()
     assert written in said
-    for word in ("Simulated", "scheduling", "network", "image builds", "GPU", "Kept"):
+    for word in ("Simulated", "scheduling", "network", "image builds", "GPU", "Models", "Kept"):
         assert word in said
     assert "\x1b" not in said
     for line in (
@@ -142,6 +142,16 @@ def test_the_server_says_what_is_simulated_how_to_reach_it_and_what_happens(loca
     ):
         assert re.search(rf"^\d\d:\d\d:\d\d\.\d{{3}}  kept +{line}$", said, re.MULTILINE), line
     assert said.rstrip().endswith("env is gone.")
+
+
+def test_on_the_local_cloud_engines_that_run_there_are_chosen_unless_you_name_others(
+    local_cloud: LocalCloud,
+) -> None:
+    chosen = "from services.selection import *; from shared.settings import settings"
+    chosen += "; print([model.name for model in select(settings(), on_modal=True).models][:2])"
+    assert local_cloud.on_it(sys.executable, "-c", chosen).stdout == "['pocketsphinx', 'rules']\n"
+    (local_cloud.folder / ".env").write_text("LLM_MODEL=phi3\n")
+    assert local_cloud.on_it(sys.executable, "-c", chosen).stdout == "['pocketsphinx', 'phi3']\n"
 
 
 def test_a_second_server_refuses_to_start_and_names_the_first(local_cloud: LocalCloud) -> None:

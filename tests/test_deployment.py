@@ -229,7 +229,11 @@ def test_the_readme_calls_it_from_python_as_shown(deployed: Project, tmp_path: P
     assert says_four(decode_audio((tmp_path / "answer.wav").read_bytes(), Settings()))
 
 
-def test_a_service_that_is_not_deployed_is_named_with_the_command_that_deploys_it(deployed: Project) -> None:
+def test_a_service_that_is_not_deployed_is_named_with_the_command_that_deploys_it_and_found_again_then(
+    deployed: Project,
+) -> None:
+    process_audio = remote("speech-to-speech", "process_audio")
+    process_audio.remote(QUESTION.read_bytes())  # its container knows the service from now on
     deployed.cloud.modal(deployed.folder, "app", "stop", "--yes", "speech-to-speech-tts")
     try:
         result: TurnResult = remote("speech-to-speech", "run_turn").remote(request_for(QUESTION))
@@ -244,3 +248,19 @@ def test_a_service_that_is_not_deployed_is_named_with_the_command_that_deploys_i
     finally:
         deployed.s2s("deploy", "tts", TTS_MODEL=TTS)
     assert remote("speech-to-speech", "run_turn").remote(request_for(QUESTION)).outcome == "completed"
+    assert says_four(decode_audio(process_audio.remote(QUESTION.read_bytes()), Settings()))
+
+
+def test_the_model_to_be_added_of_the_readme_is_deployed_by_its_name_and_answers(
+    deployed: Project, tmp_path: Path
+) -> None:
+    from tests.test_readme import block_with
+
+    deployed.add_engine(Stage.LLM, "parrot", block_with("class Parrot"))
+    assert "parrot (Parrot), no GPU" in deployed.s2s("deploy", "llm", LLM_MODEL="parrot").stderr
+    output = tmp_path / "answer.wav"
+    told = json.loads(deployed.s2s("turn", QUESTION, "--target", "modal", "--json", "-o", output).stdout)
+    assert (told["outcome"], told["models"]["llm"]) == ("completed", "Parrot")
+    assert "two plus two" in told["reply"]
+    assert told["reply"].split() == told["transcript"].split()
+    assert SpeechGate().has_speech(resample(decode_audio(output.read_bytes(), Settings()), 16_000))

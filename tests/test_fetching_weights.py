@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from client.exit_code import ExitCode
 from shared.errors import Stage
 from tests.control_plane_programs import Cloud
 from tests.deployed_project import ROOT, Project, project_in
@@ -89,17 +90,33 @@ def test_a_hub_that_cannot_be_reached_can_be_tried_again(tmp_path: Path) -> None
     assert "StageFailed: The weights" in fetch(nowhere, tmp_path).stderr
 
 
+WORDS = """
+from shared.engines import EngineSpec, LLMModel, Weights, register_model
+
+@register_model("llm", "words", EngineSpec(
+    summary="Its hub and its Secret are nowhere.", licence="MIT",
+    weights=Weights(repository="somebody/some-words", revision="main", token="WORDS_TOKEN"),
+))
+class Words(LLMModel):
+    model_name = "words"
+    def load(self) -> None: ...
+    async def generate(self, messages, *, max_tokens, temperature):
+        yield "words"
+"""
+
+
 @pytest.fixture(scope="module")
 def project(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Project:
     made = project_in(tmp_path_factory.mktemp("project"), cloud)
     made.add_engine(Stage.TTS, "voice", VOICE)
+    made.add_engine(Stage.LLM, "words", WORDS)
     cloud.plane.create_secret("voice-token", {"VOICE_TOKEN": "s3cret"})
     return made
 
 
-def test_deploying_fetches_first_on_modal_into_the_volume(project: Project) -> None:
+def test_deploying_fetches_first_what_is_deployed_on_modal_into_the_volume(project: Project) -> None:
     with local_hub({REPOSITORY: FILES}, token="s3cret") as hub:
-        done = project.s2s("deploy", "tts", TTS_MODEL="voice", S2S_HUB_URL=hub.url)
+        done = project.s2s("deploy", "tts", TTS_MODEL="voice", LLM_MODEL="words", S2S_HUB_URL=hub.url)
         assert f"{REPOSITORY} is in the Volume" in done.stdout
         assert hub.downloads == ["voice.bin"]
         again = project.s2s(*("fetch-weights", "--target", "modal"), TTS_MODEL="voice", S2S_HUB_URL=hub.url)
@@ -107,6 +124,13 @@ def test_deploying_fetches_first_on_modal_into_the_volume(project: Project) -> N
         assert hub.downloads == ["voice.bin"]
     listed = project.cloud.modal(project.folder, "volume", "ls", "speech-to-speech-weights")
     assert "models--somebody--some-voice" in listed.stdout
+
+
+def test_a_missing_token_is_told_before_anything_is_fetched(project: Project) -> None:
+    done = project.s2s("deploy", "llm", LLM_MODEL="words", fails=True)
+    assert done.returncode == ExitCode.MISCONFIGURED
+    assert "modal secret create words-token WORDS_TOKEN=" in done.stderr
+    assert "Fetching" not in done.stderr
 
 
 def test_without_weights_there_is_nothing_to_fetch(project: Project) -> None:

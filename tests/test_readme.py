@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from client.exit_code import ExitCode
-from services.selection import discover
+from services.selection import EMBEDDED, ON_MODAL, discover
 from shared.engines import MODEL_REGISTRY
 
 ROOT = Path(__file__).parent.parent
@@ -55,11 +55,14 @@ def test_the_model_to_be_added_is_selected_and_answers(tmp_path: Path) -> None:
     assert told["reply"].split() == told["transcript"].split()
 
 
-def test_the_model_table_lists_every_engine_that_exists() -> None:
+def test_the_model_table_lists_every_engine_that_exists_and_the_defaults() -> None:
     discover()
     for stage, models in MODEL_REGISTRY.items():
         (row,) = re.findall(rf"^\| {stage.upper()} \|.*$", README, re.MULTILINE)
-        assert all(f"`{name}`" in row for name in models), row
+        _, _, _, names, in_process, on_modal, _ = row.split("|")
+        assert set(re.findall("`(.+?)`", names)) == models.keys()
+        assert tuple(re.findall("`(.+?)`", in_process)) == EMBEDDED[stage]
+        assert on_modal.strip() == f"`{ON_MODAL[stage]}`"
 
 
 @pytest.mark.parametrize("code", list(ExitCode))

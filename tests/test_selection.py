@@ -33,6 +33,24 @@ def test_without_a_choice_the_embedded_engines_are_selected() -> None:
     assert (chosen.asr.name, chosen.llm.name, chosen.tts.name) == ("pocketsphinx", "rules", "flite")
 
 
+def test_without_a_choice_what_is_deployed_to_modal_are_the_models_with_a_gpu() -> None:
+    deployed = select(Settings(), on_modal=True)
+    assert [model.name for model in deployed.models] == ["nemo", "phi3", "chatterbox"]
+    assert all(model.spec.gpu for model in deployed.models)
+
+
+@pytest.mark.needs("flite")
+def test_what_is_deployed_can_be_the_embedded_engines_too() -> None:
+    embedded = Settings(modal_defaults="embedded")
+    assert select(embedded, on_modal=True) == select(embedded) == select(Settings())
+
+
+def test_a_choice_is_followed_wherever_the_model_is_to_run() -> None:
+    for settings in (Settings(asr_model="whisper"), Settings(asr_model="whisper", modal_defaults="embedded")):
+        assert select(settings).asr.name == "whisper"
+        assert select(settings, on_modal=True).asr.name == "whisper"
+
+
 def test_espeak_is_the_voice_where_flite_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FliteTTS, "missing", lambda: "libflite")
     assert select(Settings()).tts.name == "espeak"

@@ -6,6 +6,7 @@ from packaging.utils import canonicalize_name
 from client.exit_code import ExitCode
 from services.image_locks import BASE_LOCK, LOCKS
 from services.selection import discover
+from shared.deployment import APPS, CLASSES
 from shared.engines import MODEL_REGISTRY
 from shared.errors import Stage
 from tests.control_plane_programs import Cloud
@@ -86,6 +87,7 @@ def test_the_settings_that_are_not_default_are_baked_and_nothing_secret_is(proje
     ours = {name: value for name, value in env.items() if name.startswith(("S2S_", "TTS_", "HF_"))}
     assert ours == {
         "TTS_MODEL": "grand",
+        "S2S_MODAL_DEFAULTS": "embedded",  # the local cloud's own
         "S2S_MAX_REPLY_TOKENS": "77",
         "S2S_LOG_LEVEL": "INFO",
         "HF_HUB_CACHE": "/weights",
@@ -123,6 +125,18 @@ def test_without_a_gpu_there_is_no_gpu_snapshot_either(project: Project) -> None
     project.deploy(Stage.TTS, TTS_MODEL="grand", S2S_TTS_GPU="none")
     tts = project.cloud.plane.app("speech-to-speech-tts").cls("TTS")
     assert (tts.gpu, tts.memory_snapshot, tts.gpu_snapshot) == (None, True, False)
+
+
+@pytest.mark.parametrize(
+    ("stage", "model"), [(Stage.ASR, "nemo"), (Stage.LLM, "phi3"), (Stage.TTS, "chatterbox")]
+)
+def test_on_modal_itself_a_model_with_a_gpu_is_deployed_unless_another_is_named(
+    project: Project, stage: Stage, model: str
+) -> None:
+    project.deploy(stage, S2S_MODAL_DEFAULTS="gpu")
+    service = project.cloud.plane.app(APPS[stage]).cls(CLASSES[stage])
+    assert service.image.env[f"{stage.upper()}_MODEL"] == model
+    assert (service.gpu, service.memory_snapshot) == ("A10G", True)
 
 
 def test_an_embedded_engine_asks_for_its_lock_file_and_nothing_else(project: Project) -> None:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from services.llm.watched_process import WatchedProcess
+from services.watched_process import WatchedProcess
 from shared.errors import EngineLoadFailed, Stage, StageFailed
 
 LOOPBACK = "127.0.0.1"

@@ -41,7 +41,7 @@ GROUPS = {
         Group("whisper", "asr-whisper.txt", ("test_whisper.py", "test_weights.py")),
         Group("vllm", "llm-phi3.txt", ("test_vllm.py",)),
         Group("chatterbox", "tts-chatterbox.txt", ("test_chatterbox.py",)),
-        Group("turn", None, ("test_whole_turn.py",)),
+        Group("turn", None, ("test_whole_turn.py", "test_monolith_turn.py")),
     )
 }
 

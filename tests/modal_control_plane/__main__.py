@@ -22,6 +22,7 @@ A local cloud: Modal's own client and containers, on this machine.
   Simulated  scheduling (this machine; at most 4 containers a function unless it says otherwise),
              network (loopback), image builds (pip layers become virtual environments; the rest is
              recorded, not run), GPU (asked for, never there), memory snapshots (nothing is saved)
+  Models     those that run without a GPU and weights, unless you name others
   Kept       {kept}
 Latencies are this machine's, not Modal's.
 """

@@ -65,7 +65,7 @@ class EnvFile:
         except FileNotFoundError:
             raise NoLocalCloud from None
         pairs = (word.split("=", 1) for word in words if "=" in word)
-        return {name: value for name, value in pairs if name.startswith("MODAL_")}
+        return {name: value for name, value in pairs if name.startswith(("MODAL_", "S2S_"))}
 
 
 def local_cloud(env_file: EnvFile) -> dict[str, str]:

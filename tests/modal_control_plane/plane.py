@@ -57,7 +57,8 @@ class ControlPlane:
 
     @property
     def environ(self) -> dict[str, str]:
-        """The variables that point the modal client, and nothing but it, to this server."""
+        """The variables that point the modal client, and nothing but it, to this server, and the setting by
+        which only engines that can run here are deployed unless others are named."""
         return {
             "MODAL_SERVER_URL": f"http://127.0.0.1:{self._server.front.port}",
             "MODAL_TOKEN_ID": self._server.identity,
@@ -65,6 +66,7 @@ class ControlPlane:
             "MODAL_CONFIG_PATH": os.devnull,
             "MODAL_ENVIRONMENT": "main",
             "MODAL_DISABLE_API_PROXY": "1",
+            "S2S_MODAL_DEFAULTS": "embedded",
         }
 
     def watch(self, on_event: Callable[[Event], None]) -> None:
