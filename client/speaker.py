@@ -105,6 +105,12 @@ class Speaker(ABC):
         await asyncio.sleep(self.latency_s)
 
     @property
+    def done(self) -> bool:
+        """Whether the ended reply has been heard, but for `latency_s`."""
+        self._up_to_now()
+        return self._buffer.done
+
+    @property
     def underruns(self) -> int:
         """How often a piece came too late, so that a reply had a gap."""
         return self._buffer.underruns

@@ -1,4 +1,4 @@
-"""Spoken conversations for tests: a recording of one side, scripted stages for the other, on a virtual clock."""
+"""Spoken conversations for tests: one side is a recording, the other scripted stages, on a virtual clock."""
 
 import asyncio
 from collections.abc import Iterable
@@ -102,7 +102,13 @@ class Conversed:
 
 
 async def converse(
-    said: Pcm, cast: Cast, folder: Path, *, speculative: bool = True, hang_up_at_s: float | None = None, **settings: float
+    said: Pcm,
+    cast: Cast,
+    folder: Path,
+    *,
+    speculative: bool = True,
+    hang_up_at_s: float | None = None,
+    **settings: float,
 ) -> Conversed:
     """Have a recording talk with scripted stages, to its end or until somebody hangs up."""
     chosen, seen = Settings(**settings), Seen()  # type: ignore[arg-type]

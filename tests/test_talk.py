@@ -19,7 +19,7 @@ QUESTION = example("what-is-two-plus-two")
 OTHER_QUESTION = example("what-is-six-times-seven")
 END_OF_TURN_S = 1.0
 TIME_TO_NOTICE_S = 0.05
-LONG_REPLY = "The sun is out today. It will stay dry until the evening. Take a hat with you. Have a nice walk."
+LONG_REPLY = "The sun is out today. It will stay dry until the evening. Take a hat with you. Enjoy it."
 
 Talking = Callable[..., Conversed]
 
@@ -71,7 +71,9 @@ def test_without_speculation_the_pipeline_waits_for_the_end_of_the_turn(talking:
     assert conversed.turns[0].record.kept_speculation_us is None
 
 
-def test_a_speculation_is_dropped_when_the_speaker_goes_on_and_the_whole_is_answered(talking: Talking) -> None:
+def test_a_speculation_is_dropped_when_the_speaker_goes_on_and_all_of_it_is_answered(
+    talking: Talking,
+) -> None:
     scripted = answering("Never heard.", "It is four.", asr_s=0.1)
     second_s = 0.5 + QUESTION.duration_s + 0.6
     conversed = talking([(0.5, QUESTION), (second_s, OTHER_QUESTION)], scripted)
