@@ -19,10 +19,12 @@ from client.speaker import DeviceSpeaker, FileSpeaker, Speaker
 from client.talk import Talk
 from client.talk_display import TalkConversation
 from client.turn_source import Target, TurnSource, deployed_turns, turns_in_process
+from client.warming import warmed
 from services.selection import check_runs_here, select
 from shared.engines import ASR_SAMPLE_RATE_HZ
 from shared.logs import configure_logging
 from shared.settings import settings
+from shared.turn import Failure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +99,8 @@ class _Conversation:
             speaker = await stack.enter_async_context(self._speaker(echo))
             microphone = await stack.enter_async_context(self._microphone())
             lag_s = EchoCanceller.LATENCY_SAMPLES / ASR_SAMPLE_RATE_HZ if echo else 0.0
+            if self._options.target != "local":
+                stack.push_async_callback(_cancelled, asyncio.create_task(self._warm()))
             self._display.waiting("")
             self.session = stack.enter_context(Session(now, self._metrics))
             await Talk(
@@ -112,6 +116,13 @@ class _Conversation:
                 on_turn=self._saved.save if self._saved else lambda _: None,
             ).run()
 
+    async def _warm(self) -> None:
+        """Have what is deployed start while the person gets ready."""
+        self._display.remark("Starting what is deployed; you can speak already.")
+        for one in (await warmed(monolith=self._options.target == "monolith")).values():
+            if isinstance(one, Failure):
+                self._display.problem(one.message)
+
     def _echo_canceller(self) -> EchoCanceller | None:
         """A recording does not hear the loudspeaker."""
         return EchoCanceller() if self._options.cancel_echo and not self._options.input_wav else None
@@ -126,3 +137,8 @@ class _Conversation:
         if self._options.output_wav:
             return FileSpeaker(self._options.output_wav, played=played)
         return DeviceSpeaker(self._options.output_device, played=played)
+
+
+async def _cancelled(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -70,10 +70,18 @@ class TalkConversation:
             self._in_reply = False
         if record.failure:
             again = " Say it again." if record.failure.retryable else ""
-            self._line("", "", f"{record.failure.message}{again}", style="red")
+            self.problem(f"{record.failure.message}{again}")
         if record.voice_to_voice:
             total_ms = record.voice_to_voice.total_us / 1000
-            self._line("", "", f"       first sound {total_ms:,.0f} ms after you stopped", style="dim")
+            self.remark(f"       first sound {total_ms:,.0f} ms after you stopped")
+
+    def remark(self, text: str) -> None:
+        """Something that is good to know."""
+        self._line("", "", text, style="dim")
+
+    def problem(self, text: str) -> None:
+        """Something does not work; the conversation goes on."""
+        self._line("", "", text, style="red")
 
     def close(self) -> None:
         """Nothing more will happen."""
