@@ -122,6 +122,9 @@ class Settings(BaseSettings):
     """The same for a reply's first chunk, where waiting costs time to first audio."""
     max_chunk_characters: int = Field(default=250, ge=50)
     """Chatterbox garbles above 300 characters."""
+    max_chunk_growth: float = Field(default=3.0, ge=1.0)
+    """Sentences are spoken together up to so many times the length of the chunk before: that is heard while
+    they are being made, and a voice that took longer would leave a gap."""
     max_first_chunk_characters: int = Field(default=120, ge=50)
     """A first clause longer than this is cut between two words."""
 
