@@ -28,12 +28,11 @@ from shared.stage_stream import SpeechPiece, StageFinished
 from tests.engines.built_models import built_model
 from tests.engines.hub_cache import put_into_hub_cache
 from tests.engines.no_network import only_loopback
-from tests.engines.tiny_chatterbox import ENDLESS_T3, NUM_TOKENS, build, shrink
+from tests.engines.tiny_chatterbox import ENDLESS_T3, NUM_TOKENS, TOKENS_OF_SILENCE, build, shrink
 from tests.sounds import voice
 
 SENTENCE = "Hello there, how are you today?"
 TOKEN_SAMPLES = SAMPLE_RATE_HZ // 25
-TOKENS_OF_SILENCE = 3  # the library adds them
 
 TOKEN_STEP = "GPT2Model"
 DECODING = "UpsampleConformerEncoder"
