@@ -188,6 +188,14 @@ def models(as_json: AsJson = False) -> None:
     models_command(as_json=as_json)
 
 
+@app.command()
+def devices(as_json: AsJson = False) -> None:
+    """List the microphones and loudspeakers of this machine, by the names that choose them."""
+    from client.devices_command import devices_command
+
+    devices_command(as_json=as_json)
+
+
 @app.command("fetch-weights")
 def fetch_weights(
     target: Annotated[

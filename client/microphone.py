@@ -190,14 +190,14 @@ class DeviceMicrophone:
             self._loop.call_soon_threadsafe(self._arrived.set)
 
     async def _next_heard(self) -> Samples:
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(LOST_AFTER_S):
                 await self._arrived.wait()
-        except TimeoutError:
-            if not self._arrived.is_set():  # it may be the event loop that stood still
-                raise SoundDeviceLost(
-                    f"The microphone {self.device.name} does not hear any more: is it still plugged in?"
-                ) from None
         with self._lock:
             self._arrived.clear()
-            return self._heard.take(len(self._heard))
+            heard = self._heard.take(len(self._heard))
+        if not heard.size and not self._closed:
+            raise SoundDeviceLost(
+                f"The microphone {self.device.name} does not hear any more: is it still plugged in?"
+            )
+        return heard

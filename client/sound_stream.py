@@ -35,11 +35,12 @@ class SoundStream:
         *,
         heard: Callable[[Samples], None] | None = None,
         wanted: Callable[[int], Samples] | None = None,
+        ended: Callable[[], None] | None = None,
     ) -> None:
         with _portaudio:
             portaudio = portaudio_library()
             self.device = find_device(direction, name)
-            self._heard, self._wanted = heard, wanted
+            self._heard, self._wanted, self._ended = heard, wanted, ended
             self.troubles = 0
             """Blocks at which the device said that it had lost sound or run dry."""
             self._stream = self._opened(portaudio, sample_rate_hz)
@@ -76,6 +77,7 @@ class SoundStream:
                     dtype="float32",
                     latency=LATENCY_S,
                     callback=callback,
+                    finished_callback=self._ended,
                 )
             except portaudio.PortAudioError as error:
                 reason = reason or str(error)
