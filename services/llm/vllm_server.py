@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from services.llm.watched_process import WatchedProcess
+from services.weights import weights_volume_folder
 from shared.errors import EngineLoadFailed, Stage, StageFailed
 
 LOOPBACK = "127.0.0.1"
@@ -43,7 +44,7 @@ class VllmServer:
         self._reserved = _reserved_address()
         self._port: int = self._reserved.getsockname()[1]
         self._command = vllm_command(weights, model, self._port, flags)
-        self._environ = os.environ | _ENVIRON | {"VLLM_HTTP_TIMEOUT_KEEP_ALIVE": str(round(2 * keep_alive_s))}
+        self._environ = os.environ | vllm_environ(keep_alive_s)
         self._process: WatchedProcess | None = None
         self._closed = False
 
@@ -130,6 +131,17 @@ def vllm_command(weights: Path, model: str, port: int, flags: Sequence[str]) -> 
     command = [sys.executable, "-P", "-m", "vllm.entrypoints.cli.main", "serve", str(weights)]
     address = ["--host", LOOPBACK, "--port", str(port)]
     return [*command, "--served-model-name", model, *address, "--disable-uvicorn-access-log", *flags]
+
+
+def vllm_environ(keep_alive_s: float) -> dict[str, str]:
+    """What vLLM's environment has besides this process's own."""
+    environ = _ENVIRON | {"VLLM_HTTP_TIMEOUT_KEEP_ALIVE": str(round(2 * keep_alive_s))}
+    if volume := weights_volume_folder():
+        # What is compiled for a GPU is kept for containers that start without a snapshot. Modal commits a
+        # Volume by itself; several may write at once, each file as a whole, under a hash of all it depends
+        # on. So do Modal's own examples of snapshots.
+        environ["VLLM_CACHE_ROOT"] = str(volume / "vllm")
+    return environ
 
 
 def _reserved_address() -> socket.socket:
