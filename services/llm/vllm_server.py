@@ -137,9 +137,11 @@ def vllm_environ(keep_alive_s: float) -> dict[str, str]:
     """What vLLM's environment has besides this process's own."""
     environ = _ENVIRON | {"VLLM_HTTP_TIMEOUT_KEEP_ALIVE": str(round(2 * keep_alive_s))}
     if volume := weights_volume_folder():
-        # What is compiled for a GPU is kept for containers that start without a snapshot. Modal commits a
-        # Volume by itself; several may write at once, each file as a whole, under a hash of all it depends
-        # on. So do Modal's own examples of snapshots.
+        # What is compiled is kept for containers that start without a snapshot, as in Modal's own examples of
+        # snapshots. Modal commits a Volume every few seconds by itself. Containers that compile at once write
+        # the same: folders are named by a hash of all that goes into them. Artifacts are written as a whole,
+        # their index (vllm_compile_cache.py) is not; `modal volume rm -r` of this folder heals whatever comes
+        # of that.
         environ["VLLM_CACHE_ROOT"] = str(volume / "vllm")
     return environ
 
