@@ -15,7 +15,7 @@ LOGS = $(if $(FOLLOW),--follow,--since 1h)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-engines check format bench examples lock clean \
-	fetch-weights deploy-all deploy-asr deploy-llm deploy-tts deploy-orchestrator smoke \
+	fetch-weights deploy-all deploy-asr deploy-llm deploy-tts deploy-orchestrator deploy-monolith smoke \
 	status warm logs-asr logs-llm logs-tts logs-orchestrator stop-all chaos local-cloud
 
 help: ## List the targets
@@ -50,6 +50,9 @@ deploy-tts: setup ## Deploy one of them
 deploy-orchestrator: setup ## Deploy one of them
 	@$(ON_CLOUD) $(BIN)/s2s deploy orchestrator
 
+deploy-monolith: setup ## Instead of the four, one app with all of it on one GPU, for small loads (LOCAL=1)
+	@$(ON_CLOUD) $(BIN)/s2s deploy --monolith
+
 smoke: setup ## Have each deployed app answer real input (LOCAL=1)
 	@$(ON_CLOUD) $(BIN)/s2s smoke
 
@@ -74,7 +77,7 @@ logs-tts: setup ## The same of this one
 logs-orchestrator: setup ## The same of this one
 	@$(ON_CLOUD) $(BIN)/modal app logs speech-to-speech $(LOGS)
 
-stop-all: setup ## Take the four apps off Modal (LOCAL=1)
+stop-all: setup ## Take the apps off Modal (LOCAL=1)
 	@$(ON_CLOUD) $(BIN)/s2s stop --yes
 
 local-cloud: setup ## Run Modal's part on this machine, in the foreground, for LOCAL=1 in another terminal

@@ -37,7 +37,7 @@ def check_writable(path: Path) -> None:
     if not path.parent.is_dir():
         raise OutputNotWritten(f"Output {path}: there is no directory {path.parent}. Create it first.")
     existed = path.exists()
-    with _write_errors(path), path.open("ab"):
+    with write_errors(path), path.open("ab"):
         pass
     if not existed:
         path.unlink()
@@ -47,12 +47,13 @@ def write_audio(path: Path, pcm: Pcm, settings: Settings) -> None:
     """Write speech as MP3 or WAV, by the file's suffix. Raises OutputNotWritten."""
     wav = path.suffix.lower() == ".wav"
     data = encode_wav(pcm) if wav else encode_mp3(pcm, settings.mp3_bitrate_kbps).mp3
-    with _write_errors(path):
+    with write_errors(path):
         path.write_bytes(data)
 
 
 @contextmanager
-def _write_errors(path: Path) -> Iterator[None]:
+def write_errors(path: Path) -> Iterator[None]:
+    """Raise OutputNotWritten for what the system says against writing there."""
     try:
         yield
     except OSError as error:

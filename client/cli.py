@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from shared.deployment import APPS, MONOLITH_APP
 from shared.errors import Stage
 
 app = typer.Typer(
@@ -29,10 +30,18 @@ app = typer.Typer(
 
 
 class Target(StrEnum):
-    """Where turns are played."""
+    """This machine, or Modal."""
 
     LOCAL = "local"
     MODAL = "modal"
+
+
+class TurnTarget(StrEnum):
+    """Where turns are played: MONOLITH is the variant with all in one container."""
+
+    LOCAL = "local"
+    MODAL = "modal"
+    MONOLITH = "monolith"
 
 
 ALL_APPS = [Stage.ASR, Stage.LLM, Stage.TTS, Stage.ORCHESTRATOR]
@@ -62,8 +71,9 @@ def turn(
         Path, typer.Option("--output", "-o", help="Where the spoken reply goes; .mp3 or .wav.")
     ] = Path("output.mp3"),
     target: Annotated[
-        Target, typer.Option("--target", help="Engines in this process, or the deployed services.")
-    ] = Target.LOCAL,
+        TurnTarget,
+        typer.Option("--target", help="Engines in this process, the deployed services, or the monolith."),
+    ] = TurnTarget.LOCAL,
     system: Annotated[
         str | None, typer.Option("--system", help="What the assistant is told about how to answer.")
     ] = None,
@@ -80,7 +90,94 @@ def turn(
     """
     from client.turn_command import turn_command
 
-    turn_command(source, output, deployed=target is Target.MODAL, system=system, as_json=as_json, play=play)
+    turn_command(source, output, target=target.value, system=system, as_json=as_json, play=play)
+
+
+@app.command()
+def report(
+    path: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="What 's2s talk --metrics FILE' wrote; several sessions add up."),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Print the summary of a session again: where its time went."""
+    from client.report_command import report_command
+
+    report_command(path, as_json=as_json)
+
+
+@app.command()
+def talk(
+    target: Annotated[
+        TurnTarget,
+        typer.Option("--target", help="Engines in this process, the deployed services, or the monolith."),
+    ] = TurnTarget.LOCAL,
+    input_device: Annotated[
+        str | None,
+        typer.Option("--input-device", help="The microphone, by a part of its name ('s2s devices')."),
+    ] = None,
+    output_device: Annotated[
+        str | None, typer.Option("--output-device", help="The loudspeaker, by a part of its name.")
+    ] = None,
+    input_wav: Annotated[
+        str | None,
+        typer.Option(
+            "--input-wav", metavar="FILE", help="A recording instead of the microphone; any format."
+        ),
+    ] = None,
+    output_wav: Annotated[
+        Path | None, typer.Option("--output-wav", metavar="FILE", help="A file instead of the loudspeaker.")
+    ] = None,
+    speculation: Annotated[
+        bool,
+        typer.Option(
+            "--speculation/--no-speculation", help="Begin to answer at the first pause, before it is certain."
+        ),
+    ] = True,
+    echo_cancellation: Annotated[
+        bool,
+        typer.Option(
+            "--echo-cancellation/--no-echo-cancellation",
+            help="Take the loudspeaker out of what the microphone hears. Headphones do without.",
+        ),
+    ] = True,
+    system: Annotated[
+        str | None, typer.Option("--system", help="What the assistant is told about how to answer.")
+    ] = None,
+    metrics: Annotated[
+        Path | None,
+        typer.Option("--metrics", metavar="FILE", help="Add a line of JSON for each turn; see 's2s report'."),
+    ] = None,
+    save: Annotated[
+        Path | None,
+        typer.Option("--save", metavar="DIR", help="Keep each turn's sound, texts and times in a folder."),
+    ] = None,
+) -> None:
+    """Talk with the assistant, until Ctrl-C; then a summary says where the time went.
+
+    Speak while it speaks to interrupt it. Examples:
+
+    s2s talk
+
+    s2s talk --input-wav questions.wav --output-wav answers.wav
+    """
+    from client.talk_command import TalkOptions, talk_command
+
+    talk_command(
+        TalkOptions(
+            target=target.value,
+            input_device=input_device,
+            output_device=output_device,
+            input_wav=input_wav,
+            output_wav=output_wav,
+            speculative=speculation,
+            cancel_echo=echo_cancellation,
+            system=system,
+            metrics=metrics,
+            save=save,
+        )
+    )
 
 
 @app.command()
@@ -106,15 +203,25 @@ def fetch_weights(
 
 
 @app.command()
-def deploy(apps: Apps = None) -> None:
+def deploy(
+    apps: Apps = None,
+    monolith: Annotated[
+        bool, typer.Option("--monolith", help="Instead of them, one app with all of it on one GPU.")
+    ] = False,
+) -> None:
     """Deploy the apps to your Modal account, with the models that ASR_MODEL, LLM_MODEL and TTS_MODEL name.
 
     What is wrong with a selection or a setting is found out before anything is deployed.
     """
     _check_modal_is_installed()
-    from client.deploy_command import deploy_command
+    from client.deploy_command import deploy_command, deploy_monolith_command
 
-    deploy_command(apps or ALL_APPS)
+    if monolith and apps:
+        raise typer.BadParameter("--monolith is deployed instead of the apps, not with some of them.")
+    if monolith:
+        deploy_monolith_command()
+    else:
+        deploy_command(apps or ALL_APPS)
 
 
 @app.command()
@@ -133,7 +240,7 @@ def smoke(apps: Apps = None, as_json: AsJson = False) -> None:
 def status(as_json: AsJson = False) -> None:
     """Show what is deployed and runs, and how the turns of the last hour went.
 
-    It starts no container. The exit code is 0 if all four apps are deployed.
+    It starts no container. The exit code is 0 if all four apps are deployed, or the monolith.
     """
     _check_modal_is_installed()
     from client.status_command import status_command
@@ -155,11 +262,11 @@ def stop(
     apps: Apps = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Take the apps off Modal; turns under way end."""
+    """Take the apps off Modal, the monolith too if none is named; turns under way end."""
     _check_modal_is_installed()
     from client.stop_command import stop_command
 
-    stop_command(apps or ALL_APPS, yes=yes)
+    stop_command([APPS[app] for app in apps] if apps else [*APPS.values(), MONOLITH_APP], yes=yes)
 
 
 def _check_modal_is_installed() -> None:

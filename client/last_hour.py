@@ -1,11 +1,11 @@
 """What the orchestrator's log says of its turns: the sums of an hour."""
 
-import statistics
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from client.percentile import percentile
 from orchestrator.turn_log import TURN
 from shared.logs import read_fields
 
@@ -43,14 +43,12 @@ class LastHour:
     @property
     def first_audio_p50_ms(self) -> float | None:
         """The median time to first audio."""
-        return statistics.median(self.first_audio_ms) if self.first_audio_ms else None
+        return percentile(self.first_audio_ms, 50) if self.first_audio_ms else None
 
     @property
     def first_audio_p95_ms(self) -> float | None:
-        """The time to first audio that 95 of 100 turns kept, interpolated between turns."""
-        if len(self.first_audio_ms) < 2:
-            return max(self.first_audio_ms, default=None)
-        return statistics.quantiles(self.first_audio_ms, n=20, method="inclusive")[-1]
+        """The time to first audio that 95 of 100 turns kept."""
+        return percentile(self.first_audio_ms, 95) if self.first_audio_ms else None
 
 
 def summed(lines: Iterable[tuple[datetime, str]]) -> LastHour:

@@ -3,7 +3,6 @@
 import asyncio
 from types import ModuleType
 
-from shared.deployment import APPS
 from shared.errors import Misconfigured, Stage, StageFailed
 
 _CONNECT_TIMEOUT_S = 15.0
@@ -40,11 +39,11 @@ async def connected() -> None:
             ) from None
 
 
-async def is_deployed(stage: Stage) -> bool:
-    """Whether the stage's app is on Modal."""
+async def is_deployed(app: str) -> bool:
+    """Whether the app is on Modal."""
     modal = modal_library()
     try:
-        await modal.App.lookup.aio(APPS[stage])
+        await modal.App.lookup.aio(app)
     except modal.exception.NotFoundError:
         return False
     return True

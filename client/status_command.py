@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -18,7 +19,7 @@ from client.exit_code import ExitCode
 from client.last_hour import LastHour, summed
 from client.modal_connection import connected, is_deployed, modal_library
 from orchestrator.modal_stages import ModalStages
-from shared.deployment import APPS, CLASSES, Health
+from shared.deployment import APPS, CLASSES, MONOLITH_APP, Health
 from shared.errors import Stage, StageFailed
 from shared.settings import settings
 from shared.turn import Failure
@@ -41,7 +42,8 @@ class AppStatus:
 
 
 def status_command(*, as_json: bool) -> None:
-    """Run the command; see `s2s status --help`. Its exit code says whether all four are deployed."""
+    """Run the command; see `s2s status --help`. Its exit code says whether all four are deployed, or the
+    monolith."""
     with reported_errors(as_json=as_json):
         with Console(stderr=True).status("Asking Modal …"):
             apps, hour = asyncio.run(_gathered())
@@ -49,19 +51,25 @@ def status_command(*, as_json: bool) -> None:
             typer.echo(json.dumps(_as_json(apps, hour), indent=2, default=str))
         else:
             _show(apps, hour, Console())
-        if not all(app.deployed for app in apps):
+        deployed = {app.app for app in apps if app.deployed}
+        if not deployed >= set(APPS.values()) and MONOLITH_APP not in deployed:
             raise typer.Exit(ExitCode.MISCONFIGURED)
 
 
 async def _gathered() -> tuple[list[AppStatus], LastHour]:
     await connected()
     running = await _containers()
-    apps = list(await asyncio.gather(*(_app_status(stage, running.get(APPS[stage], [])) for stage in APPS)))
-    deployed = apps[list(APPS).index(Stage.ORCHESTRATOR)].deployed
-    hour = await _last_hour() if deployed else LastHour()
-    for stage, app in zip(APPS, apps, strict=True):
+    apps = list(
+        await asyncio.gather(
+            *(_app_status(APPS[stage], stage, running) for stage in APPS),
+            _app_status(MONOLITH_APP, None, running),
+        )
+    )
+    playing = (APPS[Stage.ORCHESTRATOR], MONOLITH_APP)
+    hour = await _last_hour([app.app for app in apps if app.deployed and app.app in playing])
+    for stage, app in zip(APPS, apps, strict=False):
         app.model = app.model or hour.models.get(stage, "")
-    return apps, hour
+    return [app for app in apps if app.deployed or app.app != MONOLITH_APP], hour
 
 
 async def _containers() -> dict[str, list[datetime]]:
@@ -81,9 +89,9 @@ async def _containers() -> dict[str, list[datetime]]:
     return running
 
 
-async def _app_status(stage: Stage, started: list[datetime]) -> AppStatus:
-    deployed = await is_deployed(stage)
-    status = AppStatus(APPS[stage], deployed, len(started), min(started, default=None))
+async def _app_status(app: str, stage: Stage | None, running: dict[str, list[datetime]]) -> AppStatus:
+    started = running.get(app, [])
+    status = AppStatus(app, await is_deployed(app), len(started), min(started, default=None))
     if started and stage in CLASSES:  # asked only where that starts no container
         match await _health(stage):
             case Health(model=model, device=device):
@@ -101,15 +109,15 @@ async def _health(stage: Stage) -> Health | Failure:
         return Failure.of(StageFailed(f"gives no answer within {_HEALTH_TIMEOUT_S:g} s", stage))
 
 
-async def _last_hour() -> LastHour:
-    app = await modal_library().App.lookup.aio(APPS[Stage.ORCHESTRATOR])
+async def _last_hour(apps: Sequence[str]) -> LastHour:
+    """The turns of the apps that play turns."""
     since = datetime.now(UTC) - timedelta(hours=1)
-    lines = [
-        (entry.timestamp, line)
-        async for entry in app.logs.fetch.aio(since=since)
-        for line in entry.message.splitlines()
-    ]
-    return summed(lines)
+    lines = []
+    for name in apps:
+        app = await modal_library().App.lookup.aio(name)
+        async for entry in app.logs.fetch.aio(since=since):
+            lines += [(entry.timestamp, line) for line in entry.message.splitlines()]
+    return summed(sorted(lines, key=lambda line: line[0]))
 
 
 def _as_json(apps: list[AppStatus], hour: LastHour) -> dict[str, object]:

@@ -9,14 +9,12 @@ import typer
 
 from client.command_errors import reported_errors
 from client.modal_connection import connected, is_deployed
-from shared.deployment import APPS
-from shared.errors import Stage
 
 
-def stop_command(stages: Sequence[Stage], *, yes: bool) -> None:
+def stop_command(apps: Sequence[str], *, yes: bool) -> None:
     """Run the command; see `s2s stop --help`."""
     with reported_errors(as_json=False):
-        deployed = asyncio.run(_deployed(stages))
+        deployed = asyncio.run(_deployed(apps))
         if not deployed:
             typer.echo("None of them is deployed.")
             return
@@ -26,9 +24,9 @@ def stop_command(stages: Sequence[Stage], *, yes: bool) -> None:
             _stop(app)
 
 
-async def _deployed(stages: Sequence[Stage]) -> list[str]:
+async def _deployed(apps: Sequence[str]) -> list[str]:
     await connected()
-    return [APPS[stage] for stage in stages if await is_deployed(stage)]
+    return [app for app in apps if await is_deployed(app)]
 
 
 def _stop(app: str) -> None:

@@ -14,7 +14,7 @@ from client.audio_file import check_writable, read_audio, write_audio
 from client.command_errors import reported_errors
 from client.loudspeaker import Loudspeaker, NoLoudspeaker
 from client.turn_display import Conversation, Progress
-from client.turn_source import TurnSource, deployed_turns, turns_in_process
+from client.turn_source import Target, TurnSource, deployed_turns, turns_in_process
 from orchestrator.turn_result import TurnResultBuilder
 from services.selection import check_runs_here, select
 from shared.audio import to_pcm
@@ -26,14 +26,14 @@ from shared.turn import SpeechChunk, TurnEvent, TurnRequest, TurnResult
 
 
 def turn_command(
-    source: str, output: Path, *, deployed: bool, system: str | None, as_json: bool, play: bool
+    source: str, output: Path, *, target: Target, system: str | None, as_json: bool, play: bool
 ) -> None:
     """Run the command; see `s2s turn --help`. What is wrong is found out before any engine is loaded."""
     with reported_errors(as_json=as_json):
         configure_logging(settings())
         terminal = Console(stderr=True)
         display = Progress(terminal) if as_json else Conversation(Console(), terminal)
-        turns = _turns(deployed, display)
+        turns = _turns(target, display)
         check_writable(output)
         audio = read_audio(source, settings())
         request = TurnRequest.checked(audio=audio, **({} if system is None else {"system_prompt": system}))
@@ -41,9 +41,9 @@ def turn_command(
         _finish(result, output, as_json=as_json)
 
 
-def _turns(deployed: bool, display: Progress) -> AbstractAsyncContextManager[TurnSource]:
-    if deployed:
-        return deployed_turns(settings(), display.waiting)
+def _turns(target: Target, display: Progress) -> AbstractAsyncContextManager[TurnSource]:
+    if target != "local":
+        return deployed_turns(settings(), display.waiting, monolith=target == "monolith")
     selection = select(settings())
     check_runs_here(selection)
     return turns_in_process(selection, settings(), display.loading)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
+from typing import Literal
 
 from client.turn_attempts import told_once
 from orchestrator.in_process import InProcessStages
@@ -16,6 +17,9 @@ from shared.turn import TurnEnd, TurnEvent, TurnRequest, TurnStarted
 
 TurnSource = Callable[[TurnRequest], AsyncGenerator[TurnEvent, None]]
 """Plays a turn and yields its events; closing the generator cancels the turn in all its stages."""
+
+Target = Literal["local", "modal", "monolith"]
+"""Where turns are played: in this process, by the four apps on Modal, or by the one that is all of it."""
 
 Waiting = Callable[[str], None]
 """Is told what is being waited for."""
@@ -45,8 +49,11 @@ async def turns_in_process(
 
 
 @asynccontextmanager
-async def deployed_turns(settings: Settings, waiting: Waiting) -> AsyncIterator[TurnSource]:
-    """Turns of the orchestrator that is deployed on Modal. At the end, what was cancelled has been.
+async def deployed_turns(
+    settings: Settings, waiting: Waiting, *, monolith: bool = False
+) -> AsyncIterator[TurnSource]:
+    """Turns of the orchestrator that is deployed on Modal, or of the monolith. At the end, what was cancelled
+    has been.
 
     Raises Misconfigured or StageFailed if Modal cannot be reached.
     """
@@ -55,22 +62,26 @@ async def deployed_turns(settings: Settings, waiting: Waiting) -> AsyncIterator[
     modal = modal_library()
     from orchestrator.modal_errors import typed_errors
     from orchestrator.remote_stream import RemoteStreams
-    from shared.deployment import APPS
+    from shared.deployment import APPS, MONOLITH_APP, MONOLITH_CLASS
 
     waiting("Connecting to Modal")
     await connected()
     streams = RemoteStreams(settings.stage_start_timeout_s)
-    stream_turn = modal.Function.from_name(APPS[Stage.ORCHESTRATOR], "stream_turn")
+    app = MONOLITH_APP if monolith else APPS[Stage.ORCHESTRATOR]
+    if monolith:
+        stream_turn = modal.Cls.from_name(app, MONOLITH_CLASS)().stream_turn
+    else:
+        stream_turn = modal.Function.from_name(app, "stream_turn")
 
     async def turns(request: TurnRequest) -> AsyncGenerator[TurnEvent, None]:
-        waiting("Waiting for the orchestrator to start")
+        waiting(f"Waiting for {'the monolith' if monolith else 'the orchestrator'} to start")
         request = await asyncio.to_thread(_compressed, request, settings.mp3_bitrate_kbps)
         async with aclosing(told_once(play, request, attempts=settings.stage_attempts)) as events:
             async for event in events:
                 yield event
 
     async def play(request: TurnRequest) -> AsyncGenerator[TurnEvent, None]:
-        with typed_errors(Stage.ORCHESTRATOR):
+        with typed_errors(Stage.ORCHESTRATOR, app):
             async with aclosing(
                 streams.stream(stream_turn, request, call_id=_call_id, last=TurnEnd)
             ) as events:

@@ -64,6 +64,11 @@ class Chunker:
             self._error = error
             self._end()
 
+    @property
+    def is_done(self) -> bool:
+        """Whether the text has ended and all of it has been handed out."""
+        return self._ended and not self._text[self._start :].strip()
+
     async def next_chunk(self) -> str | None:
         """The next chunk once it stands, None at the end. Cancelling it loses no text."""
         while True:

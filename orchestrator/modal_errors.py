@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from modal import exception
 
-from shared.deployment import APPS
+from shared.deployment import APPS, MONOLITH_APP
 from shared.errors import (
     AttemptLost,
     Misconfigured,
@@ -19,17 +19,18 @@ from shared.errors import (
 
 
 @contextmanager
-def typed_errors(stage: Stage) -> Iterator[None]:
-    """Around calls of a stage's app: whatever is raised leaves as a SpeechError of that stage."""
+def typed_errors(stage: Stage, app: str | None = None) -> Iterator[None]:
+    """Around calls of a stage's app, or of another one that is named: whatever is raised leaves as a
+    SpeechError of that stage."""
     try:
         yield
     except SpeechError:
         raise
     except Exception as error:
-        raise as_speech_error(error, stage) from error
+        raise as_speech_error(error, stage, app or APPS[stage]) from error
 
 
-def as_speech_error(error: Exception, stage: Stage) -> SpeechError:
+def as_speech_error(error: Exception, stage: Stage, app: str) -> SpeechError:
     """The error of this product that says what Modal, or a container, said."""
     who = "orchestrator" if stage is Stage.ORCHESTRATOR else stage.upper()
     said = " ".join(str(error).split()) or type(error).__name__
@@ -38,7 +39,8 @@ def as_speech_error(error: Exception, stage: Stage) -> SpeechError:
             remedy = "" if "modal token new" in said else " Run: modal token new"
             return Misconfigured(f"Modal does not let you in: {said}{remedy}", stage)
         case exception.NotFoundError():
-            return Misconfigured(f"The app {APPS[stage]} is not deployed. Run: make deploy-{stage}", stage)
+            target = "monolith" if app == MONOLITH_APP else stage
+            return Misconfigured(f"The app {app} is not deployed. Run: make deploy-{target}", stage)
         case exception.PermissionDeniedError():
             return Misconfigured(f"Your Modal account may not do this: {said}", stage)
         case exception.ResourceExhaustedError():

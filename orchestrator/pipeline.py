@@ -192,9 +192,18 @@ class _Turn:
         while (text := await chunker.next_chunk()) is not None:
             self._book_text()
             await self._retried(Stage.TTS, partial(self._speak_chunk, index, text))
+            if not index and not chunker.is_done:
+                await self._hold()
             index += 1
         if index == 0:
             raise StageFailed("The LLM's reply holds nothing that can be spoken.", Stage.LLM)
+
+    async def _hold(self) -> None:
+        """Wait until the request allows a second chunk."""
+        wait_s = self._request.second_chunk_after_s - self._clock.elapsed_s
+        if wait_s > 0:
+            await asyncio.sleep(wait_s)
+            self._clock.lap(Stage.ORCHESTRATOR, "held")
 
     async def _speak_chunk(self, index: int, text: str) -> None:
         piece, told_us = 0, 0

@@ -3,23 +3,21 @@
 import asyncio
 import logging
 import os
-import platform
-import subprocess
 import time
 from contextlib import aclosing
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, ClassVar
 
 import modal
 import modal.experimental
 
+from services.engine_health import health_of
 from services.images import WEIGHTS_FOLDER, service_image
 from services.stage_host import StageHost
 from shared.deployment import COLD_WITHIN_S, Health
 from shared.engines import RegisteredModel
 from shared.errors import SpeechError
 from shared.logs import configure_logging
-from shared.settings import Settings, settings
+from shared.settings import ServiceSettings, Settings, settings
 from shared.stage_stream import StageStarted, StageStream
 
 logger = logging.getLogger(__name__)
@@ -35,20 +33,27 @@ def service_options(model: RegisteredModel, settings: Settings) -> dict[str, Any
     return {
         "image": service_image(model, settings),
         "gpu": gpu,
-        "cpu": service.cpu,
-        "memory": service.memory_mb,
         "volumes": {WEIGHTS_FOLDER: weights_volume()} if spec.weights else {},
         "secrets": [secret_of(variable) for variable in spec.secrets],
+        "timeout": settings.call_timeout_s,
+        "startup_timeout": round(settings.stage_start_timeout_s),
+        "enable_memory_snapshot": spec.memory_snapshot,
+        "experimental_options": {"enable_gpu_snapshot": True} if gpu_snapshot else None,
+        **container_options(service, settings),
+    }
+
+
+def container_options(service: ServiceSettings, settings: Settings) -> dict[str, Any]:
+    """What every app's containers ask of Modal, as the settings say: how large, how many, where."""
+    return {
+        "cpu": service.cpu,
+        "memory": service.memory_mb,
         "min_containers": service.min_containers,
         "max_containers": service.max_containers,
         "buffer_containers": service.buffer_containers,
         "scaledown_window": service.scaledown_window_s,
-        "timeout": settings.call_timeout_s,
-        "startup_timeout": round(settings.stage_start_timeout_s),
         "region": settings.region,
         "routing_region": settings.routing_region,
-        "enable_memory_snapshot": spec.memory_snapshot,
-        "experimental_options": {"enable_gpu_snapshot": True} if gpu_snapshot else None,
         "include_source": False,  # the image says which sources there are
     }
 
@@ -131,15 +136,15 @@ class ModalService:
     async def health(self) -> Health:
         """What runs here; asking also starts a container, where there is none."""
         self._calls_ended += 1
-        return Health(
-            stage=self.registered.stage,
-            name=self.registered.name,
-            model=self.host.engine.model_name,
-            device=await asyncio.to_thread(_device) if gpu_of(self.registered, settings()) else "cpu",
+        health = await asyncio.to_thread(
+            health_of,
+            self.registered,
+            self.host.engine,
+            on_gpu=gpu_of(self.registered, settings()) is not None,
             load_s=self._load_s,
             uptime_s=time.monotonic() - self._ready_s,
-            versions=_versions(self.registered),
         )
+        return health.model_copy(update={"versions": {"modal": modal.__version__, **health.versions}})
 
     async def served(self, items: StageStream) -> StageStream:
         """The stage stream as the caller needs it: with the call's id, and told whether it met a cold
@@ -156,23 +161,3 @@ class ModalService:
             raise
         finally:
             self._calls_ended += 1
-
-
-def _device() -> str:
-    query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-    try:
-        names = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True).stdout
-    except (OSError, subprocess.SubprocessError):
-        return "no GPU found"
-    return ", ".join(names.split("\n")).strip(", ")
-
-
-def _versions(model: RegisteredModel) -> dict[str, str]:
-    versions = {"python": platform.python_version(), "modal": modal.__version__}
-    for package in model.spec.packages:
-        name = package.split("==")[0].split("[")[0].split("@")[0].strip()
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = "not installed"
-    return versions

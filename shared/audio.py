@@ -10,6 +10,7 @@ from math import ceil
 import numpy as np
 import soundfile
 import soxr
+from numpy.typing import NDArray
 
 from shared.audio_container import container_of, without_id3
 from shared.errors import BadAudio, TooLong
@@ -66,20 +67,29 @@ def encode_mp3(pcm: Pcm, bitrate_kbps: int = 64) -> Mp3Audio:
     pcm = resample(pcm, rate_hz)
     if not pcm.num_samples:
         raise BadAudio("There is no sound to encode: the audio holds no samples.")
-    bitrates = MP3_BITRATES_KBPS[rate_hz]
+    mp3 = io.BytesIO()
+    with mp3_writer(mp3, rate_hz, bitrate_kbps) as writer:
+        writer.write(pcm.samples)
+    return Mp3Audio(mp3=mp3.getvalue(), sample_rate_hz=rate_hz, num_samples=pcm.num_samples)
+
+
+def mp3_writer(mp3: io.BytesIO, sample_rate_hz: int, bitrate_kbps: int) -> soundfile.SoundFile:
+    """An encoder that writes mono float32 samples into `mp3` as `encode_mp3` would; closing it completes
+    the MP3. The sample rate is one of MP3's own.
+    """
+    bitrates = MP3_BITRATES_KBPS[sample_rate_hz]
     nearest = min(bitrates, key=lambda kbps: (abs(kbps - bitrate_kbps), -kbps))
     lowest, highest = bitrates[0], bitrates[-1]
-    mp3 = io.BytesIO()
-    soundfile.write(
+    return soundfile.SoundFile(
         mp3,
-        pcm.samples,
-        rate_hz,
+        "w",
+        sample_rate_hz,
+        channels=1,
         format="MP3",
         subtype="MPEG_LAYER_III",
         bitrate_mode="CONSTANT",
         compression_level=min((highest - nearest) / (highest - lowest), 0.995),  # 1.0 is refused
     )
-    return Mp3Audio(mp3=mp3.getvalue(), sample_rate_hz=rate_hz, num_samples=pcm.num_samples)
 
 
 def decode_mp3(audio: Mp3Audio, max_audio_s: float = 120.0) -> Pcm:
@@ -123,10 +133,15 @@ def resample(pcm: Pcm, sample_rate_hz: int) -> Pcm:
 
 def encode_wav(pcm: Pcm) -> bytes:
     """The sound as a 16-bit WAV; 16-bit samples come back exactly."""
-    scaled = np.rint(pcm.samples * _PCM_16_SCALE).clip(-_PCM_16_SCALE, _PCM_16_SCALE - 1)
     wav = io.BytesIO()
-    soundfile.write(wav, scaled.astype(np.int16), pcm.sample_rate_hz, format="WAV", subtype="PCM_16")
+    soundfile.write(wav, as_int16(pcm.samples), pcm.sample_rate_hz, format="WAV", subtype="PCM_16")
     return wav.getvalue()
+
+
+def as_int16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
+    """Samples within ±1 as 16-bit ones."""
+    scaled = np.rint(samples * _PCM_16_SCALE).clip(-_PCM_16_SCALE, _PCM_16_SCALE - 1)
+    return scaled.astype(np.int16)
 
 
 def compress_wav_to_mp3(wav_bytes: bytes, bitrate: int = 64) -> bytes:

@@ -16,6 +16,9 @@ APPS = {
 CLASSES = {Stage.ASR: "ASR", Stage.LLM: "LLM", Stage.TTS: "TTS"}
 """The one class of each service's app."""
 
+MONOLITH_APP = "speech-to-speech-monolith"
+MONOLITH_CLASS = "Monolith"
+"""The app with all of it in one container, and its class."""
 
 COLD_WITHIN_S = 1.0
 """A call has met a cold start if its container had been ready for no longer, and had answered none yet."""

@@ -2,17 +2,21 @@
 
 from collections.abc import Callable
 from itertools import accumulate
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from shared.errors import Stage
 from shared.payloads import Payload
 
-Activity = Literal["checks", "start", "first token", "work", "transport", "delivery", "lost"]
+Activity = Literal["checks", "start", "first token", "work", "transport", "delivery", "held", "lost"]
 """What a span was spent on: `start` is a cold start, a queue and the way there; `transport` is the
-caller's time minus the callee's; `delivery` is waiting for the client to take what is ready; `lost` is
-an attempt that came to nothing."""
+caller's time minus the callee's; `delivery` is waiting for the client to take what is ready; `held`
+is waiting until the request allows a second chunk; `lost` is an attempt that came to nothing."""
+
+
+Microseconds = Annotated[int, Field(ge=0, le=10**15)]
+"""A duration of at most 31 years: what claims more is damaged."""
 
 
 class Span(Payload):
@@ -20,7 +24,7 @@ class Span(Payload):
 
     stage: Stage
     activity: Activity
-    duration_us: int = Field(ge=0)
+    duration_us: Microseconds
 
 
 class StageBusy(Payload):
@@ -28,7 +32,7 @@ class StageBusy(Payload):
 
     stage: Stage
     calls: int = Field(ge=1)
-    busy_us: int = Field(ge=0)
+    busy_us: Microseconds
 
 
 class Ledger(Payload):
@@ -39,8 +43,8 @@ class Ledger(Payload):
     """
 
     spans: tuple[Span, ...]
-    time_to_first_audio_us: int | None = None
-    total_us: int = Field(ge=0)
+    time_to_first_audio_us: Microseconds | None = None
+    total_us: Microseconds
     busy: tuple[StageBusy, ...] = ()
 
     @model_validator(mode="after")
@@ -69,6 +73,11 @@ class LedgerClock:
     def now_us(self) -> int:
         """The clock, in whole microseconds."""
         return round(self._now() * 1e6)
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the request's arrival."""
+        return (self.now_us() - self._start_us) / 1e6
 
     def lap(
         self, stage: Stage, activity: Activity, *, until_us: int | None = None, callee_us: int | None = None

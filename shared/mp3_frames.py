@@ -74,6 +74,14 @@ def playable_frames(data: bytes, max_s: float) -> Mp3Frames | None:
     return Mp3Frames(mp3, first.sample_rate_hz, found * first.duration_s, lost * first.duration_s)
 
 
+def first_frame_bytes(mp3: bytes) -> int:
+    """The size of the frame with which an MP3 begins. Raises ValueError if it begins otherwise."""
+    frame = _frame_at(mp3, 0)
+    if frame is None:
+        raise ValueError("The MP3 does not begin with a frame.")
+    return frame.end
+
+
 class _Frame(NamedTuple):
     start: int
     end: int

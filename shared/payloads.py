@@ -41,7 +41,7 @@ class Payload(BaseModel):
         try:
             return cls.model_validate(fields)
         except ValidationError as error:
-            raise BadRequest(f"Not a valid {cls.__name__}: {_first_problem(error)}.") from None
+            raise BadRequest(f"Not a valid {cls.__name__}: {first_problem(error)}.") from None
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         return _restored, (type(self), dict(self.__dict__))
@@ -51,7 +51,8 @@ def _restored(payload: type[Payload], fields: dict[str, Any]) -> Payload:
     return payload.checked(**fields)
 
 
-def _first_problem(error: ValidationError) -> str:
+def first_problem(error: ValidationError) -> str:
+    """What is wrong first, with the field's name, and without the value."""
     problem = error.errors(include_url=False, include_input=False)[0]
     place = ".".join(str(part) for part in problem["loc"])
     return f"{place}: {problem['msg']}" if place else problem["msg"]

@@ -143,6 +143,20 @@ class Settings(BaseSettings):
     max_undelivered_events: int = Field(default=32, ge=1)
     """How far a turn may run ahead of a client that does not take its events."""
 
+    # Listening to a person, in `s2s talk`
+    pre_roll_s: float = Field(default=0.5, ge=0.0, le=1.0)
+    """How much an utterance keeps of what came before its detection, so that first sounds are not cut."""
+    min_speech_s: float = Field(default=0.16, ge=0.0, le=1.0)
+    """Shorter sounds are no utterance: clicks, a cough."""
+    speculation_after_s: float = Field(default=0.25, ge=0.1)
+    """After so much silence the turn is begun, and taken back if the speaker goes on."""
+    end_of_turn_silence_s: float = Field(default=1.0, ge=0.2, le=10.0)
+    """After so much silence the utterance is over."""
+    max_utterance_s: float = Field(default=60.0, ge=2.0)
+    """A longer utterance is answered when it has got so long; never more than max_audio_s."""
+    barge_in_after_s: float = Field(default=0.5, ge=0.05, le=5.0)
+    """Speech pauses a reply at once, and ends it when it has gone on for so long."""
+
     # Weights
     hub_url: str | None = Field(default=None, pattern=r"^https?://\S+$")
     """A mirror of the Hugging Face hub, for Modal to fetch weights from. In process, set HF_ENDPOINT."""
@@ -152,6 +166,8 @@ class Settings(BaseSettings):
     llm: ServiceSettings = ServiceSettings()
     tts: ServiceSettings = ServiceSettings()
     orchestrator: ServiceSettings = ServiceSettings()
+    monolith: ServiceSettings = ServiceSettings()
+    """The same for the variant with all of it in one container, on one GPU."""
     region: str | None = None
     """Where containers run ("eu", "us-east"). Modal charges 1.5 to 1.75 times the price for the choice."""
     routing_region: str | None = None

@@ -33,6 +33,10 @@ class TurnRequest(Payload):
     system_prompt: str = Field(default=DEFAULT_SYSTEM_PROMPT, max_length=10_000, repr=False)
     max_tokens: int = Field(default=200, ge=1, le=100_000)
     temperature: float = Field(default=0.7, ge=0.0, le=2.0)
+    second_chunk_after_s: float = Field(default=0.0, ge=0.0, le=60.0)
+    """So long after the request's arrival only the first chunk of the reply is spoken. A client that sends an
+    utterance on speculation, before it is certain that the speaker has finished, cancels the turn within
+    this time or keeps it, and much speech is not made in vain."""
     session_id: Identifier = Field(default_factory=_new_id)
     turn_id: Identifier = Field(default_factory=_new_id)
 

@@ -39,7 +39,14 @@ class Project:
 
     def deploy(self, stage: Stage, **settings: str) -> None:
         """Deploy one app by Modal's own command: `s2s deploy` without its checks, in half the time."""
-        self._run([sys.executable, "-m", "modal", "deploy", "-m", MODULES[stage]], fails=False, **settings)
+        self.modal("deploy", MODULES[stage], **settings)
+
+    def modal(
+        self, command: str, module: str, *arguments: str, **settings: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run Modal's own command, deploy or run, on a module."""
+        program = [sys.executable, "-m", "modal", command, "-m", module, *arguments]
+        return self._run(program, fails=False, **settings)
 
     def _run(self, command: list[str], *, fails: bool, **settings: str) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(

@@ -4,13 +4,10 @@ import numpy as np
 import pytest
 
 from services.speech_gate import SpeechGate
-from shared.audio import decode_audio, resample
 from shared.pcm import Pcm
-from shared.settings import Settings
 from tests.flite_speech import flite_says
+from tests.noises import HZ, clicks, decibels, knocks, recording, white_noise, with_noise
 from tests.sounds import Samples, tone
-
-HZ = 16_000
 
 
 @pytest.fixture(scope="module")
@@ -18,44 +15,9 @@ def gate() -> SpeechGate:
     return SpeechGate()
 
 
-def decibels(db: float) -> np.float32:
-    return np.float32(10 ** (db / 20))
-
-
-def white_noise(duration_s: float, db: float, seed: int = 0) -> Samples:
-    """Gaussian, at this level below full scale."""
-    noise = np.random.default_rng(seed).standard_normal(round(duration_s * HZ)).astype(np.float32)
-    return (noise * decibels(db)).clip(-1, 1)
-
-
 def hum(mains_hz: float) -> Samples:
     """Mains hum with overtones so strong that the detector alone takes its beginning for a vowel."""
     return sum((tone(mains_hz * n, 1.5, peak=0.05) for n in range(1, 8)), start=np.zeros(1, np.float32))
-
-
-def clicks() -> Samples:
-    samples = np.zeros(2 * HZ, np.float32)
-    samples[:: HZ // 4] = 1.0
-    return samples
-
-
-def knocks() -> Samples:
-    """Short bursts of noise, like keys of a keyboard."""
-    one = white_noise(0.1, -10) * np.exp(-np.arange(HZ // 10) / 150).astype(np.float32)
-    return np.tile(np.pad(one, (0, HZ // 10)), 8)
-
-
-def with_noise(speech: Samples, noise: Samples, snr_db: float) -> Samples:
-    """Speech over noise, by the power of the speech where it is not silent."""
-    noise = np.resize(noise, speech.shape)
-    loud = speech[np.abs(speech) > 0.02 * np.abs(speech).max()]
-    gain = np.sqrt(np.mean(loud**2) / np.mean(noise**2)) / decibels(snr_db)
-    mixed: Samples = (speech + gain * noise).astype(np.float32)
-    return mixed / np.float32(max(1.0, np.abs(mixed).max()))
-
-
-def recording(path: Path) -> Samples:
-    return resample(decode_audio(path.read_bytes(), Settings(max_audio_s=200)), HZ).samples
 
 
 NO_SPEECH = {

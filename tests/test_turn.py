@@ -301,3 +301,27 @@ def test_whatever_the_pace_order_holds_and_the_ledger_adds_up(
     end = end_of(told)
     assert isinstance(end, TurnCompleted)
     assert sum(span.duration_us for span in end.ledger.spans) == end.ledger.total_us
+
+
+def test_a_second_chunk_is_not_spoken_before_the_request_allows_it() -> None:
+    scripted = cast(llm=[typed(THREE_SENTENCES)])
+    told = play(listen(scripted, REQUEST.model_copy(update={"second_chunk_after_s": 5.0})))
+    first, second, *_ = scripted.tts.calls
+    assert first.began_s < 1
+    assert second.began_s == pytest.approx(5.0)
+    assert " ".join(scripted.tts.texts) == THREE_SENTENCES
+    held = [span for span in end_of(told).ledger.spans if span.activity == "held"]
+    assert [span.stage for span in held] == [Stage.ORCHESTRATOR]
+
+
+def test_a_first_chunk_that_takes_longer_than_that_holds_nothing_up() -> None:
+    slow_voice: Script = [6.0, speech(1.0)]
+    scripted = cast(llm=[typed(THREE_SENTENCES)], tts=[slow_voice])
+    told = play(listen(scripted, REQUEST.model_copy(update={"second_chunk_after_s": 5.0})))
+    assert scripted.tts.calls[1].began_s == scripted.tts.calls[0].ended_s
+    assert "held" not in {span.activity for span in end_of(told).ledger.spans}
+
+
+def test_a_reply_of_one_chunk_is_not_held_up() -> None:
+    told = play(listen(cast(llm=[typed("Yes.")]), REQUEST.model_copy(update={"second_chunk_after_s": 5.0})))
+    assert told[-1].at_s < 1

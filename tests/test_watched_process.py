@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import psutil
 import pytest
 
-from services.llm.watched_process import WatchedProcess
+from services.watched_process import WatchedProcess
 
 PARENT_AND_CHILD = """
 import subprocess, sys, time
@@ -117,7 +117,7 @@ def test_a_program_that_will_not_end_is_killed(
 def test_it_and_what_it_has_started_end_when_we_are_killed() -> None:
     code = f"""
 import logging, os, sys, time
-from services.llm.watched_process import WatchedProcess
+from services.watched_process import WatchedProcess
 logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
 WatchedProcess([sys.executable, "-c", {PARENT_AND_CHILD!r}], os.environ, logging.getLogger())
 time.sleep(600)

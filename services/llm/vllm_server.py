@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from services.llm.watched_process import WatchedProcess
+from services.watched_process import WatchedProcess
 from services.weights import weights_volume_folder
 from shared.errors import EngineLoadFailed, Stage, StageFailed
 

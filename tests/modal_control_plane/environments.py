@@ -24,12 +24,33 @@ class Environments:
         """
         if recipe.unsupported:
             raise EnvironmentFailed(f"the local control plane cannot run `{recipe.unsupported[0]}`")
-        contents = Contents(
-            installs=((f"modal=={version('modal')}",), *recipe.pip_installs),
-            requirement_files=recipe.requirement_files,
-        )
+        client = (f"modal=={version('modal')}",)
+        return await self._made((client, *recipe.pip_installs), recipe)
+
+    async def elsewhere(self, recipe: Recipe) -> dict[str, Path]:
+        """Return the folders that stand for the image's environments at other paths, made first if they are
+        not there yet.
+
+        Raises EnvironmentFailed.
+        """
+        return {
+            prefix: (await self._made(tuple(installs), recipe)).parents[1]
+            for prefix, installs in _by_prefix(recipe).items()
+        }
+
+    async def _made(self, installs: tuple[tuple[str, ...], ...], recipe: Recipe) -> Path:
+        used = {argument for install in installs for argument in install}
+        files = tuple(file for file in recipe.requirement_files if file[0] in used)
+        contents = Contents(installs=installs, requirement_files=files)
         return await asyncio.to_thread(self._environments.interpreter, f"image-{contents.key}", contents)
 
     def close(self) -> None:
         """Give up what is being installed."""
         self._environments.close()
+
+
+def _by_prefix(recipe: Recipe) -> dict[str, list[tuple[str, ...]]]:
+    installs: dict[str, list[tuple[str, ...]]] = {}
+    for prefix, install in recipe.installs_elsewhere:
+        installs.setdefault(prefix, []).append(install)
+    return installs

@@ -14,9 +14,11 @@ _UNSUPPORTED = ("RUN /.uv/uv sync",)
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to make the environment of one image."""
+    """How to make the environments of one image: that of its own Python, and those at other paths."""
 
     pip_installs: tuple[tuple[str, ...], ...]
+    installs_elsewhere: tuple[tuple[str, tuple[str, ...]], ...]
+    """By the path that `--prefix` names."""
     requirement_files: tuple[tuple[str, bytes], ...]
     env: tuple[tuple[str, str], ...]
     unsupported: tuple[str, ...]
@@ -24,7 +26,7 @@ class Recipe:
 
 def recipe_of(layers: Sequence[pb.Image]) -> Recipe:
     """Read the pip layers, their requirement files and the environment variables, base layer first."""
-    installs: list[tuple[str, ...]] = []
+    installs: list[tuple[str | None, tuple[str, ...]]] = []
     files: dict[str, bytes] = {}
     env: dict[str, str] = {}
     unsupported: list[str] = []
@@ -40,9 +42,10 @@ def recipe_of(layers: Sequence[pb.Image]) -> Recipe:
                 env.update(_variables(rest))
             elif (match := _PIP.match(command)) and not _OF_THE_BASE.search(command):
                 installs.append(_pip_arguments(match["arguments"]))
-    used = {argument for install in installs for argument in install}
+    used = {argument for _, install in installs for argument in install}
     return Recipe(
-        pip_installs=tuple(installs),
+        pip_installs=tuple(install for prefix, install in installs if prefix is None),
+        installs_elsewhere=tuple((prefix, install) for prefix, install in installs if prefix is not None),
         requirement_files=tuple((path, data) for path, data in files.items() if path in used),
         env=tuple(env.items()),
         unsupported=tuple(unsupported),
@@ -58,15 +61,19 @@ def _variables(arguments: str) -> dict[str, str]:
     return dict(part.split("=", 1) for part in shlex.split(arguments) if "=" in part)
 
 
-def _pip_arguments(text: str) -> tuple[str, ...]:
-    """Return the arguments of `pip install` or `uv pip install`, without those that name an interpreter."""
+def _pip_arguments(text: str) -> tuple[str | None, tuple[str, ...]]:
+    """Return the path of `--prefix`, and the other arguments of `pip install` or `uv pip install` without
+    those that name an interpreter."""
     words = iter(shlex.split(text.replace("$(command -v python)", "python")))
+    prefix: str | None = None
     arguments: list[str] = []
     for word in words:
         if word == "--python":
             next(words)
+        elif word == "--prefix":
+            prefix = next(words)
         elif word in {"--requirement", "--requirements"}:
             arguments.append("-r")
         elif word != "--compile-bytecode":
             arguments.append(word)
-    return tuple(arguments)
+    return prefix, tuple(arguments)

@@ -1,7 +1,7 @@
 """Everything a container needs before its process can start."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import grpclib.server
@@ -36,6 +36,7 @@ class Starter:
         recipe = recipe_of([layer.definition for layer in self._state.layers(function.definition.image_id)])
         try:
             interpreter = await self._environments.interpreter(recipe)
+            elsewhere = await self._environments.elsewhere(recipe)
             mount_sources(self._state, function, container.folder / "fs")
             self._volumes.mount(self._state, list(function.definition.volume_mounts))
         except (EnvironmentFailed, FilesMissing) as error:
@@ -43,7 +44,7 @@ class Starter:
         await container.launch(
             interpreter,
             self._arguments(container),
-            self._env(function, recipe, interpreter),
+            self._env(function, recipe, interpreter) | _moved(recipe, elsewhere),
             self._sockets / f"{container.id[-8:]}.sock",
             self.server_for(container),
         )
@@ -81,3 +82,13 @@ class Starter:
         for secret_id in function.definition.secret_ids:
             env.update(found(self._state.secrets, secret_id, "Secret").env)
         return env
+
+
+def _moved(recipe: Recipe, folders: Mapping[str, Path]) -> dict[str, str]:
+    """The image's variables that name something in one of its other environments, as it is found here."""
+    return {
+        name: str(folder) + value.removeprefix(prefix)
+        for name, value in recipe.env
+        for prefix, folder in folders.items()
+        if value.startswith(f"{prefix}/")
+    }

@@ -15,6 +15,7 @@ class ImageView:
 
     layers: tuple[tuple[str, ...], ...]
     pip_installs: tuple[tuple[str, ...], ...]
+    installs_elsewhere: frozenset[str]
     env: dict[str, str]
 
     @property
@@ -92,7 +93,8 @@ def image_view(state: State, image_id: str) -> ImageView:
     layers = [layer.definition for layer in state.layers(image_id)]
     recipe = recipe_of(layers)
     commands = tuple(tuple(layer.dockerfile_commands) for layer in layers)
-    return ImageView(commands, recipe.pip_installs, dict(recipe.env))
+    elsewhere = frozenset(prefix for prefix, _ in recipe.installs_elsewhere)
+    return ImageView(commands, recipe.pip_installs, elsewhere, dict(recipe.env))
 
 
 def function_view(state: State, function: Function) -> FunctionView:

@@ -25,22 +25,36 @@ class WatchedProcess:
     As soon as the process ends, so does the group; and when this process ends, however that happens.
     """
 
-    def __init__(self, command: Sequence[str], environ: Mapping[str, str], log: logging.Logger) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        environ: Mapping[str, str],
+        log: logging.Logger,
+        *,
+        pass_fds: Sequence[int] = (),
+    ) -> None:
+        """`pass_fds` are file descriptors that it gets from us, under the same numbers. Raises OSError if the
+        program is not there."""
         self._log = log
         self._lines: deque[str] = deque(maxlen=_LINES_KEPT)
         theirs, ours = os.pipe()
         self._open_while_we_live = os.fdopen(ours, "wb")
         with os.fdopen(theirs, "rb") as stdin:
-            self._process = subprocess.Popen(
-                command,
-                stdin=stdin,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                process_group=0,  # the terminal's Ctrl-C is for us: we end it
-                env=environ,
-            )
+            try:
+                self._process = subprocess.Popen(
+                    command,
+                    stdin=stdin,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                    errors="replace",
+                    process_group=0,  # the terminal's Ctrl-C is for us: we end it
+                    env=environ,
+                    pass_fds=pass_fds,
+                )
+            except OSError:
+                self._open_while_we_live.close()
+                raise
             _end_with_us(stdin.fileno(), self._process.pid)
         self._reader = threading.Thread(target=self._read, name="process-log", daemon=True)
         self._reader.start()

@@ -1,0 +1,105 @@
+"""The loudspeaker's sound taken out of what the microphone hears, so that a reply does not interrupt itself.
+
+By WebRTC's echo canceller, from livekit's AudioProcessingModule.
+"""
+
+from threading import Lock
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from client.sample_queue import SampleQueue, Samples
+from services.speech_gate import WINDOW_SAMPLES
+from shared.audio import as_int16
+from shared.engines import ASR_SAMPLE_RATE_HZ
+from shared.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from livekit.rtc import AudioFrame, AudioProcessingModule
+
+FRAME_SAMPLES = ASR_SAMPLE_RATE_HZ // 100
+"""WebRTC's audio processing takes 10 ms at a time."""
+_REBLOCKING_SAMPLES = 128
+"""512 n samples hold up to 128 (its multiples of 32 below 160) that are not yet a whole frame."""
+_MAX_FAR_SAMPLES = ASR_SAMPLE_RATE_HZ
+_SCALE = np.float32(32_768)
+
+
+class EchoCanceller:
+    """Takes the speaker's sound out of the microphone's; both are 16 kHz mono float32.
+
+    `far` may be called from an audio thread, `near` from one other. What comes out is LATENCY_SAMPLES
+    later than what went in.
+
+    Raises Misconfigured if livekit is not installed. It is loaded here (0.2 s), not before.
+    """
+
+    LATENCY_SAMPLES = _REBLOCKING_SAMPLES + 128 + 96
+    """22 ms: for making frames of windows, in the echo canceller and in the noise suppression. The last
+    two are measured (livekit 1.2.1): the lag at which its output is most like noise put in."""
+
+    def __init__(self, delay_ms: int = 100) -> None:
+        self._module = _audio_processing()
+        self._lock = Lock()
+        self._far = SampleQueue()
+        self._near = SampleQueue()
+        self._clean = SampleQueue()
+        self._clean.append(np.zeros(_REBLOCKING_SAMPLES, np.float32))
+        self.set_stream_delay_ms(delay_ms)
+
+    def set_stream_delay_ms(self, delay_ms: int) -> None:
+        """Say how long after `far` its echo reaches `near`, as a first guess; it finds out by itself."""
+        self._delay_ms = delay_ms
+
+    def far(self, samples: Samples) -> None:
+        """Tell what the speaker plays, its silence too, when it is handed to the sound card.
+
+        Cheap, for an audio callback. Of what no microphone has heard, a second is kept.
+        """
+        with self._lock:
+            self._far.append(samples)
+            self._far.take(len(self._far) - _MAX_FAR_SAMPLES)
+
+    def near(self, window: Samples) -> Samples:
+        """What the microphone heard, (512,), without the echo; of equal shape, LATENCY_SAMPLES late."""
+        if window.shape != (WINDOW_SAMPLES,):
+            raise ValueError(f"The echo canceller takes windows of ({WINDOW_SAMPLES},), not {window.shape}.")
+        self._near.append(window)
+        far, near = self._taken_far(), self._taken(self._near)
+        for done, frame in enumerate(near):
+            # As evenly as they were played: WebRTC takes a burst of either for a changed delay.
+            for played in far[len(far) * done // len(near) : len(far) * (done + 1) // len(near)]:
+                self._module.process_reverse_stream(_frame(played))
+            self._clean.append(self._cleaned(frame))
+        return self._clean.take(WINDOW_SAMPLES)
+
+    def _taken_far(self) -> list[Samples]:
+        with self._lock:
+            return self._taken(self._far)
+
+    @staticmethod
+    def _taken(queue: SampleQueue) -> list[Samples]:
+        return [queue.take(FRAME_SAMPLES) for _ in range(len(queue) // FRAME_SAMPLES)]
+
+    def _cleaned(self, samples: Samples) -> Samples:
+        frame = _frame(samples)
+        self._module.set_stream_delay_ms(self._delay_ms)
+        self._module.process_stream(frame)
+        return np.divide(frame.data, _SCALE, dtype=np.float32)
+
+
+def _audio_processing() -> "AudioProcessingModule":
+    try:
+        from livekit.rtc import AudioProcessingModule  # optional, and 30 MB
+    except ImportError as error:
+        raise Misconfigured(
+            "Echo cancellation needs the library livekit: pip install -e '.[talk]', or make setup"
+        ) from error
+    # Measured; see tests/test_echo.py for how.
+    return AudioProcessingModule(echo_cancellation=True, noise_suppression=True)
+
+
+def _frame(samples: Samples) -> "AudioFrame":
+    from livekit.rtc import AudioFrame
+
+    return AudioFrame(as_int16(samples).tobytes(), ASR_SAMPLE_RATE_HZ, 1, samples.size)

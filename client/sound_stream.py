@@ -1,0 +1,100 @@
+"""A stream of sound from or to a device, at a rate and of a number of channels that the device takes."""
+
+from collections.abc import Callable
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client.sample_queue import Samples
+from client.sound_devices import Direction, NoSoundDevice, SoundDevice, find_device, portaudio_library
+
+BLOCK_S = {Direction.INPUT: 0.032, Direction.OUTPUT: 0.01}
+"""How much an audio callback gets, a window, or gives: short, as a pause waits for the block under way."""
+LATENCY_S = 0.04
+"""What PortAudio is asked to hold in the device's own buffer. At 0.02 s PulseAudio ran dry on a busy
+machine of two cores; all of it is heard before a pause is."""
+
+_portaudio = Lock()
+"""PortAudio opens and closes streams on one thread at a time."""
+
+
+class SoundStream:
+    """A running stream of mono float32; blocking to open and to close.
+
+    `heard(samples)` or `wanted(num_samples) -> samples` is called on PortAudio's own thread, and must
+    not block. Raises NoSoundDevice if there is no such device or it cannot be opened.
+    """
+
+    def __init__(
+        self,
+        direction: Direction,
+        name: str | None,
+        sample_rate_hz: int,
+        *,
+        heard: Callable[[Samples], None] | None = None,
+        wanted: Callable[[int], Samples] | None = None,
+    ) -> None:
+        with _portaudio:
+            portaudio = portaudio_library()
+            self.device = find_device(direction, name)
+            self._heard, self._wanted = heard, wanted
+            self.troubles = 0
+            """Blocks at which the device said that it had lost sound or run dry."""
+            self._stream = self._opened(portaudio, sample_rate_hz)
+            self.sample_rate_hz: int = round(self._stream.samplerate)
+            self.latency_s: float = self._stream.latency
+            """PortAudio's word for how long the sound is on its way between the device and the callback."""
+
+    def start(self) -> None:
+        """Let it run; from now on the callback is called."""
+        with _portaudio:
+            self._stream.start()
+
+    @property
+    def active(self) -> bool:
+        """Whether PortAudio still runs it."""
+        return bool(self._stream.active)
+
+    def close(self) -> None:
+        """End it at once, with what has not been played."""
+        with _portaudio:
+            self._stream.close(ignore_errors=True)
+
+    def _opened(self, portaudio: Any, sample_rate_hz: int) -> Any:
+        kind = portaudio.InputStream if self.device.direction is Direction.INPUT else portaudio.OutputStream
+        callback = self._take if self.device.direction is Direction.INPUT else self._give
+        reason = ""
+        for rate_hz, channels in _formats(self.device, sample_rate_hz):
+            try:
+                return kind(
+                    samplerate=rate_hz,
+                    blocksize=round(BLOCK_S[self.device.direction] * rate_hz),
+                    device=self.device.index,
+                    channels=channels,
+                    dtype="float32",
+                    latency=LATENCY_S,
+                    callback=callback,
+                )
+            except portaudio.PortAudioError as error:
+                reason = reason or str(error)
+        raise NoSoundDevice(
+            f"The {self.device.direction.device_kind} {self.device.name} cannot be opened: {reason}"
+        )
+
+    def _take(self, block: NDArray[np.float32], _num_samples: int, _time: object, status: object) -> None:
+        self.troubles += bool(status)
+        if self._heard:
+            self._heard(block.mean(axis=1, dtype=np.float32))
+
+    def _give(self, block: NDArray[np.float32], num_samples: int, _time: object, status: object) -> None:
+        self.troubles += bool(status)
+        if self._wanted:
+            block[:] = self._wanted(num_samples)[:, np.newaxis]
+
+
+def _formats(device: SoundDevice, sample_rate_hz: int) -> list[tuple[int, int]]:
+    """Rates and channels to try: the wanted rate, then the device's own, and mono before stereo."""
+    rates = dict.fromkeys((sample_rate_hz, device.sample_rate_hz))
+    return [(rate, channels) for rate in rates for channels in (1, 2) if channels <= device.channels]
