@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from shared.deployment import APPS, MONOLITH_APP
 from shared.errors import Stage
 
 app = typer.Typer(
@@ -273,6 +272,7 @@ def stop(
     """Take the apps off Modal, the monolith too if none is named; turns under way end."""
     _check_modal_is_installed()
     from client.stop_command import stop_command
+    from shared.deployment import APPS, MONOLITH_APP
 
     stop_command([APPS[app] for app in apps] if apps else [*APPS.values(), MONOLITH_APP], yes=yes)
 
