@@ -29,6 +29,10 @@ class Hub:
     url: str = ""
     downloads: list[str] = field(default_factory=list)
 
+    def files(self, repository: str) -> Mapping[str, File]:
+        """The files of a repository; none of one that is not there."""
+        return self.repositories.get(repository, {})
+
 
 @contextmanager
 def local_hub(repositories: Mapping[str, Mapping[str, File]], *, token: str | None = None) -> Iterator[Hub]:
@@ -71,7 +75,8 @@ class _Handler(BaseHTTPRequestHandler):
             told = _about(asked["repository"], hub.repositories[asked["repository"]], asked["revision"])
             body = json.dumps(told[asked["what"]]).encode()
             self._send(200, body, {}, with_body=with_body)
-        elif (asked := _FILE.fullmatch(path)) and (file := _file(hub, asked["repository"], asked["name"])):
+        elif (asked := _FILE.fullmatch(path)) and asked["name"] in hub.files(asked["repository"]):
+            file = hub.files(asked["repository"])[asked["name"]]
             if with_body:
                 hub.downloads.append(asked["name"])
             headers = {"ETag": f'"{_etag(file)}"', "X-Repo-Commit": _commit(asked["revision"])}
@@ -102,10 +107,6 @@ def _about(repository: str, files: Mapping[str, File], revision: str) -> dict[st
         for name, file in files.items()
     ]
     return {"revision": about, "tree": tree}
-
-
-def _file(hub: Hub, repository: str, name: str) -> File | None:
-    return hub.repositories.get(repository, {}).get(name)
 
 
 def _commit(revision: str) -> str:

