@@ -150,9 +150,10 @@ class Settings(BaseSettings):
     pre_roll_s: float = Field(default=0.5, ge=0.0, le=1.0)
     """How much an utterance keeps of what came before its detection, so that first sounds are not cut."""
     min_speech_s: float = Field(default=0.16, ge=0.0, le=1.0)
-    """Shorter sounds are no utterance: clicks, a cough."""
+    """Shorter sounds are no utterance. Of short words ("hi", "no") 0.22 s and more are detected as speech."""
     speculation_after_s: float = Field(default=0.25, ge=0.1)
-    """After so much silence the turn is begun, and taken back if the speaker goes on."""
+    """After so much silence the turn is begun, and taken back if the speaker goes on. With less than 0.25 s,
+    or less than 64 kbps, what was said must be encoded again for it (8 ms a second)."""
     end_of_turn_silence_s: float = Field(default=1.0, ge=0.2, le=10.0)
     """After so much silence the utterance is over."""
     max_utterance_s: float = Field(default=60.0, ge=2.0)
