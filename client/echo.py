@@ -38,6 +38,12 @@ class EchoCanceller:
     """22 ms: for making frames of windows, in the echo canceller and in the noise suppression. The last
     two are measured (livekit 1.2.1): the lag at which its output is most like noise put in."""
 
+    # Of its options, measured as tests/test_echo.py does (20 replies in one session, echo at -27 dB; 10
+    # people speaking over it at -26 dB, paused at the first speech): echo cancellation alone leaves -67 dB and
+    # hears 9; with noise suppression -79 dB (the noise itself was at -65) and 10; with gain control as
+    # well -64 dB and 10. Noise suppression also helped recognition: in white noise at 20 dB pocketsphinx
+    # had 32 of 72 words wrong, 39 without it, 46 on the plain sound; without noise 13, 17 and 13. The
+    # high-pass filter is part of echo cancellation, and made no difference.
     def __init__(self, delay_ms: int = 100) -> None:
         self._module = _audio_processing()
         self._lock = Lock()
@@ -50,6 +56,11 @@ class EchoCanceller:
     def set_stream_delay_ms(self, delay_ms: int) -> None:
         """Say how long after `far` its echo reaches `near`, as a first guess; it finds out by itself."""
         self._delay_ms = delay_ms
+
+    @property
+    def waiting_samples(self) -> int:
+        """How much has been played that no microphone has heard yet."""
+        return len(self._far)
 
     def far(self, samples: Samples) -> None:
         """Tell what the speaker plays, its silence too, when it is handed to the sound card.
@@ -95,7 +106,6 @@ def _audio_processing() -> "AudioProcessingModule":
         raise Misconfigured(
             "Echo cancellation needs the library livekit: pip install -e '.[talk]', or make setup"
         ) from error
-    # Measured; see tests/test_echo.py for how.
     return AudioProcessingModule(echo_cancellation=True, noise_suppression=True)
 
 
