@@ -12,7 +12,7 @@ from client.audio_file import check_writable, write_errors
 from client.playback import PieceHeard, PlaybackBuffer
 from client.sample_queue import Samples
 from client.sound_devices import Direction, NoSoundDevice, SoundDevice, SoundDeviceLost
-from client.sound_stream import SoundStream
+from client.sound_stream import LATENCY_S, SoundStream
 from client.stream_resampler import StreamResampler
 from shared.audio import as_int16
 from shared.engines import ASR_SAMPLE_RATE_HZ
@@ -191,6 +191,8 @@ class DeviceSpeaker(Speaker):
 
     Opened at the device's own rate where it does not take `sample_rate_hz`. Opening waits until the
     device takes sound. Raises NoSoundDevice.
+
+    Less latency than LATENCY_S makes a pause quicker, more spares a busy machine gaps (`troubles`).
     """
 
     def __init__(
@@ -198,10 +200,12 @@ class DeviceSpeaker(Speaker):
         name: str | None = None,
         *,
         sample_rate_hz: int = SAMPLE_RATE_HZ,
+        latency_s: float = LATENCY_S[Direction.OUTPUT],
         played: Played | None = None,
     ) -> None:
         super().__init__(sample_rate_hz, played)
         self._name = name
+        self.latency_s = latency_s
 
     @property
     def device(self) -> SoundDevice:
@@ -225,7 +229,13 @@ class DeviceSpeaker(Speaker):
         self._loop = asyncio.get_running_loop()
         self._taken = (0, self._loop.time())
         self._stream = await asyncio.to_thread(
-            SoundStream, Direction.OUTPUT, self._name, self.sample_rate_hz, wanted=self._want
+            lambda: SoundStream(
+                Direction.OUTPUT,
+                self._name,
+                self.sample_rate_hz,
+                latency_s=self.latency_s,
+                wanted=self._want,
+            )
         )
         self._begin(self._stream.sample_rate_hz)
         self.latency_s = self._stream.latency_s
