@@ -31,6 +31,7 @@ MODULES = [
 # Devices of ALSA, which is what PortAudio knows, by names of their own.
 ASOUNDRC = """
 pcm.table_microphone { type pulse device mic }
+pcm.table_lamp { type pulse device mic }
 pcm.table_loudspeaker { type pulse device speaker }
 """
 

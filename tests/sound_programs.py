@@ -57,7 +57,8 @@ async def say(folder: Path) -> None:
     """A reply in pieces that come while it is heard, and another at another rate."""
     played: list[Samples] = []
     pieces = [Pcm(np.load(folder / f"piece{index}.npy"), 16_000) for index in range(4)]
-    async with DeviceSpeaker(LOUDSPEAKER, sample_rate_hz=16_000, played=played.append) as speaker:
+    speaker = DeviceSpeaker(LOUDSPEAKER, sample_rate_hz=16_000, latency_s=0.3, played=played.append)
+    async with speaker:
         say_ready()
         for piece in pieces:
             speaker.play(piece)

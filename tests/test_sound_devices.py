@@ -20,12 +20,30 @@ from tests.sounds import Samples, likeness, voice
 pytestmark = pytest.mark.needs("portaudio", "pulseaudio")
 
 TIMEOUT_S = 60
+S2S = "from client.cli import main; main()"
+WHY_NOT = """
+import sys
+from client.sound_devices import Direction, NoSoundDevice, find_device
+for name in sys.argv[1:]:
+    try:
+        find_device(Direction.INPUT, name)
+    except NoSoundDevice as error:
+        print(error)
+"""
 
 
 @pytest.fixture(scope="module")
 def pulse_audio() -> Iterator[PulseAudio]:
     with PulseAudio() as server:
         yield server
+
+
+def python(pulse_audio: PulseAudio, code: str, *arguments: str) -> str:
+    """What the code prints in a process of its own, on this sound server."""
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(
+        command, env=pulse_audio.environ, check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
 
 
 @contextmanager
@@ -67,25 +85,29 @@ def place_of(part: Samples, sound: Samples) -> int:
     """Where the part is in the sound, bit by bit."""
     spectrum = np.fft.rfft(sound, sound.size + part.size)
     match = np.fft.irfft(spectrum * np.conj(np.fft.rfft(part, sound.size + part.size)))
-    place = int(np.argmax(match[: sound.size]))
-    assert np.abs(sound[place : place + part.size] - part).max() <= 1 / 32_768
-    return place
+    likely = np.argsort(match[: sound.size - part.size + 1])[-20:]
+    errors = [np.abs(sound[place : place + part.size] - part).max() for place in likely]
+    assert min(errors) <= 1 / 32_768
+    return int(likely[np.argmin(errors)])
 
 
 def test_devices_are_listed_by_name(pulse_audio: PulseAudio) -> None:
-    command = [sys.executable, "-c", "from client.cli import main; main()", "devices"]
-    told = subprocess.run([*command, "--json"], env=pulse_audio.environ, check=True, capture_output=True)
-    devices = json.loads(told.stdout)
+    devices = json.loads(python(pulse_audio, S2S, "devices", "--json"))
     assert {(one["direction"], one["name"]) for one in devices} >= {
         ("input", "table_microphone"),
         ("output", "table_loudspeaker"),
     }
     assert [one["name"] for one in devices if one["default"]] == ["default", "default"]
-    table = subprocess.run(
-        command, env=pulse_audio.environ, check=True, capture_output=True, text=True
-    ).stdout
+    table = python(pulse_audio, S2S, "devices")
     assert "table_microphone" in table
     assert any(line.startswith("*") and "default" in line for line in table.splitlines())
+
+
+def test_a_name_that_chooses_no_device_or_several_is_told(pulse_audio: PulseAudio) -> None:
+    nobody, several = python(pulse_audio, WHY_NOT, "gramophone", "table_", "Table_Micro").splitlines()
+    assert nobody.startswith("There is no microphone called 'gramophone', only: ")
+    assert "table_microphone, ALSA" in nobody
+    assert several.startswith("Several microphones are called 'table_': say which (")
 
 
 def test_the_microphone_hears_exactly_what_is_said_to_it(pulse_audio: PulseAudio, tmp_path: Path) -> None:
