@@ -1,12 +1,12 @@
 """Stages that take a set time each and do nothing, to the timer's precision.
 
 ASR 0.10 s; LLM 0.15 s to its first token, then 60 tokens a second, a word a token; TTS 0.25 s and a
-quarter of its speech's length, at 0.06 s of speech a character. Every time is kept against the call's
-start, so that late timers do not add up.
+quarter of its speech's length, at 0.06 s of speech a character; or so many times as long. Every time is
+kept against the call's start, so that late timers do not add up.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 from orchestrator.stages import Stages
 from shared.payloads import ChatMessage, Mp3Audio, Speech
@@ -47,14 +47,24 @@ def speaking_s(text: str) -> float:
     return TTS_FIXED_S + TTS_REAL_TIME_FACTOR * SPEECH_S_PER_CHARACTER * len(text)
 
 
+def mp3_sized(duration_s: float) -> Speech:
+    """As large as MP3 at 64 kbps, and no sound."""
+    return Mp3Audio(
+        mp3=bytes(round(duration_s * 8_000)), sample_rate_hz=24_000, num_samples=round(duration_s * 24_000)
+    )
+
+
 class SimulatedASR:
     """See the module."""
+
+    def __init__(self, slowness: float) -> None:
+        self._slowness = slowness
 
     async def transcribe(self, audio: Speech) -> AsyncGenerator[StageItem, None]:
         """Hears the same words always."""
         call = _Call()
         yield call.started()
-        await call.reach(ASR_S)
+        await call.reach(ASR_S * self._slowness)
         yield Transcript(attempt_id="1", text="how do i get to the islands", elapsed_us=call.us)
         yield call.finished()
 
@@ -62,7 +72,8 @@ class SimulatedASR:
 class SimulatedLLM:
     """See the module."""
 
-    def __init__(self, reply: str) -> None:
+    def __init__(self, reply: str, slowness: float) -> None:
+        self._slowness = slowness
         words = reply.split(" ")
         self._tokens = [words[0], *(f" {word}" for word in words[1:])]
 
@@ -73,7 +84,7 @@ class SimulatedLLM:
         call = _Call()
         yield call.started()
         for number, token in enumerate(self._tokens):
-            await call.reach(FIRST_TOKEN_S + number / TOKENS_PER_S)
+            await call.reach((FIRST_TOKEN_S + number / TOKENS_PER_S) * self._slowness)
             yield TextDelta(attempt_id="1", text=token, elapsed_us=call.us)
         yield call.finished()
 
@@ -81,24 +92,27 @@ class SimulatedLLM:
 class SimulatedTTS:
     """See the module."""
 
+    def __init__(self, speech: Callable[[float], Speech], slowness: float) -> None:
+        self._speech = speech
+        self._slowness = slowness
+
     async def synthesize(self, text: str) -> AsyncGenerator[StageItem, None]:
-        """One piece, as large as its MP3 at 64 kbps."""
+        """One piece."""
         call = _Call()
         yield call.started()
-        await call.reach(speaking_s(text))
-        duration_s = SPEECH_S_PER_CHARACTER * len(text)
-        audio = Mp3Audio(
-            mp3=bytes(round(duration_s * 8_000)),
-            sample_rate_hz=24_000,
-            num_samples=round(duration_s * 24_000),
-        )
+        audio = self._speech(SPEECH_S_PER_CHARACTER * len(text))
+        await call.reach(speaking_s(text) * self._slowness)
         yield SpeechPiece(attempt_id="1", audio=audio, elapsed_us=call.us)
         yield call.finished()
 
 
-def simulated_stages(reply: str) -> Stages:
-    """The three of them; the LLM writes `reply`."""
-    return Stages(asr=SimulatedASR(), llm=SimulatedLLM(reply), tts=SimulatedTTS())
+def simulated_stages(
+    reply: str, *, slowness: float = 1.0, speech: Callable[[float], Speech] = mp3_sized
+) -> Stages:
+    """The three of them; the LLM writes `reply`, and `speech` makes so many seconds of sound."""
+    return Stages(
+        asr=SimulatedASR(slowness), llm=SimulatedLLM(reply, slowness), tts=SimulatedTTS(speech, slowness)
+    )
 
 
 class _Call:

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from shared.deployment import APPS, MONOLITH_APP
 from shared.errors import Stage
 
 app = typer.Typer(
@@ -188,6 +187,14 @@ def models(as_json: AsJson = False) -> None:
     models_command(as_json=as_json)
 
 
+@app.command()
+def devices(as_json: AsJson = False) -> None:
+    """List the microphones and loudspeakers of this machine, by the names that choose them."""
+    from client.devices_command import devices_command
+
+    devices_command(as_json=as_json)
+
+
 @app.command("fetch-weights")
 def fetch_weights(
     target: Annotated[
@@ -265,6 +272,7 @@ def stop(
     """Take the apps off Modal, the monolith too if none is named; turns under way end."""
     _check_modal_is_installed()
     from client.stop_command import stop_command
+    from shared.deployment import APPS, MONOLITH_APP
 
     stop_command([APPS[app] for app in apps] if apps else [*APPS.values(), MONOLITH_APP], yes=yes)
 

@@ -2,8 +2,7 @@
 
 import asyncio
 from asyncio import AbstractEventLoop
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
+from contextlib import suppress
 from threading import Lock
 from typing import Protocol, Self
 
@@ -30,7 +29,7 @@ LOST_AFTER_S = 5.0
 """A device that has been silent for so long is gone. PulseAudio's first block came after up to 2.1 s."""
 
 
-class Microphone(AbstractAsyncContextManager["Microphone"], AsyncIterator[Window], Protocol):
+class Microphone(Protocol):
     """An async context manager that opens the microphone, and an async iterator of what it hears.
 
     It hears from when it is opened, to be iterated by one task. Iterating ends when it is closed.
@@ -46,6 +45,14 @@ class Microphone(AbstractAsyncContextManager["Microphone"], AsyncIterator[Window
 
     def close(self) -> None:
         """Let the iteration end."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(self, *error: object) -> None: ...
+
+    def __aiter__(self) -> Self: ...
+
+    async def __anext__(self) -> Window: ...
 
 
 class FileMicrophone:
@@ -148,7 +155,7 @@ class DeviceMicrophone:
         self._loop: AbstractEventLoop = asyncio.get_running_loop()
         self._arrived = asyncio.Event()
         self._stream = await asyncio.to_thread(
-            SoundStream, Direction.INPUT, self._name, self._wanted_rate_hz, heard=self._hear
+            SoundStream, Direction.INPUT, self._name, self._wanted_rate_hz, heard=self._hear, ended=self._wake
         )
         self._resampler = StreamResampler(self._stream.sample_rate_hz, SAMPLE_RATE_HZ)
         self._max_waiting = round(self._max_waiting_s * self._stream.sample_rate_hz)
@@ -175,18 +182,22 @@ class DeviceMicrophone:
             wake = not len(self._heard)
             self._heard.append(samples)
             self._lost += self._heard.take(len(self._heard) - self._max_waiting).size
-        if wake and not self._loop.is_closed():
+        if wake:
+            self._wake()
+
+    def _wake(self) -> None:
+        with suppress(RuntimeError):  # the event loop is closed
             self._loop.call_soon_threadsafe(self._arrived.set)
 
     async def _next_heard(self) -> Samples:
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(LOST_AFTER_S):
                 await self._arrived.wait()
-        except TimeoutError:
-            if not self._arrived.is_set():  # it may be the event loop that stood still
-                raise SoundDeviceLost(
-                    f"The microphone {self.device.name} does not hear any more: is it still plugged in?"
-                ) from None
         with self._lock:
             self._arrived.clear()
-            return self._heard.take(len(self._heard))
+            heard = self._heard.take(len(self._heard))
+        if not heard.size and not self._closed:
+            raise SoundDeviceLost(
+                f"The microphone {self.device.name} does not hear any more: is it still plugged in?"
+            )
+        return heard

@@ -12,9 +12,9 @@ from client.sound_devices import Direction, NoSoundDevice, SoundDevice, find_dev
 
 BLOCK_S = {Direction.INPUT: 0.032, Direction.OUTPUT: 0.01}
 """How much an audio callback gets, a window, or gives: short, as a pause waits for the block under way."""
-LATENCY_S = 0.04
-"""What PortAudio is asked to hold in the device's own buffer. At 0.02 s PulseAudio ran dry on a busy
-machine of two cores; all of it is heard before a pause is."""
+LATENCY_S = {Direction.INPUT: 0.2, Direction.OUTPUT: 0.04}
+"""What the device's own buffer is asked to hold. Of output all of it is heard before a pause is; at 0.02 s
+PulseAudio ran dry on a busy machine of two cores. Of input it is room for a late callback, no delay."""
 
 _portaudio = Lock()
 """PortAudio opens and closes streams on one thread at a time."""
@@ -33,13 +33,16 @@ class SoundStream:
         name: str | None,
         sample_rate_hz: int,
         *,
+        latency_s: float | None = None,
         heard: Callable[[Samples], None] | None = None,
         wanted: Callable[[int], Samples] | None = None,
+        ended: Callable[[], None] | None = None,
     ) -> None:
         with _portaudio:
             portaudio = portaudio_library()
             self.device = find_device(direction, name)
-            self._heard, self._wanted = heard, wanted
+            self._latency_s = latency_s or LATENCY_S[direction]
+            self._heard, self._wanted, self._ended = heard, wanted, ended
             self.troubles = 0
             """Blocks at which the device said that it had lost sound or run dry."""
             self._stream = self._opened(portaudio, sample_rate_hz)
@@ -74,8 +77,9 @@ class SoundStream:
                     device=self.device.index,
                     channels=channels,
                     dtype="float32",
-                    latency=LATENCY_S,
+                    latency=self._latency_s,
                     callback=callback,
+                    finished_callback=self._ended,
                 )
             except portaudio.PortAudioError as error:
                 reason = reason or str(error)

@@ -12,7 +12,7 @@ from client.audio_file import check_writable, write_errors
 from client.playback import PieceHeard, PlaybackBuffer
 from client.sample_queue import Samples
 from client.sound_devices import Direction, NoSoundDevice, SoundDevice, SoundDeviceLost
-from client.sound_stream import SoundStream
+from client.sound_stream import LATENCY_S, SoundStream
 from client.stream_resampler import StreamResampler
 from shared.audio import as_int16
 from shared.engines import ASR_SAMPLE_RATE_HZ
@@ -27,6 +27,8 @@ SAMPLE_RATE_HZ = 24_000
 LOST_AFTER_S = 5.0
 """A device that has taken nothing for so long is gone. PulseAudio stood still for 2.0 s after opening."""
 _LOOK_AGAIN_S = 0.01
+_LAST_SOUND_S = 0.1
+"""Closed at once, the last 45 ms were not heard (PortAudio 19.6 on PulseAudio's ALSA device)."""
 
 
 class Speaker(ABC):
@@ -103,6 +105,12 @@ class Speaker(ABC):
             self._up_to_now()
             await asyncio.sleep(_LOOK_AGAIN_S)
         await asyncio.sleep(self.latency_s)
+
+    @property
+    def done(self) -> bool:
+        """Whether the ended reply has been heard, but for `latency_s`."""
+        self._up_to_now()
+        return self._buffer.done
 
     @property
     def underruns(self) -> int:
@@ -189,6 +197,8 @@ class DeviceSpeaker(Speaker):
 
     Opened at the device's own rate where it does not take `sample_rate_hz`. Opening waits until the
     device takes sound. Raises NoSoundDevice.
+
+    Less latency than LATENCY_S makes a pause quicker, more spares a busy machine gaps (`troubles`).
     """
 
     def __init__(
@@ -196,10 +206,12 @@ class DeviceSpeaker(Speaker):
         name: str | None = None,
         *,
         sample_rate_hz: int = SAMPLE_RATE_HZ,
+        latency_s: float = LATENCY_S[Direction.OUTPUT],
         played: Played | None = None,
     ) -> None:
         super().__init__(sample_rate_hz, played)
         self._name = name
+        self.latency_s = latency_s
 
     @property
     def device(self) -> SoundDevice:
@@ -223,7 +235,13 @@ class DeviceSpeaker(Speaker):
         self._loop = asyncio.get_running_loop()
         self._taken = (0, self._loop.time())
         self._stream = await asyncio.to_thread(
-            SoundStream, Direction.OUTPUT, self._name, self.sample_rate_hz, wanted=self._want
+            lambda: SoundStream(
+                Direction.OUTPUT,
+                self._name,
+                self.sample_rate_hz,
+                latency_s=self.latency_s,
+                wanted=self._want,
+            )
         )
         self._begin(self._stream.sample_rate_hz)
         self.latency_s = self._stream.latency_s
@@ -236,6 +254,8 @@ class DeviceSpeaker(Speaker):
         return self
 
     async def __aexit__(self, *error: object) -> None:
+        if error[0] is None and self._buffer.done:
+            await asyncio.sleep(_LAST_SOUND_S)
         await asyncio.to_thread(self._stream.close)
 
     def _want(self, num_samples: int) -> Samples:

@@ -11,12 +11,8 @@ from rich.text import Text
 
 from client.command_errors import reported_errors
 from client.exit_code import exit_code_of
-from client.modal_connection import connected, modal_library
-from orchestrator.modal_errors import typed_errors
-from orchestrator.modal_stages import ModalStages
-from shared.deployment import APPS, Health
-from shared.errors import SpeechError, Stage
-from shared.settings import settings
+from client.warming import Warmed, warmed
+from shared.deployment import Health
 from shared.turn import Failure
 
 
@@ -24,35 +20,14 @@ def warm_command(*, as_json: bool) -> None:
     """Run the command; see `s2s warm --help`. It ends with the first failure's exit code."""
     with reported_errors(as_json=as_json):
         with Console(stderr=True).status("Starting what is not there yet …"):
-            warmed = asyncio.run(_warmed())
+            ready = asyncio.run(warmed())
         if as_json:
-            typer.echo(json.dumps({app: _as_json(one) for app, one in warmed.items()}, indent=2))
+            typer.echo(json.dumps({app: _as_json(one) for app, one in ready.items()}, indent=2))
         else:
-            Console().print(_table(warmed))
-        for one in warmed.values():
+            Console().print(_table(ready))
+        for one in ready.values():
             if isinstance(one, Failure):
                 raise typer.Exit(exit_code_of(one.to_error()))
-
-
-Warmed = dict[str, Health | Failure | None]
-"""By app, what runs there or why it does not; the orchestrator has no engine to tell of."""
-
-
-async def _warmed() -> Warmed:
-    await connected()
-    services, orchestrator = await asyncio.gather(ModalStages(settings()).warm(), _orchestrator())
-    return {APPS[one.stage]: one for one in services} | {APPS[Stage.ORCHESTRATOR]: orchestrator}
-
-
-async def _orchestrator() -> Failure | None:
-    stream_turn = modal_library().Function.from_name(APPS[Stage.ORCHESTRATOR], "stream_turn")
-    try:
-        with typed_errors(Stage.ORCHESTRATOR):
-            async for _ in stream_turn.remote_gen.aio(None):
-                pass
-    except SpeechError as error:
-        return Failure.of(error)
-    return None
 
 
 def _as_json(one: Health | Failure | None) -> dict[str, object]:
@@ -60,12 +35,12 @@ def _as_json(one: Health | Failure | None) -> dict[str, object]:
     return {"ready": not isinstance(one, Failure)} | told
 
 
-def _table(warmed: Warmed) -> Table:
+def _table(ready: Warmed) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("app", no_wrap=True)
     for heading in ("", "device", "loaded in", "ready for"):
         table.add_column(heading, overflow="fold")
-    for app, one in warmed.items():
+    for app, one in ready.items():
         match one:
             case Health():
                 times = (f"{one.load_s:.1f} s", f"{one.uptime_s:,.0f} s")

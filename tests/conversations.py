@@ -1,4 +1,4 @@
-"""Spoken conversations for tests: a recording of one side, scripted stages for the other, on a virtual clock."""
+"""Spoken conversations for tests: one side is a recording, the other scripted stages, on a virtual clock."""
 
 import asyncio
 from collections.abc import Iterable

@@ -1,0 +1,88 @@
+"""Conversations for the bench: recorded questions, and the client's own loop in real time."""
+
+import asyncio
+import tempfile
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from itertools import cycle, islice
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from client.echo import EchoCanceller
+from client.listener import Listener
+from client.microphone import FileMicrophone
+from client.session import Session
+from client.session_summary import Summary
+from client.speaker import FileSpeaker
+from client.talk import SpokenTurn, Talk
+from orchestrator.pipeline import Pipeline
+from orchestrator.stages import Stages
+from shared.pcm import Pcm
+from shared.settings import Settings
+from tests.conversations import HZ, Line, Seen, example, recording
+from tests.sounds import Samples
+
+QUESTIONS = (
+    ("what-is-two-plus-two",),
+    ("my-name-is-peter", "what-is-my-name"),
+    ("what-time-is-it",),
+    ("hello", "what-is-six-times-seven"),
+)
+"""Of examples/. Where there are two, the speaker pauses between them."""
+PAUSE_S = 0.6
+"""Long enough for a speculation, too short to end the turn."""
+
+
+@dataclass(frozen=True)
+class Conversed:
+    """What came of a conversation; `heard` is what the speaker played at 16 kHz, from the moment at which the
+    recording began."""
+
+    turns: list[SpokenTurn]
+    summary: Summary
+    heard: Samples
+
+
+def questions(count: int, room_s: float, from_s: float) -> list[Line]:
+    """So many questions, each this long after the end of the one before."""
+    lines = []
+    for names in islice(cycle(QUESTIONS), count):
+        pcm = _with_pauses(names)
+        lines.append((from_s, pcm))
+        from_s += pcm.duration_s + room_s
+    return lines
+
+
+def _with_pauses(names: tuple[str, ...]) -> Pcm:
+    first, *others = (example(name).samples for name in names)
+    pause = np.zeros(round(PAUSE_S * HZ), np.float32)
+    return Pcm(np.concatenate([first, *(part for other in others for part in (pause, other))]), HZ)
+
+
+def said(lines: list[Line], room_s: float) -> Pcm:
+    """The recording of these lines, over a little noise."""
+    at_s, last = lines[-1]
+    return recording(lines, at_s + last.duration_s + room_s)
+
+
+async def converse(
+    stages: Stages, said: Pcm, *, speculative: bool = True, echo: EchoCanceller | None = None
+) -> Conversed:
+    """Have a recording talk with the stages, in real time, to the end of both."""
+    settings, seen, now = Settings(), Seen(), asyncio.get_running_loop().time
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        output = Path(folder) / "heard.wav"
+        async with AsyncExitStack() as stack:
+            speaker = FileSpeaker(output, sample_rate_hz=HZ, played=echo.far if echo else None)
+            await stack.enter_async_context(speaker)
+            microphone = await stack.enter_async_context(FileMicrophone(said))
+            session = stack.enter_context(Session(now))
+            turns, listener = Pipeline(stages, settings).stream, Listener(settings, now, echo=echo)
+            await Talk(
+                turns, microphone, speaker, session, seen, settings,
+                listener=listener, speculative=speculative,
+            ).run()  # fmt: skip
+        heard, _ = soundfile.read(output, dtype="float32")
+    return Conversed(seen.turns, session.summary(), heard)
