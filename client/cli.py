@@ -163,16 +163,19 @@ def talk(
     s2s talk --input-wav questions.wav --output-wav answers.wav
     """
     from client.talk_command import TalkOptions, talk_command
+    from client.talk_sound import SoundOptions
 
     talk_command(
         TalkOptions(
             target=target.value,
-            input_device=input_device,
-            output_device=output_device,
-            input_wav=input_wav,
-            output_wav=output_wav,
+            sound=SoundOptions(
+                input_device=input_device,
+                output_device=output_device,
+                input_wav=input_wav,
+                output_wav=output_wav,
+                cancel_echo=echo_cancellation,
+            ),
             speculative=speculation,
-            cancel_echo=echo_cancellation,
             system=system,
             metrics=metrics,
             save=save,
