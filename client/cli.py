@@ -162,6 +162,8 @@ def talk(
 
     s2s talk --input-wav questions.wav --output-wav answers.wav
     """
+    if (input_device and input_wav) or (output_device and output_wav):
+        raise typer.BadParameter("A device and a file for the same end: name one of them.")
     from client.talk_command import TalkOptions, talk_command
     from client.talk_sound import SoundOptions
 
