@@ -161,17 +161,22 @@ def talk(
 
     s2s talk --input-wav questions.wav --output-wav answers.wav
     """
+    if (input_device and input_wav) or (output_device and output_wav):
+        raise typer.BadParameter("A device and a file for the same end: name one of them.")
     from client.talk_command import TalkOptions, talk_command
+    from client.talk_sound import SoundOptions
 
     talk_command(
         TalkOptions(
             target=target.value,
-            input_device=input_device,
-            output_device=output_device,
-            input_wav=input_wav,
-            output_wav=output_wav,
+            sound=SoundOptions(
+                input_device=input_device,
+                output_device=output_device,
+                input_wav=input_wav,
+                output_wav=output_wav,
+                cancel_echo=echo_cancellation,
+            ),
             speculative=speculation,
-            cancel_echo=echo_cancellation,
             system=system,
             metrics=metrics,
             save=save,

@@ -4,28 +4,26 @@ import asyncio
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 from rich.console import Console
 
-from client.audio_file import OutputNotWritten, check_writable
+from client.audio_file import OutputNotWritten
 from client.command_errors import reported_errors
-from client.echo import EchoCanceller
 from client.listener import Listener
 from client.metrics_file import MetricsFile
-from client.microphone import DeviceMicrophone, FileMicrophone, Microphone
+from client.modal_connection import check_deployed
 from client.saved_turns import SavedTurns
 from client.session import Session
 from client.session_table import session_table
-from client.sound_devices import Direction, find_device
-from client.speaker import DeviceSpeaker, FileSpeaker, Speaker
 from client.talk import SpokenTurn, Talk
 from client.talk_display import TalkConversation
+from client.talk_sound import SoundOptions, TalkSound
 from client.turn_source import Target, TurnSource, deployed_turns, turns_in_process
-from client.warming import warmed
 from services.selection import check_runs_here, select
+from shared.deployment import APPS, MONOLITH_APP
 from shared.engines import ASR_SAMPLE_RATE_HZ
+from shared.errors import SpeechError, Stage
 from shared.logs import configure_logging
 from shared.pcm import Pcm
 from shared.settings import settings
@@ -34,15 +32,11 @@ from shared.turn import Failure, TurnRequest
 
 @dataclass(frozen=True, kw_only=True)
 class TalkOptions:
-    """What `s2s talk` was told; a device or file that is None is the default device."""
+    """What `s2s talk` was told."""
 
     target: Target
-    input_device: str | None
-    output_device: str | None
-    input_wav: str | None
-    output_wav: Path | None
+    sound: SoundOptions
     speculative: bool
-    cancel_echo: bool
     system: str | None
     metrics: Path | None
     save: Path | None
@@ -58,7 +52,7 @@ def talk_command(options: TalkOptions) -> None:
         output, terminal = Console(), Console(stderr=True)
         display = TalkConversation(output, terminal)
         turns = _turns(options.target, display)
-        sound = _Sound.of(options)
+        sound = TalkSound.chosen(options.sound, settings())
         _check_system_prompt(options.system)
         saved = SavedTurns(options.save) if options.save else None
         metrics = stack.enter_context(MetricsFile(options.metrics)) if options.metrics else None
@@ -85,38 +79,6 @@ def _check_system_prompt(system: str | None) -> None:
         TurnRequest.checked(audio=Pcm(np.zeros(1, np.float32), ASR_SAMPLE_RATE_HZ), system_prompt=system)
 
 
-@dataclass(frozen=True)
-class _Sound:
-    """What is listened to and spoken on, not opened yet."""
-
-    microphone: Microphone
-    speaker: Speaker
-    echo: EchoCanceller | None
-
-    @classmethod
-    def of(cls, options: TalkOptions) -> Self:
-        """Raises SpeechError if a recording cannot be read or written, or a device is not there."""
-        # A recording does not hear the loudspeaker.
-        echo = EchoCanceller() if options.cancel_echo and not options.input_wav else None
-        return cls(_microphone(options), _speaker(options, echo), echo)
-
-
-def _microphone(options: TalkOptions) -> Microphone:
-    if options.input_wav:
-        return FileMicrophone.of(options.input_wav, settings())
-    find_device(Direction.INPUT, options.input_device)
-    return DeviceMicrophone(options.input_device)
-
-
-def _speaker(options: TalkOptions, echo: EchoCanceller | None) -> Speaker:
-    played = echo.far if echo else None
-    if options.output_wav:
-        check_writable(options.output_wav, suffixes=(".wav",))
-        return FileSpeaker(options.output_wav, played=played)
-    find_device(Direction.OUTPUT, options.output_device)
-    return DeviceSpeaker(options.output_device, played=played)
-
-
 class _Conversation:
     """One conversation; `session` is there once it has begun."""
 
@@ -124,7 +86,7 @@ class _Conversation:
         self,
         options: TalkOptions,
         turns: AbstractAsyncContextManager[TurnSource],
-        sound: _Sound,
+        sound: TalkSound,
         display: TalkConversation,
         metrics: MetricsFile | None,
         saved: SavedTurns | None,
@@ -140,14 +102,13 @@ class _Conversation:
     async def run(self) -> None:
         """Talk to the end. Raises SpeechError if there is nobody or nothing to talk with."""
         now = asyncio.get_running_loop().time
-        echo = self._sound.echo
-        lag_s = EchoCanceller.LATENCY_SAMPLES / ASR_SAMPLE_RATE_HZ if echo else 0.0
         async with AsyncExitStack() as stack:
             turns = await stack.enter_async_context(self._turns)
+            if self._options.target != "local":
+                await check_deployed(self._app)
+                stack.push_async_callback(_cancelled, asyncio.create_task(self._warm()))
             speaker = await stack.enter_async_context(self._sound.speaker)
             microphone = await stack.enter_async_context(self._sound.microphone)
-            if self._options.target != "local":
-                stack.push_async_callback(_cancelled, asyncio.create_task(self._warm()))
             self._display.waiting("")
             self.session = stack.enter_context(Session(now, self._metrics))
             await Talk(
@@ -157,7 +118,7 @@ class _Conversation:
                 self.session,
                 self._display,
                 settings(),
-                listener=Listener(settings(), now, echo=echo, lag_s=lag_s),
+                listener=Listener(settings(), now, echo=self._sound.echo, lag_s=self._sound.lag_s),
                 speculative=self._options.speculative,
                 system_prompt=self._options.system,
                 on_turn=self._save,
@@ -168,12 +129,25 @@ class _Conversation:
         if self.session:
             output.print(session_table(self.session.summary()))
 
+    @property
+    def _app(self) -> str:
+        return MONOLITH_APP if self._options.target == "monolith" else APPS[Stage.ORCHESTRATOR]
+
     async def _warm(self) -> None:
         """Have what is deployed start while the person gets ready."""
+        from client.warming import warmed  # needs modal
+
         self._display.remark("Starting what is deployed; you can speak already.")
-        for one in (await warmed(monolith=self._options.target == "monolith")).values():
-            if isinstance(one, Failure):
-                self._display.problem(one.message)
+        try:
+            apps = await warmed(monolith=self._options.target == "monolith")
+        except SpeechError as error:
+            self._display.problem(error.message)
+            return
+        failures = [one.message for one in apps.values() if isinstance(one, Failure)]
+        for message in failures:
+            self._display.problem(message)
+        if not failures:
+            self._display.remark("All that is deployed has started.")
 
     def _save(self, turn: SpokenTurn) -> None:
         """The conversation is worth more than what is kept of it."""
