@@ -11,7 +11,7 @@ from bench.conversations import converse
 from bench.simulated_stages import reply_of, simulated_stages
 from client.echo import EchoCanceller
 from client.listener import Listener
-from client.microphone import WINDOW_SAMPLES
+from services.speech_gate import WINDOW_SAMPLES
 from shared.pcm import Pcm
 from shared.settings import Settings
 from tests.conversations import HZ, example
@@ -47,7 +47,9 @@ class ListeningCost:
         return self.cpu_s_a_minute / 60 * 100
 
 
-def listening_costs(duration_s: float = DURATION_S, real_time_s: float = IN_REAL_TIME_S) -> list[ListeningCost]:
+def listening_costs(
+    duration_s: float = DURATION_S, real_time_s: float = IN_REAL_TIME_S
+) -> list[ListeningCost]:
     """Of silence, room noise and speech; with the echo canceller too, if livekit is installed."""
     longest_s = duration_s + WARM_UP_S
     noise = pink_noise(longest_s, ROOM_NOISE_DB)
