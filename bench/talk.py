@@ -27,7 +27,8 @@ from tests.sounds import Samples, voice
 REPLY = "Leave at eight. Take a coat."
 SIMULATED_ROOM_S = {0.5: 4.0, 1.0: 4.5, 2.0: 6.0}
 """By how slow the stages are: from one question to the next, so that the reply has been heard out without
-speculation too. They have audio after about 0.4, 0.75 and 1.5 s; the silence that ends a turn hides 0.75 s."""
+speculation too. They have audio after about 0.4, 0.75 and 1.5 s, of which the silence that ends a turn hides
+0.75 s."""
 EMBEDDED_ROOM_S = 7.0
 SIMULATED_TURNS = 10
 EMBEDDED_TURNS = 8
@@ -92,7 +93,7 @@ async def _both(name: str, stages: Stages, turns: int, room_s: float) -> list[Ta
         conversed = await converse(stages, said(lines, room_s), speculative=speculative)
         return _talked(name, lines, conversed, speculative=speculative)
 
-    return await asyncio.gather(talk(0.5, speculative=True), talk(0.5 + room_s / 2, speculative=False))
+    return list(await asyncio.gather(talk(0.5, speculative=True), talk(0.5 + room_s / 2, speculative=False)))
 
 
 def _talked(name: str, lines: list[Line], conversed: Conversed, *, speculative: bool) -> Talked:
@@ -133,7 +134,7 @@ def _answered_after_s(lines: list[Line], heard: Samples) -> list[float]:
     """From the end of each line to the next sound, if there is one."""
     sounds_s = np.flatnonzero(np.abs(heard) > SOUND) / HZ
     ends_s = [at_s + pcm.duration_s for at_s, pcm in lines]
-    return [later[0] - end_s for end_s in ends_s if (later := sounds_s[sounds_s > end_s]).size]
+    return [float(later[0]) - end_s for end_s in ends_s if (later := sounds_s[sounds_s > end_s]).size]
 
 
 @cache

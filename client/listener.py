@@ -19,6 +19,7 @@ from client.endpointing import (
     UtteranceEnded,
 )
 from client.recent_audio import RecentAudio
+from client.sample_clock import SampleClock
 from client.utterance import UtteranceEncoder
 from client.voice_activity import VoiceActivity
 from shared.engines import ASR_SAMPLE_RATE_HZ
@@ -78,7 +79,7 @@ class Listener:
     """Listens to one microphone, window after window. Not safe to share between threads.
 
     Moments are seconds by the clock `now`, `lag_s` before the window came: what a microphone and an echo
-    canceller take.
+    canceller take. That a window is heard late by a busy event loop does not move them.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class Listener:
         self._voice_activity = VoiceActivity()
         self._endpointer = Endpointer(settings)
         self._recent = RecentAudio(settings.pre_roll_s + _FIRST_SOUNDS_S, ASR_SAMPLE_RATE_HZ)
+        self._clock = SampleClock()
         self._encoder: UtteranceEncoder | None = None
         self._start_sample = 0
         self._barge_in: BargeIn | None = None
@@ -117,6 +119,7 @@ class Listener:
 
     def hear(self, window: Window) -> list[Heard]:
         """What follows from the next window; mostly nothing."""
+        self._clock.taken(self._recent.position + window.size, self._now())
         if self._echo:
             window = self._echo.near(window)
         self.level = float(np.abs(window).max())
@@ -160,4 +163,4 @@ class Listener:
         return event
 
     def _moment(self, sample: int) -> float:
-        return self._now() - self._lag_s - (self._recent.position - sample) / ASR_SAMPLE_RATE_HZ
+        return self._clock.moment(sample) - self._lag_s
