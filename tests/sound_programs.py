@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from client.microphone import DeviceMicrophone
+from client.device_microphone import DeviceMicrophone
+from client.device_speaker import DeviceSpeaker
 from client.sample_queue import Samples
 from client.sound_devices import SoundDeviceLost
-from client.speaker import DeviceSpeaker
 from shared.pcm import Pcm
 
 MICROPHONE, LOUDSPEAKER = "table_mic", "Table_Loud"
@@ -68,7 +68,7 @@ async def say(folder: Path) -> None:
         speaker.play(Pcm(np.load(folder / "other_rate.npy"), 24_000))
         speaker.end_reply()
         await speaker.heard_out()
-        tell(folder, underruns=speaker.underruns, troubles=speaker.troubles)
+        tell(folder, underruns=speaker.underruns, xruns=speaker.xruns)
         assert [one.fraction for one in speaker.heard()] == [1.0]
     np.save(folder / "played.npy", np.concatenate(played))
 
@@ -95,7 +95,7 @@ async def pause(folder: Path) -> None:
             paused_after_s=paused_after_s,
             heard_before=heard_before,
             heard_at_all=piece.heard_samples,
-            troubles=speaker.troubles,
+            xruns=speaker.xruns,
         )
 
 

@@ -8,9 +8,11 @@ import pytest
 import soundfile
 
 from client.audio_file import OutputNotWritten
-from client.microphone import FileMicrophone, Microphone
+from client.file_microphone import FileMicrophone
+from client.file_speaker import FileSpeaker
+from client.microphone import Microphone
 from client.sample_queue import Samples
-from client.speaker import FileSpeaker, Speaker
+from client.speaker import Speaker
 from shared.errors import BadAudio
 from shared.pcm import Pcm
 from shared.settings import Settings

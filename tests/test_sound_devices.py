@@ -69,7 +69,7 @@ def take(pulse_audio: PulseAudio, name: str, folder: Path) -> tuple[Samples, dic
     for _ in range(5):
         with pulse_audio.recorded_speaker() as recorded, program(pulse_audio, name, folder) as told:
             pass
-        if not told["troubles"]:
+        if not told["xruns"]:
             break
     return recorded[0], told
 
