@@ -11,15 +11,19 @@ from rich.console import Console
 
 from client.audio_file import OutputNotWritten, check_writable
 from client.command_errors import reported_errors
+from client.device_microphone import DeviceMicrophone
+from client.device_speaker import DeviceSpeaker
 from client.echo import EchoCanceller
+from client.file_microphone import FileMicrophone
+from client.file_speaker import FileSpeaker
 from client.listener import Listener
 from client.metrics_file import MetricsFile
-from client.microphone import DeviceMicrophone, FileMicrophone, Microphone
+from client.microphone import Microphone
 from client.saved_turns import SavedTurns
 from client.session import Session
 from client.session_table import session_table
 from client.sound_devices import Direction, find_device
-from client.speaker import DeviceSpeaker, FileSpeaker, Speaker
+from client.speaker import Speaker
 from client.talk import SpokenTurn, Talk
 from client.talk_display import TalkConversation
 from client.turn_source import Target, TurnSource, deployed_turns, turns_in_process
