@@ -1,10 +1,24 @@
 """What listening costs: the processor's time for a minute of sound from the microphone."""
 
+import asyncio
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import cycle, islice
 
 import numpy as np
 
+from bench.simulated_stages import reply_of, simulated_stages
+from bench.talk import conversation
+from client.echo import EchoCanceller
+from client.listener import Listener
 from services.speech_gate import WINDOW_SAMPLES
+from shared.settings import Settings
+from tests.conversations import HZ, ROOT, example
+from tests.noises import pink_noise
+from shared.pcm import Pcm
+from tests.sounds import Samples
 
 DURATION_S = 30.0
 IN_REAL_TIME_S = 15.0
