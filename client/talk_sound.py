@@ -5,10 +5,14 @@ from pathlib import Path
 from typing import Self
 
 from client.audio_file import check_writable
+from client.device_microphone import DeviceMicrophone
+from client.device_speaker import DeviceSpeaker
 from client.echo import EchoCanceller
-from client.microphone import DeviceMicrophone, FileMicrophone, Microphone
+from client.file_microphone import FileMicrophone
+from client.file_speaker import FileSpeaker
+from client.microphone import Microphone
 from client.sound_devices import Direction, find_device
-from client.speaker import DeviceSpeaker, FileSpeaker, Speaker
+from client.speaker import Speaker
 from shared.engines import ASR_SAMPLE_RATE_HZ
 from shared.settings import Settings
 
