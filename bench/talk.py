@@ -98,6 +98,7 @@ async def _both(name: str, stages: Stages, turns: int, room_s: float) -> list[Ta
 
 def _talked(name: str, lines: list[Line], conversed: Conversed, *, speculative: bool) -> Talked:
     times = [_times(turn.record) for turn in conversed.turns if turn.record.outcome == "completed"]
+    assert times, "no reply was heard out: the machine is too busy, or too slow for these stages"
     first_audio_s, heard_s, targets_s = zip(*times, strict=True)
     above_ms = [(total_s - target_s) * 1000 for total_s, target_s in zip(heard_s, targets_s, strict=True)]
     sums = conversed.summary.speculation
