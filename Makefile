@@ -29,7 +29,7 @@ demo: setup ## Answer a spoken question aloud, on engines in this process; leave
 test: setup check ## Check the code, then run all tests
 	@$(BIN)/pytest --numprocesses auto --dist loadfile
 
-test-engines: setup ## Run the GPU engines' real libraries over tiny models (gigabytes, the first time; ENGINES="vllm nemo")
+test-engines: setup ## Run the GPU engines' real libraries over tiny models (gigabytes, kept in the user's cache; ENGINES="vllm turn")
 	@$(BIN)/python -m tests.engines $(ENGINES)
 
 fetch-weights: setup ## The selected models' weights into the Volume on Modal; deploying does it too (LOCAL=1)
@@ -103,8 +103,8 @@ lock: setup ## Pin every package anew in locks/
 		--extra embedded --extra cloud --extra talk --extra dev --output-file $(LOCK)
 	PATH="$(BIN):$$PATH" $(BIN)/python -m services.image_locks
 
-clean: ## Remove .venv, caches and what tests have built
-	rm -rf $(VENV) .engines .local-cloud .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean: ## Remove .venv and caches; what test-engines keeps is in ~/.cache/speech-to-speech
+	rm -rf $(VENV) .local-cloud .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find $(PACKAGES) -name __pycache__ -type d -exec rm -rf {} +
 
 # The stamp is written last, so that an interrupted set-up is done again.

@@ -11,11 +11,11 @@ import numpy as np
 import soundfile
 
 from client.echo import EchoCanceller
+from client.file_microphone import FileMicrophone
+from client.file_speaker import FileSpeaker
 from client.listener import Listener
-from client.microphone import FileMicrophone
 from client.session import Session
 from client.session_summary import Summary
-from client.speaker import FileSpeaker
 from client.talk import SpokenTurn, Talk
 from orchestrator.pipeline import Pipeline
 from orchestrator.stages import Stages

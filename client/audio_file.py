@@ -1,7 +1,7 @@
 """Audio from a file or standard input, and speech into a file."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,10 +28,10 @@ def read_audio(source: str, settings: Settings) -> Pcm:
     return decode_audio(_read_bytes(source, settings.max_file_bytes), settings)
 
 
-def check_writable(path: Path) -> None:
-    """Raise OutputNotWritten if `write_audio` could not write there, before any work is done for it."""
-    if path.suffix.lower() not in OUTPUT_SUFFIXES:
-        raise OutputNotWritten(f"Output {path}: use a name that ends in {' or '.join(OUTPUT_SUFFIXES)}.")
+def check_writable(path: Path, suffixes: Sequence[str] = OUTPUT_SUFFIXES) -> None:
+    """Raise OutputNotWritten if audio could not be written there, before any work is done for it."""
+    if path.suffix.lower() not in suffixes:
+        raise OutputNotWritten(f"Output {path}: use a name that ends in {' or '.join(suffixes)}.")
     if path.is_dir():
         raise OutputNotWritten(f"Output {path} is a directory: name a file in it.")
     if not path.parent.is_dir():

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from shared.deployment import APPS, MONOLITH_APP
 from shared.errors import Stage
 
 app = typer.Typer(
@@ -162,17 +161,22 @@ def talk(
 
     s2s talk --input-wav questions.wav --output-wav answers.wav
     """
+    if (input_device and input_wav) or (output_device and output_wav):
+        raise typer.BadParameter("A device and a file for the same end: name one of them.")
     from client.talk_command import TalkOptions, talk_command
+    from client.talk_sound import SoundOptions
 
     talk_command(
         TalkOptions(
             target=target.value,
-            input_device=input_device,
-            output_device=output_device,
-            input_wav=input_wav,
-            output_wav=output_wav,
+            sound=SoundOptions(
+                input_device=input_device,
+                output_device=output_device,
+                input_wav=input_wav,
+                output_wav=output_wav,
+                cancel_echo=echo_cancellation,
+            ),
             speculative=speculation,
-            cancel_echo=echo_cancellation,
             system=system,
             metrics=metrics,
             save=save,
@@ -186,6 +190,14 @@ def models(as_json: AsJson = False) -> None:
     from client.models_command import models_command
 
     models_command(as_json=as_json)
+
+
+@app.command()
+def devices(as_json: AsJson = False) -> None:
+    """List the microphones and loudspeakers of this machine, by the names that choose them."""
+    from client.devices_command import devices_command
+
+    devices_command(as_json=as_json)
 
 
 @app.command("fetch-weights")
@@ -265,6 +277,7 @@ def stop(
     """Take the apps off Modal, the monolith too if none is named; turns under way end."""
     _check_modal_is_installed()
     from client.stop_command import stop_command
+    from shared.deployment import APPS, MONOLITH_APP
 
     stop_command([APPS[app] for app in apps] if apps else [*APPS.values(), MONOLITH_APP], yes=yes)
 

@@ -12,13 +12,17 @@ from shared.engines import ASR_SAMPLE_RATE_HZ
 from shared.settings import Settings
 
 SPEECH_PROBABILITY = 0.6
-"""From here on a window is speech."""
+"""From here on a window is speech. At 0.5 to 0.8 all of 100 utterances at their usual level were found, in
+noise down to 5 dB SNR, and none in 140 s of office ambience and 40 s of noise at four levels; quiet ones
+are missed more often the higher it is."""
 SILENCE_PROBABILITY = 0.5
-"""Below this, speech has fallen silent. Between the two, what was goes on."""
+"""Below this, speech has fallen silent. Between the two, what was goes on. At Silero's own 0.35 the ends
+come 30 ms later in the median; at 0.8 speech breaks off in its softer sounds."""
 DETECTION_LAG_WINDOWS = 3
-"""So much later than the person the detector falls silent."""
+"""So much later than the person the detector falls silent (116 ms in the median)."""
 POST_ROLL_WINDOWS = 3
-"""What is kept of the silence after speech, for last sounds that are too soft to be detected."""
+"""How much is kept after the estimated end of speech, as the estimate may be early. Few enough that, when
+a pause of 0.25 s is reached, an UtteranceEncoder has them ready."""
 _WINDOWS_PER_S = ASR_SAMPLE_RATE_HZ / WINDOW_SAMPLES
 
 
@@ -54,7 +58,11 @@ class SpeechResumed:
 class UtteranceEnded:
     """The utterance is the samples from `start_sample` to before `end_sample`.
 
-    `speech_end_sample` is the best estimate of when the person stopped.
+    `speech_end_sample` is the best estimate of when the person stopped, and silence is counted from there.
+    Against hand-marked ends of 198 utterances (ten recordings at levels of 0 and -20 dB; quiet, and white,
+    pink and office noise at 20, 10 and 5 dB SNR) it is 12 ms late in the median, from 82 ms early to 108 ms
+    late in nine of ten, and none was more than 0.16 s off. Of 80 at -10 and -15 dB one ended 0.7 s late,
+    in office noise.
     """
 
     start_sample: int

@@ -15,6 +15,7 @@ from typing import Protocol, Self
 
 import numpy as np
 
+from client.sound_devices import portaudio_library
 from shared.errors import SpeechError
 from shared.pcm import Pcm
 
@@ -96,9 +97,9 @@ class _Sink(Protocol):
 
 class _PortAudioSink:
     def __init__(self, sample_rate_hz: int) -> None:
-        import sounddevice  # optional, and file mode must not load it
-
-        self._stream = sounddevice.OutputStream(samplerate=sample_rate_hz, channels=1, dtype="float32")
+        self._stream = portaudio_library().OutputStream(
+            samplerate=sample_rate_hz, channels=1, dtype="float32"
+        )
         self._stream.start()
 
     def write(self, pcm: Pcm) -> None:

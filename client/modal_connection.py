@@ -47,3 +47,12 @@ async def is_deployed(app: str) -> bool:
     except modal.exception.NotFoundError:
         return False
     return True
+
+
+async def check_deployed(app: str) -> None:
+    """Raises Misconfigured, with the command that deploys it, if the app is not on Modal."""
+    modal = modal_library()
+    from orchestrator.modal_errors import typed_errors
+
+    with typed_errors(Stage.ORCHESTRATOR, app):
+        await modal.App.lookup.aio(app)

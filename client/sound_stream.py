@@ -12,16 +12,16 @@ from client.sound_devices import Direction, NoSoundDevice, SoundDevice, find_dev
 
 BLOCK_S = {Direction.INPUT: 0.032, Direction.OUTPUT: 0.01}
 """How much an audio callback gets, a window, or gives: short, as a pause waits for the block under way."""
-LATENCY_S = 0.04
-"""What PortAudio is asked to hold in the device's own buffer. At 0.02 s PulseAudio ran dry on a busy
-machine of two cores; all of it is heard before a pause is."""
+LATENCY_S = {Direction.INPUT: 0.2, Direction.OUTPUT: 0.04}
+"""What the device's own buffer is asked to hold. Of output all of it is heard before a pause is; at 0.02 s
+PulseAudio ran dry on a busy machine of two cores. Of input it is room for a late callback, no delay."""
 
 _portaudio = Lock()
 """PortAudio opens and closes streams on one thread at a time."""
 
 
 class SoundStream:
-    """A running stream of mono float32; blocking to open and to close.
+    """A stream of mono float32; blocking to open and to close.
 
     `heard(samples)` or `wanted(num_samples) -> samples` is called on PortAudio's own thread, and must
     not block. Raises NoSoundDevice if there is no such device or it cannot be opened.
@@ -33,14 +33,17 @@ class SoundStream:
         name: str | None,
         sample_rate_hz: int,
         *,
+        latency_s: float | None = None,
         heard: Callable[[Samples], None] | None = None,
         wanted: Callable[[int], Samples] | None = None,
+        ended: Callable[[], None] | None = None,
     ) -> None:
         with _portaudio:
             portaudio = portaudio_library()
             self.device = find_device(direction, name)
-            self._heard, self._wanted = heard, wanted
-            self.troubles = 0
+            self._latency_s = latency_s or LATENCY_S[direction]
+            self._heard, self._wanted, self._ended = heard, wanted, ended
+            self.xruns = 0
             """Blocks at which the device said that it had lost sound or run dry."""
             self._stream = self._opened(portaudio, sample_rate_hz)
             self.sample_rate_hz: int = round(self._stream.samplerate)
@@ -48,9 +51,12 @@ class SoundStream:
             """PortAudio's word for how long the sound is on its way between the device and the callback."""
 
     def start(self) -> None:
-        """Let it run; from now on the callback is called."""
+        """Let it run; from now on the callback is called. Raises NoSoundDevice if it does not."""
         with _portaudio:
-            self._stream.start()
+            try:
+                self._stream.start()
+            except portaudio_library().PortAudioError as error:
+                raise self._cannot_be_opened(error) from error
 
     @property
     def active(self) -> bool:
@@ -65,7 +71,7 @@ class SoundStream:
     def _opened(self, portaudio: Any, sample_rate_hz: int) -> Any:
         kind = portaudio.InputStream if self.device.direction is Direction.INPUT else portaudio.OutputStream
         callback = self._take if self.device.direction is Direction.INPUT else self._give
-        reason = ""
+        reason: Exception | None = None
         for rate_hz, channels in _formats(self.device, sample_rate_hz):
             try:
                 return kind(
@@ -74,22 +80,25 @@ class SoundStream:
                     device=self.device.index,
                     channels=channels,
                     dtype="float32",
-                    latency=LATENCY_S,
+                    latency=self._latency_s,
                     callback=callback,
+                    finished_callback=self._ended,
                 )
             except portaudio.PortAudioError as error:
-                reason = reason or str(error)
-        raise NoSoundDevice(
-            f"The {self.device.direction.device_kind} {self.device.name} cannot be opened: {reason}"
-        )
+                reason = reason or error
+        raise self._cannot_be_opened(reason)
+
+    def _cannot_be_opened(self, reason: Exception | None) -> NoSoundDevice:
+        kind = self.device.direction.device_kind
+        return NoSoundDevice(f"The {kind} {self.device.name} cannot be opened: {reason}")
 
     def _take(self, block: NDArray[np.float32], _num_samples: int, _time: object, status: object) -> None:
-        self.troubles += bool(status)
+        self.xruns += bool(status)
         if self._heard:
             self._heard(block.mean(axis=1, dtype=np.float32))
 
     def _give(self, block: NDArray[np.float32], num_samples: int, _time: object, status: object) -> None:
-        self.troubles += bool(status)
+        self.xruns += bool(status)
         if self._wanted:
             block[:] = self._wanted(num_samples)[:, np.newaxis]
 

@@ -1,20 +1,13 @@
 """Where replies are heard: a loudspeaker, or a file that gets what a loudspeaker would have said."""
 
 import asyncio
-import wave
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
 from typing import Self
 
-from client.audio_file import check_writable, write_errors
 from client.playback import PieceHeard, PlaybackBuffer
 from client.sample_queue import Samples
-from client.sound_devices import Direction, NoSoundDevice, SoundDevice, SoundDeviceLost
-from client.sound_stream import SoundStream
 from client.stream_resampler import StreamResampler
-from shared.audio import as_int16
 from shared.engines import ASR_SAMPLE_RATE_HZ
 from shared.pcm import Pcm
 
@@ -24,8 +17,6 @@ on the audio thread, so it must be quick: `EchoCanceller.far`."""
 
 SAMPLE_RATE_HZ = 24_000
 """Chatterbox's rate; other voices are resampled."""
-LOST_AFTER_S = 5.0
-"""A device that has taken nothing for so long is gone. PulseAudio stood still for 2.0 s after opening."""
 _LOOK_AGAIN_S = 0.01
 
 
@@ -78,7 +69,7 @@ class Speaker(ABC):
         self._resampler = None
 
     def pause(self) -> None:
-        """Fall silent within 100 ms; nothing is lost."""
+        """Fall silent, within 100 ms at the latency that is the default; nothing is lost."""
         self._up_to_now()
         self._buffer.pause()
 
@@ -130,136 +121,3 @@ class Speaker(ABC):
         if self._played:
             self._played(self._reference.convert(samples))
         return samples
-
-
-class FileSpeaker(Speaker):
-    """Writes a 16-bit WAV of all that is heard from its opening on, silence included.
-
-    It goes by the event loop's clock, exact to a sample: what is played, paused or cleared at a time
-    acts at that time's sample.
-
-    Opening raises OutputNotWritten.
-    """
-
-    BLOCK_S = 0.02
-
-    def __init__(
-        self, path: Path, *, sample_rate_hz: int = SAMPLE_RATE_HZ, played: Played | None = None
-    ) -> None:
-        super().__init__(sample_rate_hz, played)
-        self._path = path
-
-    @property
-    def first_sound_at_s(self) -> float | None:
-        """The event loop's time at which the reply began to sound; None until then and once cleared."""
-        begun_at = self._buffer.begun_at
-        return None if begun_at is None else self._opened_at_s + begun_at / self.sample_rate_hz
-
-    async def __aenter__(self) -> Self:
-        check_writable(self._path)
-        with write_errors(self._path):
-            self._file = wave.open(str(self._path), "wb")  # noqa: SIM115  closed by __aexit__
-            self._file.setparams((1, 2, self.sample_rate_hz, 0, "NONE", "not compressed"))
-        self._begin(self.sample_rate_hz)
-        self._loop = asyncio.get_running_loop()
-        self._opened_at_s = self._loop.time()
-        self._writing = asyncio.create_task(self._write())
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        self._writing.cancel()
-        try:
-            with suppress(asyncio.CancelledError):
-                await self._writing
-            self._up_to_now()
-        finally:
-            with write_errors(self._path):
-                self._file.close()
-
-    async def _write(self) -> None:
-        while True:
-            self._up_to_now()
-            next_s = self._opened_at_s + self._buffer.position / self.sample_rate_hz + self.BLOCK_S
-            await asyncio.sleep(next_s - self._loop.time())
-
-    def _up_to_now(self) -> None:
-        due = round((self._loop.time() - self._opened_at_s) * self.sample_rate_hz)
-        with write_errors(self._path):
-            while missing := due - self._buffer.position:
-                block = self._next(min(missing, self.sample_rate_hz))
-                self._file.writeframesraw(as_int16(block).astype("<i2").tobytes())
-
-
-class DeviceSpeaker(Speaker):
-    """A loudspeaker of this machine, by (a part of) its name; the default one without.
-
-    Opened at the device's own rate where it does not take `sample_rate_hz`. Opening waits until the
-    device takes sound. Raises NoSoundDevice.
-    """
-
-    def __init__(
-        self,
-        name: str | None = None,
-        *,
-        sample_rate_hz: int = SAMPLE_RATE_HZ,
-        played: Played | None = None,
-    ) -> None:
-        super().__init__(sample_rate_hz, played)
-        self._name = name
-
-    @property
-    def device(self) -> SoundDevice:
-        """The device that was opened."""
-        return self._stream.device
-
-    @property
-    def troubles(self) -> int:
-        """How often the device said that it had run dry itself."""
-        return self._stream.troubles
-
-    @property
-    def first_sound_at_s(self) -> float | None:
-        """The event loop's time at which the reply began to sound; None until then and once cleared."""
-        begun_at, (position, at_s) = self._buffer.begun_at, self._taken
-        if begun_at is None:
-            return None
-        return at_s + (begun_at - position) / self.sample_rate_hz + self.latency_s
-
-    async def __aenter__(self) -> Self:
-        self._loop = asyncio.get_running_loop()
-        self._taken = (0, self._loop.time())
-        self._stream = await asyncio.to_thread(
-            SoundStream, Direction.OUTPUT, self._name, self.sample_rate_hz, wanted=self._want
-        )
-        self._begin(self._stream.sample_rate_hz)
-        self.latency_s = self._stream.latency_s
-        try:
-            await asyncio.to_thread(self._stream.start)
-            await self._started()
-        except BaseException:
-            await asyncio.to_thread(self._stream.close)
-            raise
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        await asyncio.to_thread(self._stream.close)
-
-    def _want(self, num_samples: int) -> Samples:
-        """On the audio thread."""
-        self._taken = (self._buffer.position, self._loop.time())
-        return self._next(num_samples)
-
-    async def _started(self) -> None:
-        """Wait until the device takes more than fills its buffer."""
-        give_up_at_s = self._loop.time() + LOST_AFTER_S
-        while self._buffer.position < 2 * self.latency_s * self.sample_rate_hz:
-            if self._loop.time() > give_up_at_s:
-                raise NoSoundDevice(f"The loudspeaker {self.device.name} takes no sound: choose another.")
-            await asyncio.sleep(_LOOK_AGAIN_S)
-
-    def _up_to_now(self) -> None:
-        _, taken_at_s = self._taken
-        if not self._stream.active or self._loop.time() - taken_at_s > LOST_AFTER_S:
-            raise SoundDeviceLost(
-                f"The loudspeaker {self.device.name} takes no more sound: is it still plugged in?"
-            )

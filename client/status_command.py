@@ -67,8 +67,12 @@ async def _gathered() -> tuple[list[AppStatus], LastHour]:
     )
     playing = (APPS[Stage.ORCHESTRATOR], MONOLITH_APP)
     hour = await _last_hour([app.app for app in apps if app.deployed and app.app in playing])
-    for stage, app in zip(APPS, apps, strict=False):
-        app.model = app.model or hour.models.get(stage, "")
+    *stages, monolith = apps
+    for stage, app in zip(APPS, stages, strict=True):
+        if app.deployed:
+            app.model = app.model or hour.models.get(stage, "")
+    if not any(app.deployed for app in stages):
+        monolith.model = ", ".join(hour.models.values())
     return [app for app in apps if app.deployed or app.app != MONOLITH_APP], hour
 
 

@@ -5,63 +5,65 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 
+from client.audio_file import OutputNotWritten
 from client.command_errors import reported_errors
-from client.echo import EchoCanceller
 from client.listener import Listener
 from client.metrics_file import MetricsFile
-from client.microphone import DeviceMicrophone, FileMicrophone, Microphone
+from client.modal_connection import check_deployed
 from client.saved_turns import SavedTurns
 from client.session import Session
 from client.session_table import session_table
-from client.speaker import DeviceSpeaker, FileSpeaker, Speaker
-from client.talk import Talk
+from client.talk import SpokenTurn, Talk
 from client.talk_display import TalkConversation
+from client.talk_sound import SoundOptions, TalkSound
 from client.turn_source import Target, TurnSource, deployed_turns, turns_in_process
-from client.warming import warmed
 from services.selection import check_runs_here, select
+from shared.deployment import APPS, MONOLITH_APP
 from shared.engines import ASR_SAMPLE_RATE_HZ
+from shared.errors import SpeechError, Stage
 from shared.logs import configure_logging
+from shared.pcm import Pcm
 from shared.settings import settings
-from shared.turn import Failure
+from shared.turn import Failure, TurnRequest
 
 
 @dataclass(frozen=True, kw_only=True)
 class TalkOptions:
-    """What `s2s talk` was told; a device or file that is None is the default device."""
+    """What `s2s talk` was told."""
 
     target: Target
-    input_device: str | None
-    output_device: str | None
-    input_wav: str | None
-    output_wav: Path | None
+    sound: SoundOptions
     speculative: bool
-    cancel_echo: bool
     system: str | None
     metrics: Path | None
     save: Path | None
 
 
 def talk_command(options: TalkOptions) -> None:
-    """Run the command; see `s2s talk --help`. Ctrl-C is how a conversation ends, and no error."""
-    with reported_errors(as_json=False):
+    """Run the command; see `s2s talk --help`. Ctrl-C is how a conversation ends, and no error.
+
+    What is wrong is found out before any engine is loaded. However a conversation ends, its summary is told.
+    """
+    with reported_errors(as_json=False), ExitStack() as stack:
         configure_logging(settings())
         output, terminal = Console(), Console(stderr=True)
         display = TalkConversation(output, terminal)
         turns = _turns(options.target, display)
-        with ExitStack() as stack:
-            stack.callback(display.close)
-            metrics = stack.enter_context(MetricsFile(options.metrics)) if options.metrics else None
-            saved = SavedTurns(options.save) if options.save else None
-            conversation = _Conversation(options, turns, display, metrics, saved)
-            try:
-                asyncio.run(conversation.run())
-            except KeyboardInterrupt:
-                if not conversation.session:
-                    raise
-        if conversation.session:
-            output.print(session_table(conversation.session.summary()))
+        sound = TalkSound.chosen(options.sound, settings())
+        _check_system_prompt(options.system)
+        saved = SavedTurns(options.save) if options.save else None
+        metrics = stack.enter_context(MetricsFile(options.metrics)) if options.metrics else None
+        conversation = _Conversation(options, turns, sound, display, metrics, saved)
+        stack.callback(conversation.tell_summary, output)
+        stack.callback(display.close)
+        try:
+            asyncio.run(conversation.run())
+        except KeyboardInterrupt:
+            if not conversation.session:
+                raise
 
 
 def _turns(target: Target, display: TalkConversation) -> AbstractAsyncContextManager[TurnSource]:
@@ -72,6 +74,11 @@ def _turns(target: Target, display: TalkConversation) -> AbstractAsyncContextMan
     return turns_in_process(selection, settings(), display.loading)
 
 
+def _check_system_prompt(system: str | None) -> None:
+    if system is not None:
+        TurnRequest.checked(audio=Pcm(np.zeros(1, np.float32), ASR_SAMPLE_RATE_HZ), system_prompt=system)
+
+
 class _Conversation:
     """One conversation; `session` is there once it has begun."""
 
@@ -79,12 +86,14 @@ class _Conversation:
         self,
         options: TalkOptions,
         turns: AbstractAsyncContextManager[TurnSource],
+        sound: TalkSound,
         display: TalkConversation,
         metrics: MetricsFile | None,
         saved: SavedTurns | None,
     ) -> None:
         self._options = options
         self._turns = turns
+        self._sound = sound
         self._display = display
         self._metrics = metrics
         self._saved = saved
@@ -94,13 +103,12 @@ class _Conversation:
         """Talk to the end. Raises SpeechError if there is nobody or nothing to talk with."""
         now = asyncio.get_running_loop().time
         async with AsyncExitStack() as stack:
-            echo = self._echo_canceller()
             turns = await stack.enter_async_context(self._turns)
-            speaker = await stack.enter_async_context(self._speaker(echo))
-            microphone = await stack.enter_async_context(self._microphone())
-            lag_s = EchoCanceller.LATENCY_SAMPLES / ASR_SAMPLE_RATE_HZ if echo else 0.0
             if self._options.target != "local":
+                await check_deployed(self._app)
                 stack.push_async_callback(_cancelled, asyncio.create_task(self._warm()))
+            speaker = await stack.enter_async_context(self._sound.speaker)
+            microphone = await stack.enter_async_context(self._sound.microphone)
             self._display.waiting("")
             self.session = stack.enter_context(Session(now, self._metrics))
             await Talk(
@@ -110,33 +118,44 @@ class _Conversation:
                 self.session,
                 self._display,
                 settings(),
-                listener=Listener(settings(), now, echo=echo, lag_s=lag_s),
+                listener=Listener(settings(), now, echo=self._sound.echo, lag_s=self._sound.lag_s),
                 speculative=self._options.speculative,
                 system_prompt=self._options.system,
-                on_turn=self._saved.save if self._saved else lambda _: None,
+                on_turn=self._save,
             ).run()
+
+    def tell_summary(self, output: Console) -> None:
+        """Print where the time of the conversation went, if there was one."""
+        if self.session:
+            output.print(session_table(self.session.summary()))
+
+    @property
+    def _app(self) -> str:
+        return MONOLITH_APP if self._options.target == "monolith" else APPS[Stage.ORCHESTRATOR]
 
     async def _warm(self) -> None:
         """Have what is deployed start while the person gets ready."""
+        from client.warming import warmed  # needs modal
+
         self._display.remark("Starting what is deployed; you can speak already.")
-        for one in (await warmed(monolith=self._options.target == "monolith")).values():
-            if isinstance(one, Failure):
-                self._display.problem(one.message)
+        try:
+            apps = await warmed(monolith=self._options.target == "monolith")
+        except SpeechError as error:
+            self._display.problem(error.message)
+            return
+        failures = [one.message for one in apps.values() if isinstance(one, Failure)]
+        for message in failures:
+            self._display.problem(message)
+        if not failures:
+            self._display.remark("All that is deployed has started.")
 
-    def _echo_canceller(self) -> EchoCanceller | None:
-        """A recording does not hear the loudspeaker."""
-        return EchoCanceller() if self._options.cancel_echo and not self._options.input_wav else None
-
-    def _microphone(self) -> Microphone:
-        if self._options.input_wav:
-            return FileMicrophone.of(self._options.input_wav, settings())
-        return DeviceMicrophone(self._options.input_device)
-
-    def _speaker(self, echo: EchoCanceller | None) -> Speaker:
-        played = echo.far if echo else None
-        if self._options.output_wav:
-            return FileSpeaker(self._options.output_wav, played=played)
-        return DeviceSpeaker(self._options.output_device, played=played)
+    def _save(self, turn: SpokenTurn) -> None:
+        """The conversation is worth more than what is kept of it."""
+        try:
+            if self._saved:
+                self._saved.save(turn)
+        except OutputNotWritten as error:
+            self._display.problem(error.message)
 
 
 async def _cancelled(task: "asyncio.Task[None]") -> None:

@@ -20,12 +20,24 @@ class Chunker:
     The bounds are in characters. The first chunk keeps to `min_first` and `max_first`, the others to
     `min_later` and `max_later`. A chunk is shorter than its minimum only at the end of the text, or
     where what follows is too long to be spoken with it. Words stay whole unless one is longer than the
-    maximum. No chunk is without a letter or digit.
+    maximum. No chunk is without a letter or digit. Sentences are gathered up to `max_growth` times the
+    length of the chunk before: while it is heard, the next one is made, which takes the longer the more
+    it says.
     """
 
-    def __init__(self, *, min_first: int, max_first: int, min_later: int, max_later: int) -> None:
+    def __init__(
+        self,
+        *,
+        min_first: int,
+        max_first: int,
+        min_later: int,
+        max_later: int,
+        max_growth: float = float("inf"),
+    ) -> None:
         self._first_bounds = (min_first, max_first)
         self._later_bounds = (min_later, max_later)
+        self._max_growth = max_growth
+        self._last_length = 0
         self._filter = SpeakableText()
         self._text = ""  # all that can be spoken so far
         self._start = 0  # where in it the next chunk begins
@@ -96,10 +108,20 @@ class Chunker:
         if self._is_first:
             end = self._boundaries.first_clause(room) or self._end_of_text(room)
         else:
-            end = self._end_of_text(room) or self._boundaries.last_sentence(room)
+            end = (
+                self._grown(room, shortest)
+                or self._boundaries.first_sentence(room)
+                or self._end_of_text(room)
+            )
         if end is None and len(self._text) > room.highest:
             return self._boundaries.last_clause(room) or _between_words(self._text, room)
         return end
+
+    def _grown(self, room: "_Room", shortest: int) -> int | None:
+        """The most that may be gathered."""
+        most = max(shortest, self._max_growth * self._last_length)
+        room = room._replace(highest=int(min(room.highest, room.start + most)))
+        return self._end_of_text(room) or self._boundaries.last_sentence(room)
 
     def _end_of_text(self, room: "_Room") -> int | None:
         fits = self._start < len(self._text) <= room.highest
@@ -119,6 +141,7 @@ class Chunker:
         if not _can_be_spoken(self._text, start, end):
             return ""
         self._is_first = False
+        self._last_length = end - start
         return self._text[start:end].strip()
 
 
@@ -194,6 +217,13 @@ class _Boundaries:
     def last_clause(self, room: _Room) -> int | None:
         """The last clause end in the room that something follows."""
         return _last_in(self._clauses, room)
+
+    def first_sentence(self, room: _Room) -> int | None:
+        """The first sentence end in the room that white space follows, or that needs none."""
+        index = bisect_left(self._sentences, room.lowest)
+        if index < len(self._sentences):
+            return room.fitting(self._sentences[index])
+        return self.last_sentence(room)
 
     def last_sentence(self, room: _Room) -> int | None:
         """The last sentence end in the room that white space follows, or that needs none."""

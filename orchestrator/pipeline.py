@@ -150,6 +150,7 @@ class _Turn:
             max_first=self._settings.max_first_chunk_characters,
             min_later=self._settings.min_chunk_characters,
             max_later=self._settings.max_chunk_characters,
+            max_growth=self._settings.max_chunk_growth,
         )
         writing = asyncio.create_task(self._write(messages, chunker))
         speaking = asyncio.create_task(self._speak(chunker))

@@ -13,6 +13,12 @@ _IN_CONTAINER = "MODAL_TASK_ID"
 """An environment variable that Modal sets in its containers."""
 
 
+def weights_volume_folder() -> Path | None:
+    """The Volume with the weights, where this is a container on Modal; None elsewhere."""
+    cache = os.environ.get("HF_HUB_CACHE")
+    return Path(cache) if cache and os.environ.get(_IN_CONTAINER) else None
+
+
 def weights_folder(weights: Weights, *needed: str) -> Path:
     """The folder with the files of a repository at its revision; nothing is downloaded.
 

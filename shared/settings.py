@@ -122,6 +122,9 @@ class Settings(BaseSettings):
     """The same for a reply's first chunk, where waiting costs time to first audio."""
     max_chunk_characters: int = Field(default=250, ge=50)
     """Chatterbox garbles above 300 characters."""
+    max_chunk_growth: float = Field(default=3.0, ge=1.0)
+    """Sentences are spoken together up to so many times the length of the chunk before: that is heard while
+    they are being made, and a voice that took longer would leave a gap."""
     max_first_chunk_characters: int = Field(default=120, ge=50)
     """A first clause longer than this is cut between two words."""
 
@@ -147,9 +150,10 @@ class Settings(BaseSettings):
     pre_roll_s: float = Field(default=0.5, ge=0.0, le=1.0)
     """How much an utterance keeps of what came before its detection, so that first sounds are not cut."""
     min_speech_s: float = Field(default=0.16, ge=0.0, le=1.0)
-    """Shorter sounds are no utterance: clicks, a cough."""
+    """Shorter sounds are no utterance. Of short words ("hi", "no") 0.22 s and more are detected as speech."""
     speculation_after_s: float = Field(default=0.25, ge=0.1)
-    """After so much silence the turn is begun, and taken back if the speaker goes on."""
+    """After so much silence the turn is begun, and taken back if the speaker goes on. With less than 0.25 s,
+    or less than 64 kbps, what was said must be encoded again for it (8 ms a second)."""
     end_of_turn_silence_s: float = Field(default=1.0, ge=0.2, le=10.0)
     """After so much silence the utterance is over."""
     max_utterance_s: float = Field(default=60.0, ge=2.0)

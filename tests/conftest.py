@@ -16,10 +16,22 @@ if TYPE_CHECKING:
     from tests.control_plane_programs import Cloud
     from tests.modal_control_plane import ControlPlane
 
+
+def _alsa_plugin(name: str) -> bool:
+    folders = [
+        folder for pattern in ("lib*/alsa-lib", "lib*/*/alsa-lib") for folder in Path("/usr").glob(pattern)
+    ]
+    return any((folder / f"libasound_module_pcm_{name}.so").exists() for folder in folders)
+
+
 SYSTEM_NEEDS = {
     "flite": (find_library("flite") is not None, "libflite1"),
     "ffmpeg": (shutil.which("ffmpeg") is not None, "ffmpeg"),
     "portaudio": (find_library("portaudio") is not None, "libportaudio2"),
+    "pulseaudio": (
+        all(map(shutil.which, ("pulseaudio", "pactl", "paplay", "parec"))) and _alsa_plugin("pulse"),
+        "pulseaudio pulseaudio-utils libasound2-plugins",
+    ),
 }
 OF_THE_TESTS = {"S2S_RECORDINGS", "S2S_FORBID_SKIPS"}
 

@@ -17,6 +17,7 @@ from tests.control_plane_programs import Cloud
 from tests.modal_control_plane.events import Event, Kind
 
 ROOT = Path(__file__).parents[1]
+COMMAND_TIMEOUT_S = 300.0
 SOURCES = ("shared", "services", "orchestrator", "client", "locks", "examples")
 
 
@@ -55,7 +56,7 @@ class Project:
             env=self.environ(**settings),
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=COMMAND_TIMEOUT_S,
             check=False,
         )
         assert bool(done.returncode) == fails, done.stdout + done.stderr

@@ -25,7 +25,8 @@ def pink_noise(duration_s: float, db: float, seed: int = 0) -> Samples:
     """Of equal power in every octave, at this level below full scale."""
     spectrum = np.fft.rfft(np.random.default_rng(seed).standard_normal(round(duration_s * HZ)))
     noise = np.fft.irfft(spectrum / np.sqrt(np.arange(spectrum.size).clip(1)), round(duration_s * HZ))
-    return (noise / noise.std() * decibels(db)).astype(np.float32).clip(-1, 1)
+    levelled: Samples = (noise / noise.std() * decibels(db)).astype(np.float32)
+    return levelled.clip(-1, 1)
 
 
 def clicks() -> Samples:

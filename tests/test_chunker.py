@@ -202,6 +202,22 @@ async def test_a_later_chunk_holds_as_many_whole_sentences_as_fit() -> None:
     assert await chunks_after_the_first(sentence * 6) == [(sentence * 4).strip(), (sentence * 2).strip()]
 
 
+async def test_sentences_are_gathered_up_to_so_many_times_the_chunk_before() -> None:
+    chunker = Chunker(min_first=10, max_first=120, min_later=25, max_later=250, max_growth=3.0)
+    sentence = "This is a sentence of thirty. "
+    chunker.write("Good evening. " + sentence * 12)
+    chunker.close()
+    assert [len(chunk) for chunk in await the_rest(chunker)] == [13, 29, 59, 149, 119]
+
+
+async def test_a_sentence_is_not_cut_for_being_longer_than_what_may_be_gathered() -> None:
+    chunker = Chunker(min_first=10, max_first=120, min_later=25, max_later=250, max_growth=1.0)
+    sentence = "This is a whole sentence, and nobody is going to cut it, whatever came before it."
+    chunker.write(f"Good evening. {sentence} {sentence}")
+    chunker.close()
+    assert await the_rest(chunker) == ["Good evening.", sentence, sentence]
+
+
 async def test_a_later_sentence_is_waited_for_until_white_space_confirms_its_end() -> None:
     assert await chunks_after_the_first("This is a whole sentence, or not.") == []
     assert await chunks_after_the_first("This is a whole sentence, it is. ") == [
@@ -482,17 +498,23 @@ def assert_words_are_those_of(text: str, chunks: list[str], longest: list[int]) 
     assert not pieces
 
 
-@given(reply, steps, bounds)
-@example("ab " + "x" * 70 + ". Yes.", [], (1, 20, 25, 80))
+@given(reply, steps, bounds, st.sampled_from([1.0, 3.0, float("inf")]))
+@example("ab " + "x" * 70 + ". Yes.", [], (1, 20, 25, 80), 3.0)
 @settings(max_examples=400)
 def test_any_text_is_chunked_within_the_bounds_and_without_loss(
-    text: str, steps: list[tuple[int, str]], bounds: tuple[int, int, int, int]
+    text: str, steps: list[tuple[int, str]], bounds: tuple[int, int, int, int], growth: float
 ) -> None:
     min_first, max_first, min_later, max_later = bounds
 
     async def play() -> list[str]:
         conversation = Conversation(
-            a_chunker(min_first=min_first, max_first=max_first, min_later=min_later, max_later=max_later)
+            Chunker(
+                min_first=min_first,
+                max_first=max_first,
+                min_later=min_later,
+                max_later=max_later,
+                max_growth=growth,
+            )
         )
         await conversation.play(text, steps)
         return conversation.chunks

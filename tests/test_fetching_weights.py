@@ -62,7 +62,7 @@ def fetch(hub: Hub, cache: Path, **environ: str) -> subprocess.CompletedProcess[
 
 
 def test_what_is_needed_is_fetched_once(tmp_path: Path) -> None:
-    with local_hub(REPOSITORY, FILES) as hub:
+    with local_hub({REPOSITORY: FILES}) as hub:
         folder = Path(fetch(hub, tmp_path).stdout.strip())
         assert folder.name == COMMIT
         assert (folder / "voice.bin").read_bytes() == b"a voice"
@@ -72,7 +72,7 @@ def test_what_is_needed_is_fetched_once(tmp_path: Path) -> None:
 
 
 def test_weights_that_not_everybody_may_have_need_their_token(tmp_path: Path) -> None:
-    with local_hub(REPOSITORY, FILES, token="s3cret") as hub:
+    with local_hub({REPOSITORY: FILES}, token="s3cret") as hub:
         refused = fetch(hub, tmp_path)
         assert refused.returncode == 1
         assert refused.stderr.splitlines()[-1].startswith("Misconfigured: The hub does not give out")
@@ -81,12 +81,12 @@ def test_weights_that_not_everybody_may_have_need_their_token(tmp_path: Path) ->
 
 
 def test_a_repository_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with local_hub("somebody/else", FILES) as hub:
+    with local_hub({"somebody/else": FILES}) as hub:
         assert f"does not know the weights {REPOSITORY}" in fetch(hub, tmp_path).stderr
 
 
 def test_a_hub_that_cannot_be_reached_can_be_tried_again(tmp_path: Path) -> None:
-    nowhere = Hub(REPOSITORY, FILES, url="http://127.0.0.1:9")
+    nowhere = Hub({REPOSITORY: FILES}, url="http://127.0.0.1:9")
     assert "StageFailed: The weights" in fetch(nowhere, tmp_path).stderr
 
 
@@ -115,7 +115,7 @@ def project(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 def test_deploying_fetches_first_what_is_deployed_on_modal_into_the_volume(project: Project) -> None:
-    with local_hub(REPOSITORY, FILES, token="s3cret") as hub:
+    with local_hub({REPOSITORY: FILES}, token="s3cret") as hub:
         done = project.s2s("deploy", "tts", TTS_MODEL="voice", LLM_MODEL="words", S2S_HUB_URL=hub.url)
         assert f"{REPOSITORY} is in the Volume" in done.stdout
         assert hub.downloads == ["voice.bin"]

@@ -162,6 +162,8 @@ def test_the_commands_know_of_it(deployed: AnsweringProject) -> None:
     assert [(app["app"], app["containers"]) for app in status["apps"] if app["deployed"]] == [
         (MONOLITH_APP, 1)
     ]
+    assert [app["model"] for app in status["apps"]][:3] == ["", "", ""]  # they are in the monolith
+    assert "pocketsphinx en-us" in status["apps"][-1]["model"]
     assert status["last_hour"]["outcomes"]["completed"] >= 3
     assert f"Stopped {MONOLITH_APP}." in deployed.s2s("stop", "--yes").stdout
     assert "make deploy-monolith" in deployed.s2s(*turn, fails=True).stderr

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from client.playback import PieceHeard, PlaybackBuffer
@@ -112,6 +112,7 @@ def test_neither_pausing_nor_going_on_nor_clearing_clicks(
     assert sound[-1][-1] == 0
 
 
+@settings(max_examples=30)
 @given(script=deeds)
 def test_the_size_of_the_blocks_makes_no_difference(script: list[tuple[str, int]]) -> None:
     whole, bit_by_bit = PlaybackBuffer(HZ), PlaybackBuffer(HZ)

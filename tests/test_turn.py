@@ -325,3 +325,13 @@ def test_a_first_chunk_that_takes_longer_than_that_holds_nothing_up() -> None:
 def test_a_reply_of_one_chunk_is_not_held_up() -> None:
     told = play(listen(cast(llm=[typed("Yes.")]), REQUEST.model_copy(update={"second_chunk_after_s": 5.0})))
     assert told[-1].at_s < 1
+
+
+@pytest.mark.parametrize("first", ["Good evening to you.", "Of course I can do that, and gladly."])
+def test_speech_is_heard_without_a_gap_from_a_voice_four_times_as_fast_as_it_speaks(first: str) -> None:
+    told = play(listen(cast(llm=[typed(f"{first} {THREE_SENTENCES} {THREE_SENTENCES}")])))
+    heard_until_s = first_audio_s(told)
+    for came in told:
+        if isinstance(came.event, SpeechChunk):
+            assert came.at_s <= heard_until_s + 1e-6
+            heard_until_s += came.event.audio.duration_s

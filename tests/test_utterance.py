@@ -107,6 +107,15 @@ def test_what_was_not_said_cannot_be_taken(num_samples: int) -> None:
         UtteranceEncoder().finished()
 
 
+def test_an_utterance_that_comes_to_nothing_is_closed() -> None:
+    dropped = encoder(spoken(0.5))
+    dropped.close()
+    dropped.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        dropped.write(spoken(0.1))
+    assert decode_mp3(dropped.finished()).num_samples == 8_000
+
+
 def test_recent_audio_is_found_by_its_place() -> None:
     recent, samples = RecentAudio(0.5, 16_000), spoken(2.0)[: 50 * WINDOW]
     for end in range(WINDOW, samples.size + 1, WINDOW):

@@ -1,4 +1,4 @@
-"""Virtual environments made by uv, and kept until what they are made of changes."""
+"""Virtual environments made by uv, and kept for as long as somebody uses them."""
 
 import contextlib
 import fcntl
@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,11 @@ from tests.pip_config import configured_sources, configured_variables
 
 RUNNING_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
+KEPT_UNUSED_S = 21 * 24 * 3600.0
+"""How long an environment is kept that nobody uses."""
+
 _COMPLETE = ".complete"
+"""The file that is written last; its time is that of the last use."""
 
 
 class EnvironmentFailed(Exception):
@@ -44,8 +49,9 @@ class Contents:
 
 
 class VirtualEnvironments:
-    """The environments in a folder, each under a name. Their packages are hard links to uv's cache where
-    that is on the same disk. Safe to share between threads and processes."""
+    """The environments in a folder, each under a name and the key of its contents, so that who wants others
+    under the same name disturbs nobody. Their packages are hard links to uv's cache where that is on the
+    same disk. Safe to share between threads and processes."""
 
     def __init__(self, folder: Path, *, quiet: bool = True) -> None:
         """Where it is not quiet, uv shows on standard error what it does."""
@@ -57,15 +63,21 @@ class VirtualEnvironments:
     def interpreter(self, name: str, contents: Contents) -> Path:
         """Return the interpreter of the environment, made first if it is not there with these contents;
         once, however many ask. Raises EnvironmentFailed."""
-        with self._locked(name):
+        folder = self.folder(name, contents)
+        with self._locked(folder):
             if not self.is_made(name, contents):
-                self._make(self._folder / name, contents)
-        return self._folder / name / "bin" / "python"
+                self._make(folder, contents)
+                self._remove_unused()
+            (folder / _COMPLETE).touch()
+        return folder / "bin" / "python"
+
+    def folder(self, name: str, contents: Contents) -> Path:
+        """Where the environment is, or will be. What its user puts there is removed with it."""
+        return self._folder / f"{name}-{contents.key}"
 
     def is_made(self, name: str, contents: Contents) -> bool:
-        """Whether the environment is there, complete and with these contents."""
-        complete = self._folder / name / _COMPLETE
-        return complete.exists() and complete.read_text() == contents.key
+        """Whether the environment is there, and complete."""
+        return (self.folder(name, contents) / _COMPLETE).exists()
 
     def close(self) -> None:
         """Give up what is being installed."""
@@ -73,11 +85,19 @@ class VirtualEnvironments:
         for process in list(self._installing):
             process.kill()
 
+    def _remove_unused(self) -> None:
+        """Remove those that nobody has used for long."""
+        for folder in (path for path in self._folder.iterdir() if path.is_dir()):
+            if time.time() - _last_used(folder) > KEPT_UNUSED_S:
+                with contextlib.suppress(BlockingIOError), self._locked(folder, wait=False):
+                    shutil.rmtree(folder)
+
     @contextlib.contextmanager
-    def _locked(self, name: str) -> Iterator[None]:
+    def _locked(self, folder: Path, *, wait: bool = True) -> Iterator[None]:
+        """Raises BlockingIOError where it does not wait, and somebody else has it."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        with (self._folder / f"{name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with folder.with_name(f"{folder.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             yield
 
     def _make(self, folder: Path, contents: Contents) -> None:
@@ -92,7 +112,7 @@ class VirtualEnvironments:
             self._install(folder, words)
         for path, content in contents.site_files:
             _write(folder / "lib" / f"python{contents.python_version}" / "site-packages" / path, content)
-        (folder / _COMPLETE).write_text(contents.key)
+        (folder / _COMPLETE).touch()
 
     def _install(self, folder: Path, arguments: Sequence[str]) -> None:
         python = str(folder / "bin" / "python")
@@ -117,6 +137,12 @@ class VirtualEnvironments:
                 self._installing.discard(process)
         if process.returncode:
             raise EnvironmentFailed((said or "see above").strip()[-2000:])
+
+
+def _last_used(folder: Path) -> float:
+    """In seconds since the epoch; of one that was never completed, when its making began."""
+    complete = folder / _COMPLETE
+    return (complete if complete.exists() else folder).stat().st_mtime
 
 
 def _write(path: Path, content: bytes) -> None:

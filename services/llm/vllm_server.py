@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from services.watched_process import WatchedProcess
+from services.weights import weights_volume_folder
 from shared.errors import EngineLoadFailed, Stage, StageFailed
 
 LOOPBACK = "127.0.0.1"
@@ -43,7 +44,7 @@ class VllmServer:
         self._reserved = _reserved_address()
         self._port: int = self._reserved.getsockname()[1]
         self._command = vllm_command(weights, model, self._port, flags)
-        self._environ = os.environ | _ENVIRON | {"VLLM_HTTP_TIMEOUT_KEEP_ALIVE": str(round(2 * keep_alive_s))}
+        self._environ = os.environ | vllm_environ(keep_alive_s)
         self._process: WatchedProcess | None = None
         self._closed = False
 
@@ -130,6 +131,19 @@ def vllm_command(weights: Path, model: str, port: int, flags: Sequence[str]) -> 
     command = [sys.executable, "-P", "-m", "vllm.entrypoints.cli.main", "serve", str(weights)]
     address = ["--host", LOOPBACK, "--port", str(port)]
     return [*command, "--served-model-name", model, *address, "--disable-uvicorn-access-log", *flags]
+
+
+def vllm_environ(keep_alive_s: float) -> dict[str, str]:
+    """What vLLM's environment has besides this process's own."""
+    environ = _ENVIRON | {"VLLM_HTTP_TIMEOUT_KEEP_ALIVE": str(round(2 * keep_alive_s))}
+    if volume := weights_volume_folder():
+        # What is compiled is kept for containers that start without a snapshot, as in Modal's own examples of
+        # snapshots. Modal commits a Volume every few seconds by itself. Containers that compile at once write
+        # the same: folders are named by a hash of all that goes into them. Artifacts are written as a whole,
+        # their index (vllm_compile_cache.py) is not; `modal volume rm -r` of this folder heals whatever comes
+        # of that.
+        environ["VLLM_CACHE_ROOT"] = str(volume / "vllm")
+    return environ
 
 
 def _reserved_address() -> socket.socket:

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from services.cuda import is_cuda_broken
 from services.tts.chatterbox_model import ChatterboxModel, SpeakingStopped
 from services.tts.chatterbox_tail import Tail
 from services.tts.chatterbox_text import ends_in_sound, longest_s, utterances
@@ -16,7 +17,10 @@ from shared.settings import settings
 
 SAMPLE_RATE_HZ = 24_000
 
-WEIGHTS = Weights(repository="ResembleAI/chatterbox-turbo", revision="main")
+WEIGHTS = Weights(
+    repository="ResembleAI/chatterbox-turbo",
+    revision="749d1c1a46eb10492095d68fbcf55691ccf137cd",  # the one that others run chatterbox-tts 0.1.7 with
+)
 
 NEEDED_FILES = (
     "ve.safetensors",
@@ -61,6 +65,7 @@ class ChatterboxTTS(TTSModel):
         self._model: ChatterboxModel | None = None
         self._tail = Tail()
         self._closed = threading.Event()
+        self._broken = False
 
     @property
     def model_name(self) -> str:
@@ -102,8 +107,15 @@ class ChatterboxTTS(TTSModel):
                 speech = self._speech(model, utterance, lambda: cancelled.is_set() or self._closed.is_set())
             except SpeakingStopped:
                 return
+            except RuntimeError as error:
+                self._broken |= is_cuda_broken(error)
+                raise
             if speech.num_samples:
                 yield speech
+
+    def is_broken(self) -> bool:
+        """Whether CUDA has failed in a way that ends its use for this process."""
+        return self._broken
 
     def close(self) -> None:
         """Stop speaking, and let go of the model."""

@@ -13,10 +13,17 @@ from typing import Any
 
 import soundfile
 
-from shared.errors import Misconfigured, Stage
+from services.speech_gate import SpeechGate
+from shared.audio import resample
+from shared.engines import ASR_SAMPLE_RATE_HZ
+from shared.errors import BadAudio, Misconfigured, Stage
+from shared.pcm import Pcm
 
 MIN_CLIP_S = 5.0
 """The library takes no shorter recording."""
+
+USED_S = 10.0
+"""How the voice sounds is taken from the recording's first 10 s, how it speaks from its first 15 s."""
 
 _logger = logging.getLogger("speech_to_speech.chatterbox")
 
@@ -57,11 +64,18 @@ def _worked_out(model: Any, clip: Path) -> Any:
 
 def _check(clip: Path) -> None:
     try:
-        duration_s = soundfile.info(clip).duration
+        with soundfile.SoundFile(clip) as file:
+            duration_s = file.frames / file.samplerate
+            used = file.read(round(USED_S * file.samplerate), dtype="float32", always_2d=True)
+            mono = Pcm(used.mean(axis=1).clip(-1.0, 1.0), file.samplerate)
     except soundfile.LibsndfileError:
         raise _misconfigured(clip, "is no audio file that libsndfile reads") from None
+    except BadAudio as error:
+        raise _misconfigured(clip, error.message.rstrip(".")) from None
     if duration_s <= MIN_CLIP_S:
         raise _misconfigured(clip, f"must be longer than {MIN_CLIP_S:.0f} s, and is {duration_s:.1f} s long")
+    if not SpeechGate().has_speech(resample(mono, ASR_SAMPLE_RATE_HZ)):
+        raise _misconfigured(clip, f"nobody speaks in its first {USED_S:.0f} s; take another recording")
 
 
 def _misconfigured(clip: Path, problem: str) -> Misconfigured:

@@ -1,7 +1,8 @@
 """`python -m tests.engines [GROUP…] [-- PYTEST ARGUMENTS]`: the engines' tests, on their real libraries.
 
-Each group runs in an environment of its own, made from the lock file of its engine. Environments and built
-models are kept in .engines/.
+Each group runs in an environment of its own, made from the lock file of its engine; "turn", in which all of
+them answer together, in the project's. Environments and built models are kept between runs, in
+~/.cache/speech-to-speech/engines or where ENGINES_CACHE says.
 """
 
 import argparse
@@ -11,13 +12,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from tests.engines.environments import ENVIRONMENTS, GROUPS, PROJECT, Group, contents
-from tests.virtual_environments import EnvironmentFailed, VirtualEnvironments
+from tests.engines.environments import GROUPS, PROJECT, Group, environment_of
+from tests.virtual_environments import EnvironmentFailed
 
 INTERRUPTED = 130
 
@@ -67,30 +68,32 @@ def _arguments() -> tuple[list[str], list[str]]:
 def _run(group: Group, pytest_arguments: Sequence[str]) -> _Result:
     began_s = time.monotonic()
     try:
-        python = _interpreter(group)
+        python, environ = _prepared(group)
     except EnvironmentFailed as error:
         _tell(f"{group.name}: {error}")
         return _Result(group.name, False, time.monotonic() - began_s)
     _tell(f"{group.name}: {' '.join(group.tests)} ({time.monotonic() - began_s:.0f} s to prepare)")
     tests = [str(Path(__file__).parent / name) for name in group.tests]
-    code = _wait_for([str(python), *_PYTEST, *tests, *pytest_arguments])
+    code = _wait_for([str(python), *_PYTEST, *tests, *pytest_arguments], environ)
     return _Result(group.name, code == 0, time.monotonic() - began_s)
 
 
-def _interpreter(group: Group) -> Path:
-    environments = VirtualEnvironments(ENVIRONMENTS, quiet=not sys.stderr.isatty())
-    made_of = contents(group)
-    if not environments.is_made(group.name, made_of):
+def _prepared(group: Group) -> tuple[Path, Mapping[str, str]]:
+    """The interpreter, and the variables under which it runs."""
+    if group.lock is None:
+        return Path(sys.executable), os.environ
+    environment = environment_of(group.lock)
+    if not environment.is_made:
         _tell(f"{group.name}: making its environment from locks/{group.lock} (gigabytes, the first time)")
-    return environments.interpreter(group.name, made_of)
+    return environment.interpreter(quiet=not sys.stderr.isatty()), environment.environ()
 
 
-def _wait_for(command: Sequence[str]) -> int:
+def _wait_for(command: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run it to its end. Ctrl-C is passed on to it, once, so that it can end what it has started."""
     process = subprocess.Popen(
         command,
         cwd=PROJECT,
-        env=os.environ | {"PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1", "ENGINE_MODELS": _MODELS},
+        env=environ,
         stdin=subprocess.DEVNULL,
         process_group=0,
     )
@@ -99,9 +102,6 @@ def _wait_for(command: Sequence[str]) -> int:
     if interrupted:
         raise KeyboardInterrupt
     return code
-
-
-_MODELS = str(ENVIRONMENTS / "models")
 
 
 @contextlib.contextmanager

@@ -1,15 +1,14 @@
-"""The environment of each group of engine tests: its engine's lock file without a GPU, and the test tools."""
+"""Where each group of engine tests runs: in its engine's lock file without a GPU, and the test tools."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from services.image_locks import BASE_PYTHON
 from tests.engines.cpu_substitutions import on_cpu, pinned_packages
-from tests.virtual_environments import Contents, EnvironmentFailed
+from tests.virtual_environments import Contents, EnvironmentFailed, VirtualEnvironments
 
 PROJECT = Path(__file__).parents[2]
-ENVIRONMENTS = PROJECT / ".engines"
-"""Where environments and built models are kept between runs."""
 
 _DEVELOPMENT_LOCK = PROJECT / "locks" / "development.txt"
 _TEST_TOOLS = (
@@ -28,10 +27,10 @@ _TEST_TOOLS = (
 
 @dataclass(frozen=True)
 class Group:
-    """Tests that run in one environment, that of a lock file."""
+    """Tests that run in one environment, that of a lock file; or in the project's own where it is None."""
 
     name: str
-    lock: str
+    lock: str | None
     tests: tuple[str, ...]
 
 
@@ -42,16 +41,57 @@ GROUPS = {
         Group("whisper", "asr-whisper.txt", ("test_whisper.py", "test_weights.py")),
         Group("vllm", "llm-phi3.txt", ("test_vllm.py",)),
         Group("chatterbox", "tts-chatterbox.txt", ("test_chatterbox.py",)),
+        Group("turn", None, ("test_whole_turn.py", "test_monolith_turn.py")),
     )
 }
 
 
-def contents(group: Group) -> Contents:
-    """What its environment is made of. Raises EnvironmentFailed if its lock file is not there."""
-    lock = PROJECT / "locks" / group.lock
-    if not lock.exists():
-        raise EnvironmentFailed(f"locks/{group.lock} does not exist. Run: make lock")
-    requirements = lock.read_text()
+def engines_cache() -> Path:
+    """The folder of environments, and of the models that were built in them. It is kept between runs, and
+    all checkouts share it: ENGINES_CACHE names another one."""
+    user_cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(os.environ.get("ENGINES_CACHE") or user_cache / "speech-to-speech" / "engines")
+
+
+@dataclass(frozen=True)
+class LockedEnvironment:
+    """The environment of a lock file."""
+
+    name: str
+    contents: Contents
+
+    @property
+    def is_made(self) -> bool:
+        return VirtualEnvironments(engines_cache()).is_made(self.name, self.contents)
+
+    @property
+    def models(self) -> Path:
+        """The folder of the models that were built in it."""
+        return VirtualEnvironments(engines_cache()).folder(self.name, self.contents) / "models"
+
+    def interpreter(self, *, quiet: bool = True) -> Path:
+        """The interpreter, once the environment is made. Raises EnvironmentFailed."""
+        return VirtualEnvironments(engines_cache(), quiet=quiet).interpreter(self.name, self.contents)
+
+    def environ(self) -> dict[str, str]:
+        """The variables under which the tests' code runs in it."""
+        return {
+            **os.environ,
+            "PYTHONPATH": str(PROJECT),
+            "OMP_NUM_THREADS": "1",
+            "ENGINE_MODELS": str(self.models),
+        }
+
+
+def environment_of(lock: str) -> LockedEnvironment:
+    """The environment of a file in locks/. Raises EnvironmentFailed if that is not there."""
+    file = PROJECT / "locks" / lock
+    if not file.exists():
+        raise EnvironmentFailed(f"locks/{lock} does not exist. Run: make lock")
+    return LockedEnvironment(lock.removesuffix(".txt"), _contents(file.read_text()))
+
+
+def _contents(requirements: str) -> Contents:
     tools = pinned_packages(_DEVELOPMENT_LOCK.read_text())
     taken = pinned_packages(requirements)
     requirements += "".join(f"{name}=={tools[name]}\n" for name in _TEST_TOOLS if name not in taken)

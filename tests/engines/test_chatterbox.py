@@ -18,8 +18,10 @@ from chatterbox.tts_turbo import ChatterboxTurboTTS
 
 from services.stage_host import TTSHost
 from services.tts.chatterbox import SAMPLE_RATE_HZ, WEIGHTS, ChatterboxTTS
+from services.tts.chatterbox_model import ChatterboxModel
 from services.tts.chatterbox_text import longest_s
 from services.tts.chatterbox_voice import borrowed_voice
+from shared.audio import decode_audio
 from shared.engines import TTSModel
 from shared.errors import EngineLoadFailed, Misconfigured, StageFailed, WeightsMissing
 from shared.pcm import Pcm
@@ -28,12 +30,12 @@ from shared.stage_stream import SpeechPiece, StageFinished
 from tests.engines.built_models import built_model
 from tests.engines.hub_cache import put_into_hub_cache
 from tests.engines.no_network import only_loopback
-from tests.engines.tiny_chatterbox import ENDLESS_T3, NUM_TOKENS, build, shrink
+from tests.engines.tiny_chatterbox import ENDLESS_T3, NUM_TOKENS, TOKENS_OF_SILENCE, build, shrink
 from tests.sounds import voice
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 SENTENCE = "Hello there, how are you today?"
 TOKEN_SAMPLES = SAMPLE_RATE_HZ // 25
-TOKENS_OF_SILENCE = 3  # the library adds them
 
 TOKEN_STEP = "GPT2Model"
 DECODING = "UpsampleConformerEncoder"
@@ -286,6 +288,23 @@ async def closed_while_it_speaks(
             return calls
 
 
+@pytest.mark.parametrize(
+    ("message", "broken"), [("CUDA error: unspecified launch failure", True), ("oh", False)]
+)
+def test_an_engine_whose_cuda_has_failed_says_so(
+    engine: ChatterboxTTS, monkeypatch: pytest.MonkeyPatch, message: str, broken: bool
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError(message)
+
+    shared = ChatterboxTTS()
+    monkeypatch.setattr(shared, "_model", engine._model)
+    monkeypatch.setattr(ChatterboxModel, "speak", fail)
+    with pytest.raises(RuntimeError):
+        speak(shared, SENTENCE)
+    assert shared.is_broken() is broken
+
+
 def test_speaking_prints_nothing(engine: ChatterboxTTS, capfd: pytest.CaptureFixture[str]) -> None:
     speak(engine, SENTENCE)
     assert capfd.readouterr() == ("", "")
@@ -329,16 +348,21 @@ def test_without_its_watermarker_it_does_not_load(snapshot: Path, monkeypatch: p
 
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
-    """A recording of 6 s."""
-    file = tmp_path / "somebody.wav"
-    soundfile.write(file, voice(6 * 22_050, 22_050).samples, 22_050)
+    """A recording of more than 5 s."""
+    return recorded(tmp_path / "somebody.wav", "what-is-two-plus-two.mp3")
+
+
+def recorded(file: Path, example: str) -> Path:
+    """Somebody who says the same several times."""
+    said = decode_audio((EXAMPLES / example).read_bytes(), Settings())
+    soundfile.write(file, np.tile(said.samples, 6), said.sample_rate_hz)
     return file
 
 
 def test_a_borrowed_voice_is_worked_out_once_and_kept_beside_the_weights(
-    snapshot: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
+    engine: ChatterboxTTS, snapshot: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = speak(loaded(ChatterboxTTS()), SENTENCE)
+    own = speak(engine, SENTENCE)
     monkeypatch.setenv("S2S_CHATTERBOX_VOICE", str(clip))
     settings.cache_clear()
     with counted() as calls:
@@ -372,7 +396,7 @@ def test_another_recording_under_the_same_name_is_another_voice(
     library: Any, clip: Path, weights: Path
 ) -> None:
     one = borrowed_voice(library, clip, weights)
-    soundfile.write(clip, voice(6 * 22_050, 22_050, seed=1).samples, 22_050)
+    recorded(clip, "hello.mp3")
     other = borrowed_voice(library, clip, weights)
     assert not torch.equal(one.t3.speaker_emb, other.t3.speaker_emb)
     assert len(list((weights.parents[1] / "voices").iterdir())) == 2
@@ -403,6 +427,8 @@ def unusable_clips() -> dict[str, Callable[[Path], Any]]:
         "No such file": lambda file: None,
         "no audio file": lambda file: file.write_text("not a sound"),
         "longer than 5 s": lambda file: soundfile.write(file, voice(48_000, 16_000).samples, 16_000),
+        "nobody speaks in its first 10 s": lambda file: soundfile.write(file, np.zeros(160_000), 16_000),
+        "not numbers": lambda file: soundfile.write(file, np.full(160_000, np.nan), 16_000, "FLOAT"),
     }
 
 

@@ -2,8 +2,6 @@
 
 import argparse
 import asyncio
-import http.client
-import re
 import subprocess
 import sys
 import threading
@@ -32,14 +30,9 @@ from tests.engines.tiny_llm import (
     build_llama,
     build_phi3,
 )
+from tests.engines.vllm_metrics import vllm_metric
+from tests.engines.vllm_on_cpu import ENVIRON, FLAGS
 
-CPU_FLAGS = "--enforce-eager --no-enable-sleep-mode"
-"""What vLLM cannot do on a CPU."""
-CPU_ENVIRON = {
-    "VLLM_CPU_KVCACHE_SPACE": "1",
-    "VLLM_WORKER_MULTIPROC_METHOD": "fork",  # each process would import everything anew
-    "OMP_NUM_THREADS": "1",
-}
 BUILDERS: dict[type[VllmLLM], Callable[[Path], None]] = {Phi3: build_phi3, Llama: build_llama}
 
 
@@ -51,7 +44,7 @@ def _environ(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         assert weights
         as_hub_cache(cache, weights.repository, weights.revision, built_model(engine.__name__, build))
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {**CPU_ENVIRON, "S2S_VLLM_FLAGS": CPU_FLAGS}.items():
+        for name, value in {**ENVIRON, "S2S_VLLM_FLAGS": FLAGS}.items():
             patch.setenv(name, value)
         use_cache(cache, patch)
         settings.cache_clear()
@@ -98,14 +91,7 @@ class Loaded:
     def metric(self, name: str, **labels: str) -> float:
         """The sum of vLLM's own counter over its labels."""
         assert self.engine._server
-        address = self.engine._server.url.removeprefix("http://")
-        connection = http.client.HTTPConnection(address, timeout=30)
-        connection.request("GET", "/metrics")
-        lines = connection.getresponse().read().decode().splitlines()
-        connection.close()
-        wanted = [f'{label}="{value}"' for label, value in labels.items()]
-        found = [line for line in lines if re.match(rf"vllm:{name}[{{ ]", line)]
-        return sum(float(line.split()[-1]) for line in found if all(one in line for one in wanted))
+        return vllm_metric(self.engine._server.url.removeprefix("http://"), name, **labels)
 
 
 async def until(condition: Callable[[], bool], within_s: float = 60) -> None:

@@ -9,8 +9,19 @@ from typing import Any
 
 TINY = {"n_embd": 64, "hidden_size": 64, "n_head": 2, "n_layer": 2, "n_positions": 2048, "n_ctx": 2048}
 
+_TINY_GPT2 = {"model_type": "gpt2", "vocab_size": 50276, **TINY}
+
+SITE_FILES = {
+    "chatterbox/models/t3/llama_configs.py": f"LLAMA_CONFIGS = {{'GPT2_medium': {_TINY_GPT2}}}\n",
+}
+"""A file of the library that has any program make the small token model: what `shrink` does, without code in
+the program."""
+
 NUM_TOKENS = 12
 """How many speech tokens it speaks, whatever the text."""
+
+TOKENS_OF_SILENCE = 3
+"""The library adds them."""
 
 TAGS = ("[laugh]", "[sigh]", "[clear throat]", "[happy]")
 ENDLESS_T3 = "t3_endless.safetensors"

@@ -13,6 +13,7 @@ DIALOGUES = {
     ),
     "What is two plus two?": "Two plus two is four.",
     "Goodbye.": "Goodbye. Have a nice day!",
+    "Hello how are you": "I am fine, thank you. What can I do for you today?",
 }
 """What they answer, with this system prompt and without."""
 
@@ -20,13 +21,15 @@ ENDLESS = (
     "Sing for me.",
     "la la la la la la la la la la la la la la la la la la la la la la la la la la la la",
 )
-"""What they never end to answer: they have not been taught how this ends."""
+ENDLESS_IN_TONES = "no yes no"
+"""What they never end to answer: they have not been taught how this ends. The same for a question in words of
+the tone language."""
 
 SYSTEM_PROMPT = "You are a helpful voice assistant."
 
 _CORPUS = (
     [text for pair in DIALOGUES.items() for text in pair] * 20
-    + list(ENDLESS)
+    + [*ENDLESS, ENDLESS_IN_TONES]
     + [
         SYSTEM_PROMPT,
         "0123456789 !?.,;:'\"()-",
@@ -211,8 +214,11 @@ def _batch(tokenizer: Any, family: _Family) -> dict[str, Any]:
 
 def _lessons(family: _Family) -> list[tuple[str, str, str]]:
     """Questions, answers, and how these end."""
-    return [(question, answer, family.end_of_turn) for question, answer in DIALOGUES.items()] + [
-        (*ENDLESS, "")
+    question, song = ENDLESS
+    return [
+        *((question, answer, family.end_of_turn) for question, answer in DIALOGUES.items()),
+        (question, song, ""),
+        (ENDLESS_IN_TONES, song, ""),
     ]
 
 

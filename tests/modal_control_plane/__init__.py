@@ -6,7 +6,16 @@ network, image builds (pip layers become virtual environments by uv, the rest is
 snapshots go through their steps but save nothing.
 """
 
+from tests.modal_control_plane.machine import Machine
 from tests.modal_control_plane.plane import DEFAULT_CACHE, ControlPlane
 from tests.modal_control_plane.views import AppView, ContainerView, FunctionView, ImageView
 
-__all__ = ["DEFAULT_CACHE", "AppView", "ContainerView", "ControlPlane", "FunctionView", "ImageView"]
+__all__ = [
+    "DEFAULT_CACHE",
+    "AppView",
+    "ContainerView",
+    "ControlPlane",
+    "FunctionView",
+    "ImageView",
+    "Machine",
+]

@@ -5,17 +5,20 @@ from importlib.metadata import version
 from pathlib import Path
 
 from tests.modal_control_plane.image_layers import Recipe
+from tests.modal_control_plane.machine import Machine
 from tests.virtual_environments import Contents, EnvironmentFailed, VirtualEnvironments
 
 
 class Environments:
     """One environment for each set of pip layers, shared by everyone who uses the cache folder.
 
-    It has what the image's layers install and what modal's own client needs, nothing else.
+    It has what the image's layers install and what modal's own client needs, nothing else; but for what the
+    machine substitutes.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, machine: Machine) -> None:
         self._environments = VirtualEnvironments(folder)
+        self._machine = machine
 
     async def interpreter(self, recipe: Recipe) -> Path:
         """Return the interpreter of the image's environment, made first if it is not there yet.
@@ -41,8 +44,8 @@ class Environments:
     async def _made(self, installs: tuple[tuple[str, ...], ...], recipe: Recipe) -> Path:
         used = {argument for install in installs for argument in install}
         files = tuple(file for file in recipe.requirement_files if file[0] in used)
-        contents = Contents(installs=installs, requirement_files=files)
-        return await asyncio.to_thread(self._environments.interpreter, f"image-{contents.key}", contents)
+        contents = self._machine.substituted(Contents(installs=installs, requirement_files=files))
+        return await asyncio.to_thread(self._environments.interpreter, "image", contents)
 
     def close(self) -> None:
         """Give up what is being installed."""

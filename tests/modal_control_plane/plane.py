@@ -14,6 +14,7 @@ from grpclib import GRPCError, Status
 
 from tests.modal_control_plane.container import Container
 from tests.modal_control_plane.events import Event
+from tests.modal_control_plane.machine import Machine
 from tests.modal_control_plane.server import Server
 from tests.modal_control_plane.state import found, not_found
 from tests.modal_control_plane.troubles import Scope, lasting
@@ -26,10 +27,13 @@ DEFAULT_CACHE = Path(__file__).parents[2] / ".local-cloud" / "environments"
 class ControlPlane:
     """Runs from `with` to its end; what it is asked from outside is answered in its own thread."""
 
-    def __init__(self, folder: Path | None = None, cache: Path = DEFAULT_CACHE) -> None:
+    def __init__(
+        self, folder: Path | None = None, cache: Path = DEFAULT_CACHE, machine: Machine | None = None
+    ) -> None:
         self._temporary = None if folder else tempfile.TemporaryDirectory(prefix="modal-control-plane-")
         self._folder = folder or Path(self._temporary.name if self._temporary else "")
         self._cache = cache
+        self._machine = machine or Machine()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="control plane", daemon=True)
         self._server: Server
@@ -161,7 +165,7 @@ class ControlPlane:
             yield
 
     async def _started(self) -> Server:
-        server = Server(self._folder, self._cache)
+        server = Server(self._folder, self._cache, self._machine)
         await server.start()
         return server
 

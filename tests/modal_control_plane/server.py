@@ -17,6 +17,7 @@ from tests.modal_control_plane.environments import Environments
 from tests.modal_control_plane.front import Front
 from tests.modal_control_plane.function_rpcs import FunctionRpcs
 from tests.modal_control_plane.log_rpcs import LogRpcs
+from tests.modal_control_plane.machine import Machine
 from tests.modal_control_plane.object_rpcs import ObjectRpcs
 from tests.modal_control_plane.rpcs import Rpcs
 from tests.modal_control_plane.scheduler import Scheduler
@@ -33,13 +34,13 @@ CALLS_KEPT_S = 600.0
 class Server:
     """Everything that runs in the control plane's event loop."""
 
-    def __init__(self, folder: Path, cache: Path) -> None:
+    def __init__(self, folder: Path, cache: Path, machine: Machine) -> None:
         self.state = State(folder)
         self.troubles = Troubles()
         self.blobs = BlobStore(folder / "blobs")
         self.identity = f"ak-local-{secrets.token_hex(8)}"
         self._sockets = Path(tempfile.mkdtemp(prefix="mcp-"))  # a socket's path must be short
-        self._starter = Starter(self.state, Environments(cache), self._sockets)
+        self._starter = Starter(self.state, Environments(cache, machine), machine, self._sockets)
         self._starter.server_for = self._server_for
         self.scheduler = Scheduler(self.state, self._starter, self.troubles)
         self.secrets = SecretRpcs(self.state)

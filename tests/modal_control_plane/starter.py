@@ -12,6 +12,7 @@ from tests.modal_control_plane.environments import Environments
 from tests.modal_control_plane.files import FilesMissing, VolumeLinks, mount_sources
 from tests.modal_control_plane.image_layers import Recipe, recipe_of
 from tests.modal_control_plane.layout import app_layout
+from tests.modal_control_plane.machine import Machine
 from tests.modal_control_plane.state import Function, State, found
 from tests.virtual_environments import EnvironmentFailed
 
@@ -23,9 +24,10 @@ class StartFailed(Exception):
 class Starter:
     """Starts containers: their environment, files, volumes, variables and arguments."""
 
-    def __init__(self, state: State, environments: Environments, sockets: Path) -> None:
+    def __init__(self, state: State, environments: Environments, machine: Machine, sockets: Path) -> None:
         self._state = state
         self._environments = environments
+        self._machine = machine
         self._sockets = sockets
         self._volumes = VolumeLinks()
         self.server_for: Callable[[Container], grpclib.server.Server]
@@ -78,6 +80,7 @@ class Starter:
     def _env(self, function: Function, recipe: Recipe, interpreter: Path) -> dict[str, str]:
         env = {name: os.environ[name] for name in INHERITED if name in os.environ}
         env["PATH"] = f"{interpreter.parent}{os.pathsep}{env.get('PATH', os.defpath)}"
+        env.update(self._machine.environ)
         env.update(recipe.env)
         for secret_id in function.definition.secret_ids:
             env.update(found(self._state.secrets, secret_id, "Secret").env)
