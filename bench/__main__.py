@@ -17,7 +17,15 @@ from rich.console import Console
 from bench.codec import codec_times
 from bench.deployment import deployed_and_in_process
 from bench.listening import listening_costs
-from bench.tables import codec_table, deployed_table, latency_table, listening_table, load_table, talk_table
+from bench.tables import (
+    codec_table,
+    deployed_table,
+    latency_table,
+    listening_table,
+    load_table,
+    speculation_table,
+    talk_table,
+)
 from bench.talk import Talked, embedded_talks, simulated_talks
 from bench.turns import latencies, loads
 from shared.errors import SpeechError
@@ -47,6 +55,7 @@ def bench(
     with console.status("Talk: ten questions to stages of each speed, then eight to engines …"):
         talk = _in_fresh_process(simulated_talks) + _embedded_talks()
     console.print(talk_table(talk))
+    console.print(speculation_table(talk))
     with console.status("Listening …"):
         listening = _in_fresh_process(listening_costs)
     console.print(listening_table(listening))

@@ -91,15 +91,15 @@ def deployed_table(rows: list[Played]) -> Table:
 def talk_table(rows: list[Talked]) -> Table:
     """With speculation and without."""
     table = _table(
-        "From the end of a question to the first sound of its answer; the target is the longer of\n"
-        "end-of-turn silence, and pause before a speculation + the pipeline's time to first audio",
-        "stages", "speculation", "turns", "first audio", "answered p50", "p95", "target", "above p50", "max",
-        "as recorded",
+        "From the end of a question to the first sound of its answer. Target: the longer of the silence\n"
+        "that ends a turn, and that before a speculation with the pipeline's time to first audio",
+        "stages", "specu-\nlation", "turns", "first\naudio", "p50", "p95", "target", "above\np50", "max",
+        "p50 as\nrecorded",
     )  # fmt: skip
     for row in rows:
         table.add_row(
             row.stages,
-            _speculations(row) if row.speculative else "off",
+            "on" if row.speculative else "off",
             f"{row.turns} of {row.asked}",
             *(f"{seconds:.2f} s" for seconds in (row.first_audio_s, row.voice_to_voice_s)),
             *(f"{seconds:.2f} s" for seconds in (row.voice_to_voice_p95_s, row.target_s)),
@@ -110,9 +110,22 @@ def talk_table(rows: list[Talked]) -> Table:
     return table
 
 
-def _speculations(row: Talked) -> str:
-    cost = f" ({row.dropped_pipeline_s:.1f} s, {row.dropped_bytes / 1024:.0f} KiB)" if row.dropped else ""
-    return f"{row.kept} kept, {row.dropped} dropped{cost}"
+def speculation_table(rows: list[Talked]) -> Table:
+    """What was kept and dropped, and what that cost."""
+    table = _table(
+        "Speculations: every other question has a pause in it",
+        "stages", "kept", "dropped", "pipeline's time in vain", "sent in vain",
+    )  # fmt: skip
+    for row in rows:
+        if row.speculative:
+            table.add_row(
+                row.stages,
+                str(row.kept),
+                str(row.dropped),
+                f"{row.dropped_pipeline_s:.1f} s",
+                f"{row.dropped_bytes / 1024:.0f} KiB",
+            )
+    return table
 
 
 def listening_table(rows: list[ListeningCost]) -> Table:

@@ -83,7 +83,7 @@ async def _embedded(turns: int) -> list[Talked]:
     check_runs_here(selection)
     async with InProcessStages(selection, Settings()) as engines:
         await engines.loaded(lambda _: None)
-        names = ", ".join(model.name for model in selection.models)
+        names = " + ".join(model.name for model in selection.models)
         return await _both(names, engines.stages, turns, EMBEDDED_ROOM_S)
 
 
@@ -98,6 +98,7 @@ async def _both(name: str, stages: Stages, turns: int, room_s: float) -> list[Ta
 
 def _talked(name: str, lines: list[Line], conversed: Conversed, *, speculative: bool) -> Talked:
     times = [_times(turn.record) for turn in conversed.turns if turn.record.outcome == "completed"]
+    assert times, "no reply was heard out: the machine is too busy, or too slow for these stages"
     first_audio_s, heard_s, targets_s = zip(*times, strict=True)
     above_ms = [(total_s - target_s) * 1000 for total_s, target_s in zip(heard_s, targets_s, strict=True)]
     sums = conversed.summary.speculation
