@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -101,8 +101,15 @@ class Talking:
         return self
 
     def ended(self) -> Talked:
+        """Wait for its end."""
         stdout, stderr = self._process.communicate(timeout=100)
         return Talked(self.folder, stdout, stderr, self._process.returncode)
+
+    def given_up(self) -> None:
+        """Nobody may have asked for its end."""
+        if self._process.returncode is None:
+            self._process.terminate()
+            self._process.communicate(timeout=100)
 
 
 @dataclass(frozen=True)
@@ -116,19 +123,22 @@ class Runs:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
     folder = tmp_path_factory.mktemp("talks")
     lines = [(at_s, example(name)) for name, at_s in BEGINS_S.items()]
     noise = np.random.default_rng(1).normal(0, 0.05, 4 * HZ).astype(np.float32)
     one = recording([(0.5, example("what-is-two-plus-two"))], 2.5)
     on_full_disk = Talking(folder / "full", one)
     (on_full_disk.folder / "heard.wav").symlink_to("/dev/full")
-    return Runs(
+    runs = Runs(
         Talking(folder / "conversation", recording(lines, 23.0), "--save", "saved").start(),
         Talking(folder / "noise", Pcm(noise.clip(-1, 1), HZ)).start(),
         Talking(folder / "one", one, "--no-speculation").start(),
         on_full_disk.start(),
     )
+    yield runs
+    for talking in (runs.conversation, runs.in_noise, runs.not_speculative, runs.on_full_disk):
+        talking.given_up()
 
 
 class Unloadable(TTSModel):
@@ -172,14 +182,13 @@ def test_ctrl_c_in_mid_reply_ends_it_with_the_summary_and_leaves_nothing_behind(
     said = recording([(0.5, example("what-can-you-do"))], 60)
     talking = Talking(tmp_path / "talk", said)
     program = ProgramInTerminal(talking.command, talking.folder, {**os.environ, "S2S_LOG_LEVEL": "INFO"})
-    until_sound_in(talking.folder / "heard.wav")
+    until(lambda: program.screen.has_shown("Speaking") and has_sound(talking.folder / "heard.wav"))
     children = psutil.Process(program.process.pid).children(recursive=True)
     os.killpg(program.process.pid, signal.SIGINT)
     assert program.ended() == 0
     _, alive = psutil.wait_procs(children, timeout=5)
     assert (bool(children), alive) == (True, [])
     screen = program.screen
-    assert screen.has_shown("Speaking")
     assert screen.cursor_is_visible
     assert not any(phase in line for line in screen.lines for phase in ("Speaking", "Listening", "Traceback"))
     assert any("1 call: 1 interrupted." in line for line in screen.lines)
@@ -191,11 +200,16 @@ def test_ctrl_c_in_mid_reply_ends_it_with_the_summary_and_leaves_nothing_behind(
     assert talked.heard.samples.any()
 
 
-def until_sound_in(wav: Path) -> None:
+def until(condition: Callable[[], bool]) -> None:
     give_up_s = time.monotonic() + 60
-    while not (wav.exists() and any(wav.read_bytes()[44:])):
-        assert time.monotonic() < give_up_s, "nothing was heard"
+    while not condition():
+        assert time.monotonic() < give_up_s, "it has not come about"
         time.sleep(0.05)
+
+
+def has_sound(wav: Path) -> bool:
+    """Whether there is any in a file that is being written."""
+    return wav.exists() and any(wav.read_bytes()[44:])
 
 
 @pytest.mark.parametrize(
