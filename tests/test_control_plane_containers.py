@@ -210,6 +210,7 @@ def test_a_link_to_a_volume_that_a_killed_control_plane_left_is_replaced(tmp_pat
     with pytest.raises(FilesMissing, match="no volume can be put at"):
         left.mount(state, mounts)  # while it is in use
     ours.remove()
+    left.remove()
     assert not place.is_symlink()
 
 
