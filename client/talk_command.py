@@ -118,7 +118,7 @@ def _speaker(options: TalkOptions, echo: EchoCanceller | None) -> Speaker:
         check_writable(options.output_wav, suffixes=(".wav",))
         return FileSpeaker(options.output_wav, played=played)
     find_device(Direction.OUTPUT, options.output_device)
-    return DeviceSpeaker(options.output_device, played=played)
+    return DeviceSpeaker(options.output_device, latency_s=settings().speaker_latency_s, played=played)
 
 
 class _Conversation:
@@ -153,7 +153,7 @@ class _Conversation:
             if self._options.target != "local":
                 stack.push_async_callback(_cancelled, asyncio.create_task(self._warm()))
             self._display.waiting("")
-            self.session = stack.enter_context(Session(now, self._metrics))
+            self.session = stack.enter_context(Session(now, self._metrics, microphone))
             await Talk(
                 turns,
                 microphone,
