@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shared.payloads import ChatMessage
+from shared.payloads import MAX_TEXT_CHARACTERS, ChatMessage
 
 BROKEN_OFF = " …"
 """Behind what was heard of a reply that was interrupted."""
@@ -38,7 +38,7 @@ class ConversationMemory:
         if self._messages and self._messages[-1].role == "user":
             said = f"{self._messages.pop().content} {said}".strip()
         if said:
-            self._messages.append(ChatMessage(role="user", content=said))
+            self._messages.append(ChatMessage(role="user", content=said[-MAX_TEXT_CHARACTERS:]))
         if said and heard:
             self._messages.append(ChatMessage(role="assistant", content=heard))
         self._messages = list(self.messages)

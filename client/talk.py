@@ -17,6 +17,7 @@ from client.listener import (
     UtteranceResumed,
 )
 from client.microphone import Microphone
+from client.playback import PieceHeard
 from client.reply import Reply
 from client.session import Session
 from client.speaker import Speaker
@@ -24,6 +25,7 @@ from client.turn_book import TurnBook
 from client.turn_record import TurnRecord
 from client.turn_source import TurnSource
 from shared.audio import to_pcm
+from shared.errors import SpeechError
 from shared.payloads import Mp3Audio
 from shared.pcm import Pcm
 from shared.settings import Settings
@@ -202,8 +204,8 @@ class Talk:
         """The answer's events, now that it is certain."""
         self._display.tell(event)
         if isinstance(event, SpeechChunk) and self._answer:
-            self._answer.chunks.append(event)
             self._speaker.play(to_pcm(event.audio))
+            self._answer.chunks.append(event)
         if isinstance(event, TurnEnd):
             self._speaker.end_reply()
 
@@ -236,7 +238,7 @@ class Talk:
             answer.book.first_sound(first_sound_s)
         pieces = [
             SpokenPiece(chunk.index, chunk.text, piece.num_samples, piece.heard_samples)
-            for chunk, piece in zip(answer.chunks, self._speaker.clear(), strict=True)
+            for chunk, piece in zip(answer.chunks, self._silenced(), strict=True)
         ]
         heard_s = sum(piece.heard_samples for piece in pieces) / self._speaker.sample_rate_hz
         underruns, self._underruns = self._speaker.underruns - self._underruns, self._speaker.underruns
@@ -250,6 +252,13 @@ class Talk:
             heard=heard_text(pieces),
             speech=[to_pcm(chunk.audio) for chunk in answer.chunks],
         )
+
+    def _silenced(self) -> tuple[PieceHeard, ...]:
+        """What has been heard of the reply. A speaker that is broken says nothing anyway."""
+        try:
+            return self._speaker.clear()
+        except SpeechError:
+            return self._speaker.heard()
 
     def _stop(self, reply: Reply) -> None:
         stopping = reply.cancel()

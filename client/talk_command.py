@@ -1,12 +1,14 @@
 """`s2s talk`: a conversation over microphone and loudspeaker, or over recordings."""
 
 import asyncio
+import sys
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
+from rich.file_proxy import FileProxy  # prints above what goes on
 
 from client.audio_file import OutputNotWritten
 from client.command_errors import reported_errors
@@ -48,8 +50,8 @@ def talk_command(options: TalkOptions) -> None:
     What is wrong is found out before any engine is loaded. However a conversation ends, its summary is told.
     """
     with reported_errors(as_json=False), ExitStack() as stack:
-        configure_logging(settings())
         output, terminal = Console(), Console(stderr=True)
+        configure_logging(settings(), FileProxy(terminal, sys.stderr) if terminal.is_terminal else None)
         display = TalkConversation(output, terminal)
         turns = _turns(options.target, display)
         sound = TalkSound.chosen(options.sound, settings())

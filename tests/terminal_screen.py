@@ -19,23 +19,20 @@ class TerminalScreen:
     """A terminal's screen, to which output is written."""
 
     def __init__(self) -> None:
-        self._screen = pyte.Screen(COLUMNS, ROWS)
+        self._screen = pyte.HistoryScreen(COLUMNS, ROWS, history=1000)
         self._stream = pyte.ByteStream(self._screen)
         self.seen: list[list[str]] = []
-        """What stood there after each write."""
+        """What stood there after each write, with what had moved out at the top."""
 
     def write(self, output: bytes) -> None:
         """As a program does it that leaves line ends to the terminal."""
         self._stream.feed(output)
-        self.seen.append(self.lines)
+        self.seen.append(self._now())
 
     @property
     def lines(self) -> list[str]:
         """What stands there now, without the empty lines below."""
-        lines = [line.rstrip() for line in self._screen.display]
-        while lines and not lines[-1]:
-            lines.pop()
-        return lines
+        return self.seen[-1] if self.seen else []
 
     @property
     def cursor_is_visible(self) -> bool:
@@ -44,6 +41,13 @@ class TerminalScreen:
     def has_shown(self, text: str) -> bool:
         """Whether it stood there at any time."""
         return any(text in line for lines in list(self.seen) for line in lines)
+
+    def _now(self) -> list[str]:
+        above = ["".join(line[column].data for column in range(COLUMNS)) for line in self._screen.history.top]
+        lines = [line.rstrip() for line in [*above, *self._screen.display]]
+        while lines and not lines[-1]:
+            lines.pop()
+        return lines
 
 
 class ProgramInTerminal:

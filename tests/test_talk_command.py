@@ -112,6 +112,7 @@ class Runs:
     conversation: Talking
     in_noise: Talking
     not_speculative: Talking
+    on_full_disk: Talking
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -120,10 +121,13 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     lines = [(at_s, example(name)) for name, at_s in BEGINS_S.items()]
     noise = np.random.default_rng(1).normal(0, 0.05, 4 * HZ).astype(np.float32)
     one = recording([(0.5, example("what-is-two-plus-two"))], 2.5)
+    on_full_disk = Talking(folder / "full", one)
+    (on_full_disk.folder / "heard.wav").symlink_to("/dev/full")
     return Runs(
         Talking(folder / "conversation", recording(lines, 23.0), "--save", "saved").start(),
         Talking(folder / "noise", Pcm(noise.clip(-1, 1), HZ)).start(),
         Talking(folder / "one", one, "--no-speculation").start(),
+        on_full_disk.start(),
     )
 
 
@@ -167,7 +171,7 @@ def test_without_speculation_nothing_is_asked_before_the_turn_is_certain(runs: R
 def test_ctrl_c_in_mid_reply_ends_it_with_the_summary_and_leaves_nothing_behind(tmp_path: Path) -> None:
     said = recording([(0.5, example("what-can-you-do"))], 60)
     talking = Talking(tmp_path / "talk", said)
-    program = ProgramInTerminal(talking.command, talking.folder)
+    program = ProgramInTerminal(talking.command, talking.folder, {**os.environ, "S2S_LOG_LEVEL": "INFO"})
     until_sound_in(talking.folder / "heard.wav")
     children = psutil.Process(program.process.pid).children(recursive=True)
     os.killpg(program.process.pid, signal.SIGINT)
@@ -179,6 +183,9 @@ def test_ctrl_c_in_mid_reply_ends_it_with_the_summary_and_leaves_nothing_behind(
     assert screen.cursor_is_visible
     assert not any(phase in line for line in screen.lines for phase in ("Speaking", "Listening", "Traceback"))
     assert any("1 call: 1 interrupted." in line for line in screen.lines)
+    logged = [line for line in screen.lines if "INFO" in line]
+    assert logged
+    assert all(re.match(r"\d\d:\d\d:\d\d INFO", line) for line in logged)  # and nothing before it
     talked = Talked(talking.folder, "", "", 0)
     assert [line["record"] for line in talked.lines] == ["session_started", "turn", "session_ended"]
     assert talked.heard.samples.any()
@@ -228,6 +235,14 @@ def test_what_is_wrong_is_told_in_a_line_before_anything_is_loaded(
 def test_a_device_and_a_file_for_the_same_end_are_refused() -> None:
     result = s2s("talk", "--input-device", "microphone", "--input-wav", "said.wav")
     assert result.exit_code == ExitCode.USAGE
+
+
+def test_a_speaker_that_breaks_ends_it_with_the_summary_of_all_turns_and_says_why(runs: Runs) -> None:
+    talked = runs.on_full_disk.ended()
+    assert talked.exit_code == ExitCode.OUTPUT_NOT_WRITTEN
+    assert talked.stderr == "s2s: Output heard.wav cannot be written: No space left on device.\n"
+    assert "1 call: 1 interrupted." in talked.stdout
+    assert [line["record"] for line in talked.lines] == ["session_started", "turn", "session_ended"]
 
 
 @pytest.fixture(scope="module")
