@@ -134,6 +134,12 @@ class PlaybackBuffer:
             return self._position
 
     @property
+    def sounding(self) -> bool:
+        """Whether the last sample handed out was one of a reply."""
+        with self._lock:
+            return self._sounding
+
+    @property
     def done(self) -> bool:
         """Whether everything has been handed out and nothing more is to come."""
         with self._lock:

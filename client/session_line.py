@@ -25,6 +25,8 @@ class SessionEnded(Payload):
     record: Literal["session_ended"] = "session_ended"
     session_id: Identifier
     duration_us: Microseconds
+    microphone_lost_us: Microseconds = 0
+    """What was said to the microphone and not listened to, since this machine was too busy."""
 
 
 SessionLine = Annotated[SessionStarted | TurnRecord | SessionEnded, Field(discriminator="record")]

@@ -67,6 +67,7 @@ class Summary:
     traffic: Traffic
     """Of all requests, dropped speculations too."""
     underruns: int
+    microphone_lost_us: int
     models: dict[str, tuple[str, ...]]
     """By stage, as a person calls them."""
 
@@ -75,7 +76,8 @@ def summarised(lines: Iterable[SessionLine]) -> Summary:
     """Sum the lines of sessions, all together."""
     lines = list(lines)
     records = [line for line in lines if isinstance(line, TurnRecord)]
-    ended = {line.session_id: line.duration_us for line in lines if isinstance(line, SessionEnded)}
+    ends = [line for line in lines if isinstance(line, SessionEnded)]
+    ended = {end.session_id: end.duration_us for end in ends}
     durations_us = {line.session_id: 0 for line in lines}
     for record in records:
         durations_us[record.session_id] = max(durations_us[record.session_id], record.ended_us)
@@ -92,6 +94,7 @@ def summarised(lines: Iterable[SessionLine]) -> Summary:
         speculation=_speculation(records),
         traffic=_traffic(records),
         underruns=sum(record.underruns for record in records),
+        microphone_lost_us=sum(end.microphone_lost_us for end in ends),
         models=_models(records),
     )
 

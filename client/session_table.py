@@ -80,6 +80,8 @@ def _remarks(summary: Summary) -> Iterator[str]:
     yield from _traffic(summary)
     if summary.underruns:
         yield f"Underruns of playback: {summary.underruns:,}."
+    if summary.microphone_lost_us:
+        yield f"Not listened to, as this machine was too busy: {_seconds(summary.microphone_lost_us)}."
     if summary.models:
         models = (f"{Stage(stage).upper()} {', '.join(names)}" for stage, names in summary.models.items())
         yield f"Models: {'; '.join(models)}."

@@ -12,9 +12,10 @@ from client.sound_devices import Direction, NoSoundDevice, SoundDevice, find_dev
 
 BLOCK_S = {Direction.INPUT: 0.032, Direction.OUTPUT: 0.01}
 """How much an audio callback gets, a window, or gives: short, as a pause waits for the block under way."""
-LATENCY_S = {Direction.INPUT: 0.2, Direction.OUTPUT: 0.04}
-"""What the device's own buffer is asked to hold. Of output all of it is heard before a pause is; at 0.02 s
-PulseAudio ran dry on a busy machine of two cores. Of input it is room for a late callback, no delay."""
+LATENCY_S = {Direction.INPUT: 0.2, Direction.OUTPUT: 0.06}
+"""What the device's own buffer is asked to hold. Of output all of it is heard before a pause is; more than
+0.06 s would make that 100 ms. With eight busy processes on two cores PulseAudio ran dry in most runs at 0.04
+to 0.07 s, and in none at 0.2 s. Of input it is room for a late callback, no delay."""
 
 _portaudio = Lock()
 """PortAudio opens and closes streams on one thread at a time."""

@@ -5,6 +5,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Self
 
+import numpy as np
+
 from client.playback import PieceHeard, PlaybackBuffer
 from client.sample_queue import Samples
 from client.stream_resampler import StreamResampler
@@ -117,7 +119,12 @@ class Speaker(ABC):
         self._reference = StreamResampler(sample_rate_hz, ASR_SAMPLE_RATE_HZ)
 
     def _next(self, num_samples: int) -> Samples:
-        samples = self._buffer.read(num_samples)
+        return self._told(self._buffer.read(num_samples))
+
+    def _no_sound(self, num_samples: int) -> Samples:
+        return self._told(np.zeros(num_samples, np.float32))
+
+    def _told(self, samples: Samples) -> Samples:
         if self._played:
             self._played(self._reference.convert(samples))
         return samples

@@ -112,7 +112,7 @@ class _Conversation:
             speaker = await stack.enter_async_context(self._sound.speaker)
             microphone = await stack.enter_async_context(self._sound.microphone)
             self._display.waiting("")
-            self.session = stack.enter_context(Session(now, self._metrics))
+            self.session = stack.enter_context(Session(now, self._metrics, microphone))
             await Talk(
                 turns,
                 microphone,

@@ -41,7 +41,7 @@ class TalkSound:
         """Raises SpeechError if a recording cannot be read or written, or a device is not there."""
         # A recording does not hear the loudspeaker.
         echo = EchoCanceller() if options.cancel_echo and not options.input_wav else None
-        return cls(_microphone(options, settings), _speaker(options, echo), echo)
+        return cls(_microphone(options, settings), _speaker(options, settings, echo), echo)
 
     @property
     def lag_s(self) -> float:
@@ -56,10 +56,10 @@ def _microphone(options: SoundOptions, settings: Settings) -> Microphone:
     return DeviceMicrophone(options.input_device)
 
 
-def _speaker(options: SoundOptions, echo: EchoCanceller | None) -> Speaker:
+def _speaker(options: SoundOptions, settings: Settings, echo: EchoCanceller | None) -> Speaker:
     played = echo.far if echo else None
     if options.output_wav:
         check_writable(options.output_wav, suffixes=(".wav",))
         return FileSpeaker(options.output_wav, played=played)
     find_device(Direction.OUTPUT, options.output_device)
-    return DeviceSpeaker(options.output_device, played=played)
+    return DeviceSpeaker(options.output_device, latency_s=settings.speaker_latency_s, played=played)

@@ -161,6 +161,10 @@ class Settings(BaseSettings):
     barge_in_after_s: float = Field(default=0.5, ge=0.05, le=5.0)
     """Speech pauses a reply at once, and ends it when it has gone on for so long."""
 
+    speaker_latency_s: float = Field(default=0.06, ge=0.02, le=0.5)
+    """How much sound the loudspeaker is given in advance. Replies are heard, and fall silent, that much
+    later; with too little they have gaps on a busy machine."""
+
     # Weights
     hub_url: str | None = Field(default=None, pattern=r"^https?://\S+$")
     """A mirror of the Hugging Face hub, for Modal to fetch weights from. In process, set HF_ENDPOINT."""
