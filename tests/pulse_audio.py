@@ -96,24 +96,21 @@ class PulseAudio:
         """From now on the microphone hears the loudspeaker, at -6 dB and 100 ms later."""
         loop = "module-loopback source=speaker.monitor sink=micfeed latency_msec=100"
         self._control("load-module", *loop.split())
-        [loudspeaker] = self._listed("sink-inputs")
-        self._control("set-sink-input-volume", loudspeaker, "-6dB")
+        [echo] = [row for row in self._listed("sink-inputs") if "module-loopback.c" in row]
+        self._control("set-sink-input-volume", echo[0], "-6dB")
 
-    def unplug(self, sink: str) -> None:
-        """Take `speaker` or `micfeed` away, with the microphone that hears it."""
-        names = ("module-null-sink", f"sink_name={sink}")
-        [module] = [one for one in self._tabled("modules") if names[0] in one and names[1] in " ".join(one)]
-        self._control("unload-module", module[0])
+    def unplug(self) -> None:
+        """Take away all devices. Of one alone, PulseAudio would move its streams to another."""
+        for row in self._listed("modules"):
+            if "module-null-sink" in row:
+                self._control("unload-module", row[0])
 
     def streams_of(self, process_id: int) -> int:
         """How many microphones and loudspeakers that process has open."""
         told = self._run("list", "sink-inputs") + self._run("list", "source-outputs")
         return told.count(f'application.process.id = "{process_id}"')
 
-    def _listed(self, what: str) -> list[str]:
-        return [row[0] for row in self._tabled(what)]
-
-    def _tabled(self, what: str) -> list[list[str]]:
+    def _listed(self, what: str) -> list[list[str]]:
         return [line.split("\t") for line in self._run("list", "short", what).splitlines()]
 
     def _run(self, *command: str) -> str:

@@ -43,6 +43,8 @@ class Recording:
         self._recorder.terminate()
         self._recorder.wait(timeout=10)
         self._reader.join()
+        assert self._recorder.stdout
+        self._recorder.stdout.close()
 
     @property
     def samples(self) -> Samples:

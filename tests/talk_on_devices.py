@@ -30,7 +30,7 @@ COMMAND = [sys.executable, "-c", "from client.cli import main; main()", "talk"]
 DEVICES = ["--input-device", "table_microphone", "--output-device", "table_loudspeaker"]
 SETTINGS = {
     "S2S_END_OF_TURN_SILENCE_S": "0.5",
-    "S2S_SPEAKER_LATENCY_S": "0.2",  # for a machine that runs other tests meanwhile
+    "S2S_SPEAKER_LATENCY_S": "0.15",  # for a machine that runs other tests meanwhile
 }
 
 AFTERWARDS_S = 0.3
@@ -92,7 +92,8 @@ class Talked:
         reply, _ = soundfile.read(self.folder / f"turn-{turn + 1:03d}-reply.wav", dtype="float32")
         size = round(PIECE_S * RATE_HZ)
         pieces = [reply[start : start + size] for start in range(0, len(reply) - size, size)]
-        said, lost = self.speaker.samples, 0
+        [session_s], record, lost = self.moments["listening"], self.turns[turn], 0
+        said = self.speaker_between(session_s + record.began_us / 1e6, session_s + record.ended_us / 1e6 + 1)
         for piece in pieces:
             if np.abs(piece).max() < 5 * SOUND:
                 continue  # silence is everywhere
@@ -144,12 +145,15 @@ class TalkOnDevices:
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
         self.wait_for(lambda: any(isinstance(line, SessionStarted) for line in self.lines))
+        self.note("listening")
         return self
 
     def __exit__(self, *error: object) -> None:
         self.process.kill()
         self.process.wait()
         self._reader.join()
+        assert self.process.stdout
+        self.process.stdout.close()
         self.speaker.__exit__()
         self.microphone.__exit__()
 
