@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import ModuleType
 
+from client.alsa_messages import alsa_messages_to_log
 from shared.errors import Misconfigured, SpeechError
 
 
@@ -81,6 +82,7 @@ def portaudio_library() -> ModuleType:
         ) from None
     except OSError:
         raise NoSoundDevice("This needs PortAudio: sudo apt install libportaudio2") from None
+    alsa_messages_to_log()
     library: ModuleType = sounddevice
     return library
 

@@ -3,12 +3,15 @@
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Self
 
 import numpy as np
 
+from client.audio_file import OutputNotWritten
 from client.playback import PieceHeard, PlaybackBuffer
 from client.sample_queue import Samples
+from client.sound_devices import SoundDeviceLost
 from client.stream_resampler import StreamResampler
 from shared.engines import ASR_SAMPLE_RATE_HZ
 from shared.pcm import Pcm
@@ -82,7 +85,8 @@ class Speaker(ABC):
 
     def clear(self) -> tuple[PieceHeard, ...]:
         """Drop the reply, and be ready for the next one; tells how much of each piece has been heard."""
-        self._up_to_now()
+        with suppress(SoundDeviceLost, OutputNotWritten):  # what is played next tells that
+            self._up_to_now()
         self._resampler = None
         return self._buffer.clear()
 
