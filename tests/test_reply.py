@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from client.reply import Reply
+from client.conversation.reply import Reply
 from shared.audio import encode_mp3
 from shared.errors import BadAudio, Overloaded
 from shared.payloads import Mp3Audio
