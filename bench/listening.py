@@ -9,8 +9,8 @@ import numpy as np
 
 from bench.conversations import converse
 from bench.simulated_stages import reply_of, simulated_stages
-from client.echo import EchoCanceller
-from client.listener import Listener
+from client.conversation.listener import Listener
+from client.sound.echo import EchoCanceller
 from services.speech_gate import WINDOW_SAMPLES
 from shared.pcm import Pcm
 from shared.settings import Settings

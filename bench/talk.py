@@ -13,8 +13,8 @@ import numpy as np
 
 from bench.conversations import Conversed, converse, questions, said
 from bench.simulated_stages import simulated_stages
-from client.percentile import percentile
-from client.turn_record import TurnRecord
+from client.session.percentile import percentile
+from client.session.turn_record import TurnRecord
 from orchestrator.in_process import InProcessStages
 from orchestrator.stages import Stages
 from services.selection import check_runs_here, select

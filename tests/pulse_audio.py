@@ -13,11 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
-import numpy as np
-
+from tests.sound_recording import START_TIMEOUT_S, Recording
 from tests.sounds import Samples
 
-START_TIMEOUT_S = 30
 RATE_HZ = 16_000
 """Of both devices, so that what goes in at this rate comes out bit by bit."""
 MODULES = [
@@ -86,27 +84,44 @@ class PulseAudio:
     def recorded_speaker(self) -> Iterator[list[Samples]]:
         """What the loudspeaker says meanwhile, at RATE_HZ: one array, there afterwards."""
         recorded: list[Samples] = []
-        command = [
-            "parec",
-            "--device=speaker.monitor",
-            "--format=float32le",
-            "--channels=1",
-            "--latency-msec=20",
-        ]
-        command.append(f"--rate={RATE_HZ}")
-        with tempfile.TemporaryFile() as file:
-            recorder = subprocess.Popen(command, env=self.environ, stdout=file)
-            try:
-                give_up_at = time.monotonic() + START_TIMEOUT_S
-                while not os.fstat(file.fileno()).st_size:  # up to 2 s: a null sink that is idle is slow
-                    assert time.monotonic() < give_up_at, "parec does not record"
-                    time.sleep(0.02)
-                yield recorded
-            finally:
-                recorder.terminate()
-                recorder.wait(timeout=10)
-            file.seek(0)
-            recorded.append(np.frombuffer(file.read(), "<f4").astype(np.float32))
+        with self.recording("speaker") as recording:
+            yield recorded
+        recorded.append(recording.samples)
+
+    def recording(self, sink: str) -> Recording:
+        """Records, at RATE_HZ, what is played to `speaker` or to `micfeed`."""
+        return Recording(f"{sink}.monitor", RATE_HZ, self.environ)
+
+    def loop_speaker_into_microphone(self) -> None:
+        """From now on the microphone hears the loudspeaker, at -6 dB and 100 ms later."""
+        loop = "module-loopback source=speaker.monitor sink=micfeed latency_msec=100"
+        self._control("load-module", *loop.split())
+        [echo] = [row for row in self._listed("sink-inputs") if "module-loopback.c" in row]
+        self._control("set-sink-input-volume", echo[0], "-6dB")
+
+    def unplug(self) -> None:
+        """Take away all devices. Of one alone, PulseAudio would move its streams to another."""
+        for row in self._listed("modules"):
+            if "module-null-sink" in row:
+                self._control("unload-module", row[0])
+
+    def streams_of(self, process_id: int) -> int:
+        """How many microphones and loudspeakers that process has open."""
+        told = self._run("list", "sink-inputs") + self._run("list", "source-outputs")
+        return told.count(f'application.process.id = "{process_id}"')
+
+    def _listed(self, what: str) -> list[list[str]]:
+        return [line.split("\t") for line in self._run("list", "short", what).splitlines()]
+
+    def _run(self, *command: str) -> str:
+        return subprocess.run(
+            ["pactl", *command],
+            env=self.environ,
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=START_TIMEOUT_S,
+        ).stdout
 
     def _control(self, *command: str, check: bool = True) -> int:
         return subprocess.run(

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.conversation_memory import ConversationMemory, SpokenPiece, heard_text
+from client.conversation.conversation_memory import ConversationMemory, SpokenPiece, heard_text
 from shared.payloads import MAX_TEXT_CHARACTERS
 
 CHUNKS = ("The sun is out today.", "Take a hat with you.")

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from client.audio_file import OutputNotWritten
-from client.reply import Reply
+from client.conversation.reply import Reply
+from client.sound.audio_file import OutputNotWritten
 from shared.audio import encode_mp3
 from shared.errors import BadAudio, Overloaded
 from shared.payloads import Mp3Audio

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from client.listener import Listener, UtteranceFinished
-from client.sample_clock import SampleClock
+from client.conversation.listener import Listener, UtteranceFinished
+from client.conversation.sample_clock import SampleClock
 from shared.settings import Settings
 from tests.conversations import example
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from client.audio_file import OutputNotWritten
-from client.saved_turns import SavedTurns
-from client.talk import SpokenTurn
-from client.turn_record import TurnRecord
+from client.conversation.saved_turns import SavedTurns
+from client.conversation.talk import SpokenTurn
+from client.session.turn_record import TurnRecord
+from client.sound.audio_file import OutputNotWritten
 from shared.audio import decode_audio
 from shared.payloads import Mp3Audio
 from shared.pcm import Pcm

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from client.talk import SpokenTurn
-from client.talk_display import METER_CELLS, TalkConversation, meter
-from client.turn_record import TurnOutcome, TurnRecord, VoiceToVoice
+from client.conversation.talk import SpokenTurn
+from client.conversation.talk_display import METER_CELLS, TalkConversation, meter
+from client.session.turn_record import TurnOutcome, TurnRecord, VoiceToVoice
 from shared.errors import Stage
 from shared.ledger import Ledger
 from shared.payloads import Mp3Audio
