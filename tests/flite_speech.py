@@ -1,5 +1,6 @@
 """Speech for tests, by flite; what uses it is marked `needs("flite")`."""
 
+import ctypes
 import threading
 from functools import cache
 
@@ -8,7 +9,8 @@ from shared.pcm import Pcm, join
 
 
 def flite_says(text: str, voice: Voice = "rms") -> Pcm:
-    """The text at 16 kHz."""
+    """The text at 16 kHz; always the same sound: flite draws from C's random numbers."""
+    ctypes.CDLL(None).srand(0)
     return join(list(_loaded(voice).synthesize(text, threading.Event())))
 
 
