@@ -20,12 +20,15 @@ def alsa_messages_to_log() -> None:
     """
     try:
         alsa = ctypes.CDLL("libasound.so.2")
-        alsa.snd_lib_error_set_handler(_log)
+        alsa.snd_lib_error_set_handler(_handler)
     except (OSError, AttributeError):
         return
 
 
-@_Handler
 def _log(_file: bytes, _line: int, function: bytes, _error: int, form: bytes) -> None:
     """Its arguments for `form` are left out: they are C's, of any number."""
     logger.debug("ALSA: %s: %s", (function or b"").decode(errors="replace"), form.decode(errors="replace"))
+
+
+_handler = _Handler(_log)
+"""Kept: ALSA calls it as long as the process lives."""

@@ -33,6 +33,8 @@ SETTINGS = {
     "S2S_SPEAKER_LATENCY_S": "0.15",  # for a machine that runs other tests meanwhile
 }
 
+BREATH_S = 0.3
+"""Between a reply and the next question: the last 0.15 s of a turn that is over are still to be heard."""
 AFTERWARDS_S = 0.3
 """Until those who were told to end have ended."""
 PIECE_S = 0.2
@@ -171,6 +173,8 @@ class TalkOnDevices:
     def ask(self, name: str, *, interrupting: bool = False) -> TurnRecord:
         """Say a question, perhaps into a reply, and hear its own reply out."""
         turns = len(self.turns) + interrupting
+        if not interrupting:
+            time.sleep(BREATH_S)
         self.say(name)
         return self.wait_for(lambda: self.turns[turns:])[-1]
 
@@ -181,6 +185,7 @@ class TalkOnDevices:
 
     def ask_and_hear(self, name: str, heard_s: float) -> None:
         """Say a question, and hear so much of the reply."""
+        time.sleep(BREATH_S)
         self.say(name)
         said_at_s = time.monotonic()
         sounds_at_s = self.wait_for(lambda: self.speaker.first_sound_at_s(said_at_s))
