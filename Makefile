@@ -92,7 +92,7 @@ format: setup ## Format the code and mend what ruff can
 	@$(BIN)/ruff check --fix --quiet $(PACKAGES)
 	@$(BIN)/ruff format $(PACKAGES)
 
-bench: setup ## Measure the codec, the turn and the orchestrator (six minutes; JSON=file also writes it)
+bench: setup ## Measure the codec, the turn, the orchestrator and the talk (twelve minutes; JSON=file also writes it)
 	@$(BIN)/python -m bench $(if $(JSON),--json $(JSON))
 
 examples: setup ## Make the spoken questions in examples/ anew (needs libflite1)

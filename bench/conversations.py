@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from client.echo import EchoCanceller
-from client.file_microphone import FileMicrophone
-from client.file_speaker import FileSpeaker
-from client.listener import Listener
-from client.session import Session
-from client.session_summary import Summary
-from client.talk import SpokenTurn, Talk
+from client.conversation.listener import Listener
+from client.conversation.talk import SpokenTurn, Talk
+from client.session.session import Session
+from client.session.session_summary import Summary
+from client.sound.echo import EchoCanceller
+from client.sound.file_microphone import FileMicrophone
+from client.sound.file_speaker import FileSpeaker
 from orchestrator.pipeline import Pipeline
 from orchestrator.stages import Stages
 from shared.pcm import Pcm

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bench import timed_engines
 from bench.timed_engines import TimedASR, TimedLLM, TimedTTS
-from client.turn_source import deployed_turns
+from client.turns.turn_source import deployed_turns
 from orchestrator.in_process import InProcessStages
 from orchestrator.pipeline import Pipeline
 from services.selection import Selection

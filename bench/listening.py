@@ -1,45 +1,91 @@
-"""What listening costs: the processor's time for a minute of sound from the microphone."""
+"""What listening costs: the processor's time for a minute of what the microphone hears."""
 
 import asyncio
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
-from itertools import cycle, islice
 
 import numpy as np
 
+from bench.conversations import converse
 from bench.simulated_stages import reply_of, simulated_stages
-from bench.talk import conversation
-from client.echo import EchoCanceller
-from client.listener import Listener
+from client.conversation.listener import Listener
+from client.sound.echo import EchoCanceller
 from services.speech_gate import WINDOW_SAMPLES
-from shared.settings import Settings
-from tests.conversations import HZ, ROOT, example
-from tests.noises import pink_noise
 from shared.pcm import Pcm
+from shared.settings import Settings
+from tests.conversations import HZ, example
+from tests.noises import pink_noise
 from tests.sounds import Samples
 
 DURATION_S = 30.0
 IN_REAL_TIME_S = 15.0
-ROOM_NOISE_DB = -50.0
-"""Of full scale: a quiet room, as a headset hears it."""
 WARM_UP_S = 2.0
-SILENCE = np.zeros(WINDOW_SAMPLES, np.float32)
+ROOM_NOISE_DB = -50.0
+"""Of full scale: a quiet room."""
+SPOKEN = ("my-name-is-peter", "what-is-two-plus-two", "what-is-my-name")
+"""Of examples/, over and over without a pause: one long utterance."""
 
 
 @dataclass(frozen=True)
 class ListeningCost:
-    """CPU of all threads of this process, in seconds for a minute of sound."""
+    """Seconds of CPU for a minute of sound, of all threads of this process.
+
+    Not `in_real_time` it is the listener alone, window after window: voice activity, endpointing and, while
+    somebody speaks, the encoder. In real time it is the client's whole loop, which waits for each window,
+    but without sound devices and terminal.
+    """
 
     hears: str
-    loop: str
-    """"listener": voice activity and endpointing, window after window without a wait. "whole, in real time":
-    with the waiting for each window, the speaker's silence and the display's calls, as in `s2s talk`."""
-    echo_cancelled: bool
+    in_real_time: bool
+    cancels_echo: bool
     cpu_s_a_minute: float
 
     @property
-    def percent_of_a_core(self) -> float:
+    def core_percent(self) -> float:
         """The same, of one core."""
         return self.cpu_s_a_minute / 60 * 100
+
+
+def listening_costs(
+    duration_s: float = DURATION_S, real_time_s: float = IN_REAL_TIME_S
+) -> list[ListeningCost]:
+    """Of silence, room noise and speech; with the echo canceller too, if livekit is installed."""
+    longest_s = duration_s + WARM_UP_S
+    noise = pink_noise(longest_s, ROOM_NOISE_DB)
+    spoken = np.resize(np.concatenate([example(name).samples for name in SPOKEN]), noise.size)
+    heard = {"silence": np.zeros_like(noise), "room noise": noise, "speech": spoken + noise}
+    rows = []
+    for cancels_echo in (False, True) if find_spec("livekit") else (False,):
+        rows += [
+            ListeningCost(name, False, cancels_echo, _listener_cpu_s(samples, cancels_echo) * 60)
+            for name, samples in heard.items()
+        ]
+        loop_cpu_s = asyncio.run(_loop_cpu_s(noise[: round(real_time_s * HZ)], cancels_echo))
+        rows.append(ListeningCost("room noise", True, cancels_echo, loop_cpu_s * 60))
+    return rows
+
+
+def _listener_cpu_s(samples: Samples, cancels_echo: bool) -> float:
+    """For a second of sound, after the warm-up."""
+    echo = EchoCanceller() if cancels_echo else None
+    listener = Listener(Settings(), time.perf_counter, echo=echo)
+    nothing_played = np.zeros(WINDOW_SAMPLES, np.float32)
+    windows = np.split(samples, range(WINDOW_SAMPLES, samples.size, WINDOW_SAMPLES))[:-1]
+    warm_up = round(WARM_UP_S * HZ / WINDOW_SAMPLES)
+    began_s = 0.0
+    for number, window in enumerate(windows):
+        if number == warm_up:
+            began_s = time.process_time()
+        if echo:
+            echo.far(nothing_played)
+        listener.hear(window)
+    return (time.process_time() - began_s) / ((len(windows) - warm_up) * WINDOW_SAMPLES / HZ)
+
+
+async def _loop_cpu_s(samples: Samples, cancels_echo: bool) -> float:
+    """For a second of sound, in which nobody is answered."""
+    stages, echo = simulated_stages(reply_of(1)), EchoCanceller() if cancels_echo else None
+    began_s = time.process_time()
+    await converse(stages, Pcm(samples, HZ), echo=echo)
+    return (time.process_time() - began_s) / (samples.size / HZ)

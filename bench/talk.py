@@ -13,8 +13,8 @@ import numpy as np
 
 from bench.conversations import Conversed, converse, questions, said
 from bench.simulated_stages import simulated_stages
-from client.percentile import percentile
-from client.turn_record import TurnRecord
+from client.session.percentile import percentile
+from client.session.turn_record import TurnRecord
 from orchestrator.in_process import InProcessStages
 from orchestrator.stages import Stages
 from services.selection import check_runs_here, select
@@ -27,7 +27,8 @@ from tests.sounds import Samples, voice
 REPLY = "Leave at eight. Take a coat."
 SIMULATED_ROOM_S = {0.5: 4.0, 1.0: 4.5, 2.0: 6.0}
 """By how slow the stages are: from one question to the next, so that the reply has been heard out without
-speculation too. They have audio after about 0.4, 0.75 and 1.5 s; the silence that ends a turn hides 0.75 s."""
+speculation too. They have audio after about 0.4, 0.75 and 1.5 s, of which the silence that ends a turn hides
+0.75 s."""
 EMBEDDED_ROOM_S = 7.0
 SIMULATED_TURNS = 10
 EMBEDDED_TURNS = 8
@@ -82,7 +83,7 @@ async def _embedded(turns: int) -> list[Talked]:
     check_runs_here(selection)
     async with InProcessStages(selection, Settings()) as engines:
         await engines.loaded(lambda _: None)
-        names = ", ".join(model.name for model in selection.models)
+        names = " + ".join(model.name for model in selection.models)
         return await _both(names, engines.stages, turns, EMBEDDED_ROOM_S)
 
 
@@ -92,11 +93,12 @@ async def _both(name: str, stages: Stages, turns: int, room_s: float) -> list[Ta
         conversed = await converse(stages, said(lines, room_s), speculative=speculative)
         return _talked(name, lines, conversed, speculative=speculative)
 
-    return await asyncio.gather(talk(0.5, speculative=True), talk(0.5 + room_s / 2, speculative=False))
+    return list(await asyncio.gather(talk(0.5, speculative=True), talk(0.5 + room_s / 2, speculative=False)))
 
 
 def _talked(name: str, lines: list[Line], conversed: Conversed, *, speculative: bool) -> Talked:
     times = [_times(turn.record) for turn in conversed.turns if turn.record.outcome == "completed"]
+    assert times, "no reply was heard out: the machine is too busy, or too slow for these stages"
     first_audio_s, heard_s, targets_s = zip(*times, strict=True)
     above_ms = [(total_s - target_s) * 1000 for total_s, target_s in zip(heard_s, targets_s, strict=True)]
     sums = conversed.summary.speculation
@@ -133,7 +135,7 @@ def _answered_after_s(lines: list[Line], heard: Samples) -> list[float]:
     """From the end of each line to the next sound, if there is one."""
     sounds_s = np.flatnonzero(np.abs(heard) > SOUND) / HZ
     ends_s = [at_s + pcm.duration_s for at_s, pcm in lines]
-    return [later[0] - end_s for end_s in ends_s if (later := sounds_s[sounds_s > end_s]).size]
+    return [float(later[0]) - end_s for end_s in ends_s if (later := sounds_s[sounds_s > end_s]).size]
 
 
 @cache

@@ -87,7 +87,7 @@ def turn(
 
     arecord -f S16_LE -r 16000 -d 4 | s2s turn - --play
     """
-    from client.turn_command import turn_command
+    from client.commands.turn import turn_command
 
     turn_command(source, output, target=target.value, system=system, as_json=as_json, play=play)
 
@@ -101,7 +101,7 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Print the summary of a session again: where its time went."""
-    from client.report_command import report_command
+    from client.commands.report import report_command
 
     report_command(path, as_json=as_json)
 
@@ -161,17 +161,22 @@ def talk(
 
     s2s talk --input-wav questions.wav --output-wav answers.wav
     """
-    from client.talk_command import TalkOptions, talk_command
+    if (input_device and input_wav) or (output_device and output_wav):
+        raise typer.BadParameter("A device and a file for the same end: name one of them.")
+    from client.commands.talk import TalkOptions, talk_command
+    from client.sound.talk_sound import SoundOptions
 
     talk_command(
         TalkOptions(
             target=target.value,
-            input_device=input_device,
-            output_device=output_device,
-            input_wav=input_wav,
-            output_wav=output_wav,
+            sound=SoundOptions(
+                input_device=input_device,
+                output_device=output_device,
+                input_wav=input_wav,
+                output_wav=output_wav,
+                cancel_echo=echo_cancellation,
+            ),
             speculative=speculation,
-            cancel_echo=echo_cancellation,
             system=system,
             metrics=metrics,
             save=save,
@@ -182,7 +187,7 @@ def talk(
 @app.command()
 def models(as_json: AsJson = False) -> None:
     """List the models that can be selected, what they need, and whether they can run here."""
-    from client.models_command import models_command
+    from client.commands.models import models_command
 
     models_command(as_json=as_json)
 
@@ -190,7 +195,7 @@ def models(as_json: AsJson = False) -> None:
 @app.command()
 def devices(as_json: AsJson = False) -> None:
     """List the microphones and loudspeakers of this machine, by the names that choose them."""
-    from client.devices_command import devices_command
+    from client.commands.devices import devices_command
 
     devices_command(as_json=as_json)
 
@@ -204,7 +209,7 @@ def fetch_weights(
     """Fetch what the selected models need of the model hub. What is there is not fetched again."""
     if target is Target.MODAL:
         _check_modal_is_installed()
-    from client.fetch_weights_command import fetch_weights_command
+    from client.commands.fetch_weights import fetch_weights_command
 
     fetch_weights_command(on_modal=target is Target.MODAL)
 
@@ -221,7 +226,7 @@ def deploy(
     What is wrong with a selection or a setting is found out before anything is deployed.
     """
     _check_modal_is_installed()
-    from client.deploy_command import deploy_command, deploy_monolith_command
+    from client.commands.deploy import deploy_command, deploy_monolith_command
 
     if monolith and apps:
         raise typer.BadParameter("--monolith is deployed instead of the apps, not with some of them.")
@@ -238,7 +243,7 @@ def smoke(apps: Apps = None, as_json: AsJson = False) -> None:
     The exit code is 0 only if every one of them answered.
     """
     _check_modal_is_installed()
-    from client.smoke_command import smoke_command
+    from client.commands.smoke import smoke_command
 
     smoke_command(apps or ALL_APPS, as_json=as_json)
 
@@ -250,7 +255,7 @@ def status(as_json: AsJson = False) -> None:
     It starts no container. The exit code is 0 if all four apps are deployed, or the monolith.
     """
     _check_modal_is_installed()
-    from client.status_command import status_command
+    from client.commands.status import status_command
 
     status_command(as_json=as_json)
 
@@ -259,7 +264,7 @@ def status(as_json: AsJson = False) -> None:
 def warm(as_json: AsJson = False) -> None:
     """Start a container of each app that has none, all at once, and wait until they can work."""
     _check_modal_is_installed()
-    from client.warm_command import warm_command
+    from client.commands.warm import warm_command
 
     warm_command(as_json=as_json)
 
@@ -271,15 +276,15 @@ def stop(
 ) -> None:
     """Take the apps off Modal, the monolith too if none is named; turns under way end."""
     _check_modal_is_installed()
-    from client.stop_command import stop_command
+    from client.commands.stop import stop_command
     from shared.deployment import APPS, MONOLITH_APP
 
     stop_command([APPS[app] for app in apps] if apps else [*APPS.values(), MONOLITH_APP], yes=yes)
 
 
 def _check_modal_is_installed() -> None:
+    from client.cloud.modal_connection import modal_library
     from client.command_errors import reported_errors
-    from client.modal_connection import modal_library
 
     with reported_errors(as_json=False):
         modal_library()

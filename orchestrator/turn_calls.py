@@ -40,8 +40,8 @@ class TurnCalls:
 
         The first event tells the call's id: `modal.FunctionCall.from_id(call_id).cancel()` stops the turn in
         all its stages. Modal may take a running turn away and begin it anew: then the events go on with
-        another `attempt_id`, or end without a TurnEnd (`client.turn_attempts.told_once` sees to both). Raises
-        BadRequest if the request is none.
+        another `attempt_id`, or end without a TurnEnd (`client.turns.turn_attempts.told_once` sees to both).
+        Raises BadRequest if the request is none.
         """
         if request is not None:
             async with aclosing(self._events(request, call_id)) as events:

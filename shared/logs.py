@@ -5,6 +5,7 @@ import logging
 import re
 import sys
 from collections.abc import Mapping
+from io import TextIOBase
 from typing import TextIO
 
 from shared.settings import Settings
@@ -26,7 +27,7 @@ def read_fields(line: str, message: str) -> dict[str, object] | None:
     return {name: json.loads(value) if value[:1] == '"' else value for name, value in _VALUE.findall(values)}
 
 
-def configure_logging(settings: Settings, stream: TextIO | None = None) -> None:
+def configure_logging(settings: Settings, stream: TextIO | TextIOBase | None = None) -> None:
     """Send all logs to `stream` (standard error by default), as the settings say."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter() if settings.log_json else TextFormatter())

@@ -162,8 +162,8 @@ class Settings(BaseSettings):
     """Speech pauses a reply at once, and ends it when it has gone on for so long."""
 
     speaker_latency_s: float = Field(default=0.06, ge=0.02, le=0.5)
-    """How much sound the loudspeaker holds. Replies are heard, and fall silent, that much later;
-    with too little they have gaps on a busy machine."""
+    """How much sound the loudspeaker is given in advance. Replies are heard, and fall silent, that much
+    later; with too little they have gaps on a busy machine."""
 
     # Weights
     hub_url: str | None = Field(default=None, pattern=r"^https?://\S+$")

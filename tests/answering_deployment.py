@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from client.turn_source import deployed_turns
+from client.turns.turn_source import deployed_turns
 from shared.audio import decode_audio, encode_mp3, resample
 from shared.errors import SpeechError, Stage
 from shared.payloads import Mp3Audio

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from client.deploy_command import MODULES
+from client.commands.deploy import MODULES
 from shared.errors import Stage
 from tests.control_plane_programs import Cloud
 from tests.modal_control_plane.events import Event, Kind

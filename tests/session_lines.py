@@ -2,9 +2,9 @@
 
 from hypothesis import strategies as st
 
-from client.session_line import SessionEnded, SessionLine, SessionStarted
-from client.traffic import Traffic
-from client.turn_record import DroppedSpeculation, TurnRecord, VoiceToVoice
+from client.session.session_line import SessionEnded, SessionLine, SessionStarted
+from client.session.traffic import Traffic
+from client.session.turn_record import DroppedSpeculation, TurnRecord, VoiceToVoice
 from shared.errors import Stage
 from shared.ledger import Ledger, Span, StageBusy
 from shared.turn import Failure, Models

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from client.device_microphone import DeviceMicrophone
-from client.device_speaker import DeviceSpeaker
-from client.sample_queue import Samples
-from client.sound_devices import SoundDeviceLost
+from client.sound.device_microphone import DeviceMicrophone
+from client.sound.device_speaker import DeviceSpeaker
+from client.sound.sample_queue import Samples
+from client.sound.sound_devices import SoundDeviceLost
 from shared.pcm import Pcm
 
 MICROPHONE, LOUDSPEAKER = "table_mic", "Table_Loud"

@@ -15,9 +15,9 @@ import numpy as np
 import psutil
 import soundfile
 
-from client.metrics_file import read_metrics
-from client.session_line import SessionEnded, SessionLine, SessionStarted
-from client.turn_record import TurnRecord
+from client.session.metrics_file import read_metrics
+from client.session.session_line import SessionEnded, SessionLine, SessionStarted
+from client.session.turn_record import TurnRecord
 from shared.pcm import Pcm
 from tests.conversations import example
 from tests.pulse_audio import RATE_HZ, PulseAudio

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.barge_in import BargeIn, BargeInEvent
+from client.conversation.barge_in import BargeIn, BargeInEvent
 from shared.settings import Settings
 
 PAUSE, RESUME, INTERRUPT = BargeInEvent.PAUSE, BargeInEvent.RESUME, BargeInEvent.INTERRUPT

@@ -5,6 +5,7 @@ when they did what.
 """
 
 import asyncio
+import os
 import signal
 import subprocess
 import time
@@ -14,16 +15,19 @@ from pathlib import Path
 
 import pytest
 
+from client.exit_code import ExitCode
 from orchestrator.modal_stages import ModalStages
 from orchestrator.remote_stream import RemoteStreams
-from shared.audio import decode_audio, encode_mp3
+from shared.audio import decode_audio, encode_mp3, encode_wav
 from shared.errors import Stage
 from shared.payloads import ChatMessage
 from shared.settings import Settings
 from shared.turn import SpeechChunk, TurnEnd, TurnEvent, TurnRequest, TurnStarted
 from tests.control_plane_programs import Cloud
+from tests.conversations import example, recording
 from tests.deployed_project import ROOT, Project, project_in, remote
 from tests.modal_control_plane.events import Kind
+from tests.terminal_screen import ProgramInTerminal
 
 STOPS_WITHIN_S = 0.3
 
@@ -53,6 +57,23 @@ class Talks(LLMModel):
     async def generate(self, messages, *, max_tokens, temperature):
         try:
             for n in range(1200):
+                note("llm")
+                yield "and then they went on. "
+                await asyncio.sleep(0.05)
+        finally:
+            note("llm-closed")
+"""
+WAKES = """
+@register_model("llm", "wakes", EngineSpec(summary="Takes long to load.", licence="MIT", concurrent_inputs=4))
+class Wakes(LLMModel):
+    model_name = "wakes"
+    def load(self):
+        note("llm-loading")
+        time.sleep(5)
+    async def generate(self, messages, *, max_tokens, temperature):
+        note("llm-asked-with-" + str(len(messages)))
+        try:
+            while True:
                 note("llm")
                 yield "and then they went on. "
                 await asyncio.sleep(0.05)
@@ -114,6 +135,7 @@ def project(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Project:
     for stage, name, engine in (
         (Stage.ASR, "hears", HEARS),
         (Stage.LLM, "talks", TALKS),
+        (Stage.LLM, "wakes", WAKES),
         (Stage.TTS, "speaks", SPEAKS),
     ):
         made.add_engine(stage, name, head + engine)
@@ -195,6 +217,43 @@ async def test_a_call_closed_while_its_container_still_starts_is_cancelled_once_
         await notes.until(lambda: any("LLM.generate" in event.text for event in cancelled))
     await notes.until(lambda: bool(notes.times("llm-closed")))
     assert len(notes.times("llm")) < 20  # of the 1,200 that it would have written
+
+
+async def test_who_talks_sees_the_cold_start_and_interrupts_what_is_deployed(
+    project: Project, notes: Notes, tmp_path: Path
+) -> None:
+    project.deploy(Stage.LLM, LLM_MODEL="wakes")  # its container is a new one now, and no other
+    first, second, long_after = (0.5, example("hello")), (14.0, example("what-can-you-do")), 60.0
+    (tmp_path / "said.wav").write_bytes(encode_wav(recording([first, second], long_after)))
+    options = ("--target", "modal", "--input-wav", "said.wav", "--output-wav", "heard.wav")
+    with project.events(Kind.CANCELLED) as cancelled:
+        talking = ProgramInTerminal([*project.command, "talk", *options], tmp_path, project.environ())
+        await notes.until(lambda: bool(notes.times("llm")))
+        assert notes.times("llm-loading")[0] < notes.times("llm-asked-with-2")[0]
+        assert talking.screen.has_shown("Starting what is deployed")
+        assert talking.screen.has_shown("Waiting for the LLM to start")
+        await notes.until(lambda: talking.screen.lines.count("You    tell me a long story") == 2)
+        second_s = notes.times("llm-asked-with-4")[0]  # with the first turn before it
+        assert [at_s for at_s in notes.times("llm-closed") if at_s < second_s]
+        await notes.until(lambda: notes.times("tts")[-1] > second_s)
+        os.killpg(talking.process.pid, signal.SIGINT)
+        assert await asyncio.to_thread(talking.ended) == 0
+        await notes.show_that_work_stops("llm", "tts")
+    shown = "\n".join(talking.screen.lines)
+    assert "2 calls: 2 interrupted." in shown
+    turns = [event for event in cancelled if "stream_turn" in event.text]
+    assert len(turns) == 2
+    assert len([event for event in cancelled if "LLM.generate" in event.text]) == 2
+
+
+def test_who_talks_to_what_is_not_deployed_is_told_what_to_run(project: Project, tmp_path: Path) -> None:
+    project.cloud.modal(project.folder, "app", "stop", "--yes", "speech-to-speech")
+    (tmp_path / "said.wav").write_bytes(encode_wav(recording([], 1.0)))
+    files = ("--input-wav", tmp_path / "said.wav", "--output-wav", tmp_path / "heard.wav")
+    done = project.s2s("talk", "--target", "modal", *files, fails=True)
+    assert done.returncode == ExitCode.MISCONFIGURED
+    assert done.stderr == "s2s: The app speech-to-speech is not deployed. Run: make deploy-orchestrator\n"
+    assert done.stdout == ""
 
 
 def turn_call_id(event: TurnEvent) -> str:

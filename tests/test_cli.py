@@ -329,7 +329,9 @@ def test_help_tells_a_newcomer_what_to_do(arguments: list[str]) -> None:
 
 def test_help_loads_neither_numpy_nor_engines_and_file_mode_no_sound_device() -> None:
     help_code = "import sys, client.cli; print('numpy' in sys.modules, 'pydantic' in sys.modules)"
-    file_code = "import sys, client.turn_command; print('sounddevice' in sys.modules, 'modal' in sys.modules)"
+    file_code = (
+        "import sys, client.commands.turn; print('sounddevice' in sys.modules, 'modal' in sys.modules)"
+    )
     for code in (help_code, file_code):
         run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert run.stdout.split() == ["False", "False"]

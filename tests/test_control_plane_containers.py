@@ -5,8 +5,11 @@ from pathlib import Path
 
 import modal
 import pytest
+from modal_proto import api_pb2 as pb
 
 from tests.control_plane_programs import Cloud
+from tests.modal_control_plane.files import FilesMissing, VolumeLinks
+from tests.modal_control_plane.state import State, Volume
 
 HEAD = "import modal, os, time, sys, asyncio\nfrom pathlib import Path\n"
 PROGRAM = (
@@ -195,6 +198,27 @@ def test_a_volume_outlives_the_container_that_wrote_to_it(cloud: Cloud) -> None:
     (container,) = cloud.plane.containers("containers", "remember")
     cloud.plane.preempt(container.id)
     assert function("containers", "remember").remote("second") == "first"
+
+
+def test_a_link_to_a_volume_that_a_killed_control_plane_left_is_replaced(tmp_path: Path) -> None:
+    left, ours = VolumeLinks(), VolumeLinks()
+    place = tmp_path / "weights"
+    place.symlink_to(tmp_path / "of one that was killed")
+    state, mounts = a_volume(tmp_path, place)
+    ours.mount(state, mounts)
+    assert place.readlink() == tmp_path / "shelf"
+    with pytest.raises(FilesMissing, match="no volume can be put at"):
+        left.mount(state, mounts)  # while it is in use
+    ours.remove()
+    left.remove()
+    assert not place.is_symlink()
+
+
+def a_volume(folder: Path, place: Path) -> tuple[State, list[pb.VolumeMount]]:
+    """A control plane's state with one volume, and what a function says that has it at a place."""
+    state = State(folder)
+    state.volumes["vo-1"] = Volume("vo-1", "shelf", folder / "shelf")
+    return state, [pb.VolumeMount(volume_id="vo-1", mount_path=str(place))]
 
 
 async def test_load_brings_more_containers_up_to_the_limit(tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.conversation_memory import ConversationMemory, SpokenPiece, heard_text
+from client.conversation.conversation_memory import ConversationMemory, SpokenPiece, heard_text
+from shared.payloads import MAX_TEXT_CHARACTERS
 
 CHUNKS = ("The sun is out today.", "Take a hat with you.")
 
@@ -65,3 +66,12 @@ def test_of_a_reply_that_nobody_heard_nothing_is_remembered() -> None:
 def test_never_more_than_the_reply_and_in_its_order(heard: list[int]) -> None:
     text = heard_text(pieces(*heard)).removesuffix(" …")
     assert " ".join(CHUNKS).startswith(text)
+
+
+def test_what_was_said_in_vain_for_ever_is_remembered_as_far_as_a_message_goes() -> None:
+    memory = ConversationMemory(40)
+    for number in range(3):
+        memory.add(f"{number} " * (MAX_TEXT_CHARACTERS // 4), "")
+    ((_, content),) = said(memory)
+    assert len(content) == MAX_TEXT_CHARACTERS
+    assert content.endswith("2 2")

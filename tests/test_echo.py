@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from client.echo import EchoCanceller
-from client.playback import PlaybackBuffer
+from client.sound.echo import EchoCanceller
+from client.sound.playback import PlaybackBuffer
 from services.speech_gate import WINDOW_SAMPLES
 from shared.audio import decode_audio, resample
 from shared.errors import Misconfigured
@@ -214,7 +214,7 @@ def test_anything_but_a_window_is_an_error() -> None:
 
 
 def test_livekit_is_loaded_only_when_an_echo_canceller_is_made() -> None:
-    code = "import sys, client.echo; sys.exit('livekit' in sys.modules or 'sounddevice' in sys.modules)"
+    code = "import sys, client.sound.echo; sys.exit('livekit' in sys.modules or 'sounddevice' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

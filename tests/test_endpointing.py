@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.endpointing import (
+from client.conversation.endpointing import (
     Endpointer,
     EndpointingEvent,
     PauseReached,

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from client.audio_file import OutputNotWritten
-from client.file_microphone import FileMicrophone
-from client.file_speaker import FileSpeaker
-from client.microphone import Microphone
-from client.sample_queue import Samples
-from client.speaker import Speaker
+from client.sound.audio_file import OutputNotWritten
+from client.sound.file_microphone import FileMicrophone
+from client.sound.file_speaker import FileSpeaker
+from client.sound.microphone import Microphone
+from client.sound.sample_queue import Samples
+from client.sound.speaker import Speaker
 from shared.errors import BadAudio
 from shared.pcm import Pcm
 from shared.settings import Settings

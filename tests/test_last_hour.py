@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from client.last_hour import LastHour, summed
+from client.cloud.last_hour import LastHour, summed
 
 AT = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 LINE = "12:00:00 INFO speech_to_speech.turn: turn outcome="

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from client.barge_in import BargeIn, BargeInEvent
-from client.endpointing import (
+from client.conversation.barge_in import BargeIn, BargeInEvent
+from client.conversation.endpointing import (
     Endpointer,
     EndpointingEvent,
     PauseReached,
@@ -15,9 +15,9 @@ from client.endpointing import (
     SpeechStarted,
     UtteranceEnded,
 )
-from client.recent_audio import RecentAudio
-from client.utterance import ENCODER_LAG_SAMPLES, UtteranceEncoder
-from client.voice_activity import VoiceActivity
+from client.conversation.recent_audio import RecentAudio
+from client.conversation.utterance import ENCODER_LAG_SAMPLES, UtteranceEncoder
+from client.conversation.voice_activity import VoiceActivity
 from services.speech_gate import LOUD_LEVEL
 from shared.audio import decode_mp3
 from shared.payloads import Mp3Audio

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from client.loudspeaker import Loudspeaker, NoLoudspeaker
+from client.sound.loudspeaker import Loudspeaker, NoLoudspeaker
 from shared.pcm import Pcm
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.percentile import percentile
+from client.session.percentile import percentile
 
 values = st.lists(st.integers(0, 10**12), min_size=1)
 percents = st.integers(1, 99)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from client.playback import PieceHeard, PlaybackBuffer
+from client.sound.playback import PieceHeard, PlaybackBuffer
 from shared.pcm import Pcm
 from tests.sounds import Samples
 

@@ -14,14 +14,14 @@ from pydantic import TypeAdapter
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from client.audio_file import OutputNotWritten
 from client.cli import app
-from client.metrics_file import MAX_LINE_BYTES, BadMetrics, MetricsFile, read_metrics
-from client.session import Session
-from client.session_line import SessionEnded, SessionLine, SessionStarted
-from client.session_summary import Metric, Summary, summarised
-from client.session_table import session_table
-from client.turn_record import TurnRecord
+from client.session.metrics_file import MAX_LINE_BYTES, BadMetrics, MetricsFile, read_metrics
+from client.session.session import Session
+from client.session.session_line import SessionEnded, SessionLine, SessionStarted
+from client.session.session_summary import Metric, Summary, summarised
+from client.session.session_table import session_table
+from client.session.turn_record import TurnRecord
+from client.sound.audio_file import OutputNotWritten
 from orchestrator.pipeline import Pipeline
 from shared.settings import Settings
 from tests.scripted_stages import REQUEST, cast

@@ -23,7 +23,7 @@ TIMEOUT_S = 60
 S2S = "from client.cli import main; main()"
 WHY_NOT = """
 import sys
-from client.sound_devices import Direction, NoSoundDevice, find_device
+from client.sound.sound_devices import Direction, NoSoundDevice, find_device
 for name in sys.argv[1:]:
     try:
         find_device(Direction.INPUT, name)

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from client.sound_devices import NoSoundDevice, sound_devices
+from client.sound.sound_devices import NoSoundDevice, sound_devices
 
 WITHOUT_PORTAUDIO = """
 import ctypes.util

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Callable
 
 import pytest
 
-from client.turn_attempts import told_once
+from client.turns.turn_attempts import told_once
 from shared.errors import AttemptLost, Overloaded, SpeechError
 from shared.ledger import Ledger
 from shared.payloads import Mp3Audio

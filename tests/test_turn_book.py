@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from client.session_line import SessionEnded
-from client.traffic import Traffic
-from client.turn_book import TurnBook
-from client.turn_record import TurnRecord, VoiceToVoice
+from client.session.session_line import SessionEnded
+from client.session.traffic import Traffic
+from client.session.turn_book import TurnBook
+from client.session.turn_record import TurnRecord, VoiceToVoice
 from shared.errors import AttemptLost, Stage
 from shared.ledger import Ledger, Span, StageBusy
 from shared.payloads import Mp3Audio

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from client.recent_audio import RecentAudio
-from client.utterance import ENCODER_LAG_SAMPLES, UtteranceEncoder
+from client.conversation.recent_audio import RecentAudio
+from client.conversation.utterance import ENCODER_LAG_SAMPLES, UtteranceEncoder
 from shared.audio import decode_mp3, encode_mp3
 from shared.errors import BadAudio
 from shared.pcm import Pcm

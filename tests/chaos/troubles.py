@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from grpclib import GRPCError
 
-from client.deploy_command import MODULES
+from client.commands.deploy import MODULES
 from tests.answering_deployment import MODELS, AnsweringProject
 from tests.chaos.plan import PlannedTurn
 

@@ -360,9 +360,9 @@ def recorded(file: Path, example: str) -> Path:
 
 
 def test_a_borrowed_voice_is_worked_out_once_and_kept_beside_the_weights(
-    snapshot: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
+    engine: ChatterboxTTS, snapshot: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = speak(loaded(ChatterboxTTS()), SENTENCE)
+    own = speak(engine, SENTENCE)
     monkeypatch.setenv("S2S_CHATTERBOX_VOICE", str(clip))
     settings.cache_clear()
     with counted() as calls:

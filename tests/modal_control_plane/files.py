@@ -1,5 +1,9 @@
 """A container's files: what is mounted into it, and where its volumes are."""
 
+import fcntl
+import hashlib
+import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 from modal_proto import api_pb2 as pb
@@ -49,6 +53,7 @@ class VolumeLinks:
 
     def __init__(self) -> None:
         self._links: dict[Path, Path] = {}
+        self._locks = ExitStack()
 
     def mount(self, state: State, mounts: list[pb.VolumeMount]) -> None:
         """Put every volume at its path; raises FilesMissing where something else is there."""
@@ -61,11 +66,22 @@ class VolumeLinks:
         if self._links.get(path) == folder and path.is_symlink():
             return
         try:
+            if path not in self._links:
+                self._own(path)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.symlink_to(folder)
         except OSError as error:
             raise FilesMissing(f"no volume can be put at {path} on this machine: {error.strerror}") from error
         self._links[path] = folder
+
+    def _own(self, path: Path) -> None:
+        """Keep other control planes off the path. A link that is there although nobody owns it was left by
+        one that was killed."""
+        name = f"modal-control-plane-{hashlib.sha256(bytes(path)).hexdigest()[:16]}.lock"
+        lock = self._locks.enter_context((Path(tempfile.gettempdir()) / name).open("w"))
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if path.is_symlink():
+            path.unlink()
 
     def remove(self) -> None:
         """Take the links away; the volumes' folders stay."""
@@ -73,3 +89,4 @@ class VolumeLinks:
             if path.is_symlink() and path.readlink() == folder:
                 path.unlink()
         self._links.clear()
+        self._locks.close()

@@ -1,0 +1,1 @@
+"""What is deployed on Modal, as commands see it."""

@@ -1,0 +1,1 @@
+"""The commands of `s2s`, one a module."""

@@ -1,0 +1,45 @@
+"""`s2s devices`: the microphones and loudspeakers of this machine."""
+
+import json
+from dataclasses import asdict
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from client.command_errors import reported_errors
+from client.sound.sound_devices import NoSoundDevice, SoundDevice, sound_devices
+
+
+def devices_command(*, as_json: bool) -> None:
+    """Run the command; see `s2s devices --help`."""
+    with reported_errors(as_json=as_json):
+        devices = sound_devices()
+        if not devices:
+            raise NoSoundDevice("There is neither a microphone nor a loudspeaker here.")
+        if as_json:
+            typer.echo(json.dumps([asdict(device) for device in devices], indent=2))
+        else:
+            console = Console()
+            console.print(_table(devices))
+            console.print("[bold]*[/] default. A part of a name that no other has is enough.")
+
+
+def _table(devices: list[SoundDevice]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for heading in ("", "direction", "name", "through"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("channels", "rate"):
+        table.add_column(heading, justify="right")
+    for device in devices:
+        table.add_row(
+            "*" if device.default else "",
+            device.direction.value,
+            device.name,
+            device.host_api,
+            str(device.channels),
+            f"{device.sample_rate_hz} Hz",
+            style="bold" if device.default else "",
+        )
+    return table

@@ -1,0 +1,1 @@
+"""A spoken conversation: hearing what is said, and answering it."""

@@ -1,0 +1,1 @@
+"""Microphones and speakers, real ones and files."""

@@ -1,0 +1,1 @@
+"""Where turns are played, and how one looks."""
