@@ -32,13 +32,13 @@ SETTINGS = {
     "S2S_END_OF_TURN_SILENCE_S": "0.5",
     "S2S_SPEAKER_LATENCY_S": "0.15",  # for a machine that runs other tests meanwhile
 }
-
 BREATH_S = 0.3
 """Between a reply and the next question: the last 0.15 s of a turn that is over are still to be heard."""
 AFTERWARDS_S = 0.3
 """Until those who were told to end have ended."""
 PIECE_S = 0.2
 LIKE = 0.95
+"""A piece of a reply is resampled twice before it is recorded."""
 
 Found = TypeVar("Found")
 
@@ -58,6 +58,7 @@ class Talked:
     left_over: list[int]
     """Processes that it started and that are still there."""
     streams_left: int
+    """Microphones and loudspeakers that it still has open."""
     moments: dict[str, list[float]]
     memory_bytes: list[int]
 
@@ -148,6 +149,8 @@ class TalkOnDevices:
         self._reader.start()
         self.wait_for(lambda: any(isinstance(line, SessionStarted) for line in self.lines))
         self.note("listening")
+        self._started = psutil.Process(self.process.pid).children(recursive=True)
+        self.wait_for(lambda: self.server.streams_of(self.process.pid) == 2)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -197,24 +200,21 @@ class TalkOnDevices:
 
     def outcome(self) -> "Talked":
         """Wait until it has ended; what came of it."""
-        started = psutil.Process(self.process.pid).children(recursive=True)
         exit_code = self.process.wait(PATIENCE_S)
         ended_at_s = time.monotonic()
         self._reader.join()
         time.sleep(AFTERWARDS_S)
-        left_over = [child.pid for child in started if child.is_running()]
+        ends = [line for line in self.lines if isinstance(line, SessionEnded)]
         return Talked(
             folder=self.saved,
             speaker=self.speaker,
             microphone=self.microphone,
             turns=self.turns,
-            microphone_lost_us=sum(
-                line.microphone_lost_us for line in self.lines if isinstance(line, SessionEnded)
-            ),
+            microphone_lost_us=sum(line.microphone_lost_us for line in ends),
             output=self.output,
             exit_code=exit_code,
             ended_at_s=ended_at_s,
-            left_over=left_over,
+            left_over=[child.pid for child in self._started if child.is_running()],
             streams_left=self.server.streams_of(self.process.pid),
             moments=self.moments,
             memory_bytes=self.memory_bytes,
