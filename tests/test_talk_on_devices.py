@@ -34,8 +34,9 @@ LONG = "what-can-you-do"
 LONG_REPLY = "I am the offline responder, a small program without a language model."
 MM_HM = Pcm(example("hello").samples[: round(0.3 * HZ)].copy(), HZ)
 HEARD_FIRST_S = 1.0
-SILENT_WITHIN_S = 1.0
-"""From the first sound of what is said to silence; 0.4 to 0.5 s where nothing else goes on."""
+SILENT_WITHIN_S = 0.75
+"""From the first sound of what is said to silence, 0.15 s of it in the loudspeaker's buffer. It took 0.27 to
+0.45 s; an interruption without a pause takes 0.8 s."""
 MAX_UNDERRUNS = 2
 MAX_GROWTH_BYTES = 16 * 2**20
 
@@ -133,7 +134,7 @@ def test_ten_turns_leave_no_memory_behind_and_do_not_get_slower(row: Talked) -> 
 
 
 def test_voice_to_voice_is_what_the_recordings_say(row: Talked) -> None:
-    """Less what the microphone's sound takes to get here, and what the end of speech is estimated early."""
+    """Measured: 0.02 to 0.06 s less, which is what a sound takes from the microphone to the process."""
     differences_s = []
     for turn, said_at_s in enumerate(row.moments["said"][: len(QUESTIONS)]):
         spans = row.turns[turn].voice_to_voice
