@@ -173,13 +173,21 @@ class TalkOnDevices:
         soundfile.write(path, pcm.samples, RATE_HZ, subtype="PCM_16")
         self.server.say_to_microphone(path)
 
-    def ask(self, name: str, *, interrupting: bool = False) -> TurnRecord:
-        """Say a question, perhaps into a reply, and hear its own reply out."""
-        turns = len(self.turns) + interrupting
-        if not interrupting:
-            time.sleep(BREATH_S)
+    def ask(self, name: str) -> TurnRecord:
+        """Say a question, and hear the reply out."""
+        turns = len(self.turns)
+        time.sleep(BREATH_S)
         self.say(name)
         return self.wait_for(lambda: self.turns[turns:])[-1]
+
+    def interrupt(self, name: str, *, attempts: int = 1) -> TurnRecord:
+        """Say a question into a reply, again if the reply goes on, and hear its own reply out."""
+        turns = len(self.turns)
+        for _ in range(attempts):
+            self.say(name)
+            if len(self.turns) > turns:
+                break
+        return self.wait_for(lambda: self.turns[turns + 1 :])[-1]
 
     def hear_out(self) -> TurnRecord:
         """Wait until the reply is over."""
