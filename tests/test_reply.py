@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from client.conversation.reply import Reply
+from client.sound.audio_file import OutputNotWritten
 from shared.audio import encode_mp3
 from shared.errors import BadAudio, Overloaded
 from shared.payloads import Mp3Audio
@@ -48,10 +49,13 @@ class Turns:
     async def begun(self) -> Reply:
         """The reply, when all has come."""
         reply = self.reply()
+        await self.played()
+        return reply
+
+    async def played(self) -> None:
         await self._played.wait()
         for _ in range(10):  # what ends has some steps to its end
             await asyncio.sleep(0)
-        return reply
 
 
 async def test_what_comes_is_noted_at_once_and_told_in_its_order_once_it_is_wanted() -> None:
@@ -111,3 +115,17 @@ async def test_what_nobody_expected_is_raised_where_the_reply_is_looked_after() 
     reply = await Turns((), ZeroDivisionError()).begun()
     with pytest.raises(ZeroDivisionError):
         _ = reply.ended
+
+
+async def test_what_cannot_be_told_closes_the_turn_and_is_no_error_of_the_turn() -> None:
+    turns = Turns((HEARD, WRITTEN))
+
+    def broken(event: TurnEvent) -> None:
+        raise OutputNotWritten("The disk is full.")
+
+    reply = Reply(turns, TurnRequest(audio=SPEECH), noted=turns.noted.append, told=broken)
+    reply.release()
+    await turns.played()
+    with pytest.raises(OutputNotWritten, match="disk is full"):
+        _ = reply.ended
+    assert (turns.noted, turns.closed, reply.error) == ([HEARD], True, None)

@@ -32,7 +32,8 @@ class Reply:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will come. Raises what nobody expected, if that is why."""
+        """Whether nothing more will come. Raises what nobody expected, or what stood against telling it, if
+        that is why."""
         if not self._following.done():
             return False
         if not self._following.cancelled():
@@ -52,23 +53,32 @@ class Reply:
         return self._following
 
     async def _follow(self, events: AsyncGenerator[TurnEvent, None]) -> None:
+        async with aclosing(self._noted_and_decoded(events)) as ready:
+            async for event in ready:
+                if self._held is None:
+                    self._told(event)
+                else:
+                    self._held.append(event)
+
+    async def _noted_and_decoded(
+        self, events: AsyncGenerator[TurnEvent, None]
+    ) -> AsyncGenerator[TurnEvent, None]:
         try:
             async with aclosing(events):
                 async for event in events:
-                    await self._take(event)
+                    self._noted(event)
+                    if isinstance(event, TranscriptReady):
+                        self.transcript = event.text
+                    yield await _decoded(event)
         except SpeechError as error:
             self.error = error
 
-    async def _take(self, event: TurnEvent) -> None:
-        self._noted(event)
-        if isinstance(event, TranscriptReady):
-            self.transcript = event.text
-        if isinstance(event, SpeechChunk) and isinstance(event.audio, Mp3Audio):
-            event = event.model_copy(update={"audio": await asyncio.to_thread(to_pcm, event.audio)})
-        if self._held is None:
-            self._told(event)
-        else:
-            self._held.append(event)
+
+async def _decoded(event: TurnEvent) -> TurnEvent:
+    """With the speech in it as Pcm."""
+    if isinstance(event, SpeechChunk) and isinstance(event.audio, Mp3Audio):
+        return event.model_copy(update={"audio": await asyncio.to_thread(to_pcm, event.audio)})
+    return event
 
 
 def _to_nobody(event: TurnEvent) -> None:
