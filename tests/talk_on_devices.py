@@ -31,6 +31,7 @@ DEVICES = ["--input-device", "table_microphone", "--output-device", "table_louds
 SETTINGS = {
     "S2S_END_OF_TURN_SILENCE_S": "0.5",
     "S2S_SPEAKER_LATENCY_S": "0.15",  # for a machine that runs other tests meanwhile
+    "S2S_LOG_LEVEL": "DEBUG",  # for what ALSA says
 }
 BREATH_S = 0.3
 """Between a reply and the next question: the last 0.15 s of a turn that is over are still to be heard."""
@@ -61,6 +62,8 @@ class Talked:
     """Microphones and loudspeakers that it still has open."""
     moments: dict[str, list[float]]
     memory_bytes: list[int]
+    ran_dry: bool
+    """Whether a device did: this machine was too busy to play or to hear without a gap."""
 
     @property
     def completed(self) -> list[int]:
@@ -149,6 +152,7 @@ class TalkOnDevices:
         self._reader.start()
         self.wait_for(lambda: any(isinstance(line, SessionStarted) for line in self.lines))
         self.note("listening")
+        self._told_before = len(self.output)
         self._started = psutil.Process(self.process.pid).children(recursive=True)
         self.wait_for(lambda: self.server.streams_of(self.process.pid) == 2)
         return self
@@ -226,6 +230,7 @@ class TalkOnDevices:
             streams_left=self.server.streams_of(self.process.pid),
             moments=self.moments,
             memory_bytes=self.memory_bytes,
+            ran_dry="snd_pcm_recover" in self.output[self._told_before :],
         )
 
     @property
