@@ -69,6 +69,8 @@ def turn_records(draw: st.DrawFn) -> TurnRecord:
 session_lines: st.SearchStrategy[list[SessionLine]] = st.lists(
     turn_records()
     | st.builds(SessionStarted, session_id=identifiers)
-    | st.builds(SessionEnded, session_id=identifiers, duration_us=durations_us),
+    | st.builds(
+        SessionEnded, session_id=identifiers, duration_us=durations_us, microphone_lost_us=durations_us
+    ),
     max_size=6,
 )

@@ -31,12 +31,15 @@ DEVICES = ["--input-device", "table_microphone", "--output-device", "table_louds
 SETTINGS = {
     "S2S_END_OF_TURN_SILENCE_S": "0.5",
     "S2S_SPEAKER_LATENCY_S": "0.15",  # for a machine that runs other tests meanwhile
+    "S2S_LOG_LEVEL": "DEBUG",  # for what ALSA says
 }
-
+BREATH_S = 0.3
+"""Between a reply and the next question: the last 0.15 s of a turn that is over are still to be heard."""
 AFTERWARDS_S = 0.3
 """Until those who were told to end have ended."""
 PIECE_S = 0.2
 LIKE = 0.95
+"""A piece of a reply is resampled twice before it is recorded."""
 
 Found = TypeVar("Found")
 
@@ -56,8 +59,11 @@ class Talked:
     left_over: list[int]
     """Processes that it started and that are still there."""
     streams_left: int
+    """Microphones and loudspeakers that it still has open."""
     moments: dict[str, list[float]]
     memory_bytes: list[int]
+    ran_dry: bool
+    """Whether a device did: this machine was too busy to play or to hear without a gap."""
 
     @property
     def completed(self) -> list[int]:
@@ -146,6 +152,9 @@ class TalkOnDevices:
         self._reader.start()
         self.wait_for(lambda: any(isinstance(line, SessionStarted) for line in self.lines))
         self.note("listening")
+        self._told_before = len(self.output)
+        self._started = psutil.Process(self.process.pid).children(recursive=True)
+        self.wait_for(lambda: self.server.streams_of(self.process.pid) == 2)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -168,11 +177,21 @@ class TalkOnDevices:
         soundfile.write(path, pcm.samples, RATE_HZ, subtype="PCM_16")
         self.server.say_to_microphone(path)
 
-    def ask(self, name: str, *, interrupting: bool = False) -> TurnRecord:
-        """Say a question, perhaps into a reply, and hear its own reply out."""
-        turns = len(self.turns) + interrupting
+    def ask(self, name: str) -> TurnRecord:
+        """Say a question, and hear the reply out."""
+        turns = len(self.turns)
+        time.sleep(BREATH_S)
         self.say(name)
         return self.wait_for(lambda: self.turns[turns:])[-1]
+
+    def interrupt(self, name: str, *, attempts: int = 1) -> TurnRecord:
+        """Say a question into a reply, again if the reply goes on, and hear its own reply out."""
+        turns = len(self.turns)
+        for _ in range(attempts):
+            self.say(name)
+            if len(self.turns) > turns:
+                break
+        return self.wait_for(lambda: self.turns[turns + 1 :])[-1]
 
     def hear_out(self) -> TurnRecord:
         """Wait until the reply is over."""
@@ -181,6 +200,7 @@ class TalkOnDevices:
 
     def ask_and_hear(self, name: str, heard_s: float) -> None:
         """Say a question, and hear so much of the reply."""
+        time.sleep(BREATH_S)
         self.say(name)
         said_at_s = time.monotonic()
         sounds_at_s = self.wait_for(lambda: self.speaker.first_sound_at_s(said_at_s))
@@ -192,27 +212,25 @@ class TalkOnDevices:
 
     def outcome(self) -> "Talked":
         """Wait until it has ended; what came of it."""
-        started = psutil.Process(self.process.pid).children(recursive=True)
         exit_code = self.process.wait(PATIENCE_S)
         ended_at_s = time.monotonic()
         self._reader.join()
         time.sleep(AFTERWARDS_S)
-        left_over = [child.pid for child in started if child.is_running()]
+        ends = [line for line in self.lines if isinstance(line, SessionEnded)]
         return Talked(
             folder=self.saved,
             speaker=self.speaker,
             microphone=self.microphone,
             turns=self.turns,
-            microphone_lost_us=sum(
-                line.microphone_lost_us for line in self.lines if isinstance(line, SessionEnded)
-            ),
+            microphone_lost_us=sum(line.microphone_lost_us for line in ends),
             output=self.output,
             exit_code=exit_code,
             ended_at_s=ended_at_s,
-            left_over=left_over,
+            left_over=[child.pid for child in self._started if child.is_running()],
             streams_left=self.server.streams_of(self.process.pid),
             moments=self.moments,
             memory_bytes=self.memory_bytes,
+            ran_dry="snd_pcm_recover" in self.output[self._told_before :],
         )
 
     @property

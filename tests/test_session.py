@@ -302,7 +302,7 @@ TOLD: list[SessionLine] = [
         ],
     ),
     turn(outcome="no_speech"),
-    SessionEnded(session_id="one", duration_us=125_000_000),
+    SessionEnded(session_id="one", duration_us=125_000_000, microphone_lost_us=300_000),
 ]
 
 
@@ -321,6 +321,7 @@ TOLD: list[SessionLine] = [
         "pipeline time and 500 bytes.",
         "Encoded audio: 1,500 bytes sent (25.0% of its PCM).",
         "Underruns of playback: 2.",
+        "Not listened to, as this machine was too busy: 0.3 s.",
         "Models: ASR ears [v2].",
     ],
 )

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Self
 
+from client.sound.refill import Refill
 from client.sound.sample_queue import Samples
 from client.sound.sound_devices import Direction, NoSoundDevice, SoundDevice, SoundDeviceLost
 from client.sound.sound_stream import LATENCY_S, SoundStream
@@ -72,7 +73,8 @@ class DeviceSpeaker(Speaker):
         )
         self._begin(self._stream.sample_rate_hz)
         self.latency_s = self._stream.latency_s
-        self._xruns = self._to_fill = self._gaps = 0
+        self._refill = Refill(round(self.latency_s * self.sample_rate_hz))
+        self._gaps = 0
         try:
             await asyncio.to_thread(self._stream.start)
             await self._started()
@@ -89,7 +91,8 @@ class DeviceSpeaker(Speaker):
     def _want(self, num_samples: int) -> Samples:
         """On the audio thread."""
         self._taken_at_s = self._loop.time()
-        if self._has_run_dry(num_samples):
+        self._gaps += self._refill.begins(self._stream.xruns) and self._buffer.sounding
+        if self._refill.takes(num_samples):
             return self._no_sound(num_samples)
         position = self._buffer.position
         samples = self._next(num_samples)
@@ -97,21 +100,6 @@ class DeviceSpeaker(Speaker):
         if begun_at is not None and begun_at != self._begun[0]:
             self._begun = (begun_at, self._taken_at_s + (begun_at - position) / self.sample_rate_hz)
         return samples
-
-    def _has_run_dry(self, num_samples: int) -> bool:
-        """Whether the device has taken less than fills its buffer since it last ran dry.
-
-        PulseAudio's ALSA device throws away what it has and begins anew when it runs dry, on a busy machine
-        a hundred times a second: of a reply of 6 s, 5 s were not heard (40 ms of buffer). So it gets
-        silence until it holds out.
-        """
-        if self._stream.xruns != self._xruns:
-            self._xruns = self._stream.xruns
-            self._gaps += self._buffer.sounding and not self._to_fill
-            self._to_fill = round(self.latency_s * self.sample_rate_hz)
-        is_to_be_filled = self._to_fill > 0
-        self._to_fill = max(0, self._to_fill - num_samples)
-        return is_to_be_filled
 
     async def _started(self) -> None:
         """Wait until the device takes more than fills its buffer."""
