@@ -14,7 +14,7 @@ ON_CLOUD = $(if $(LOCAL),$(BIN)/python -m tests.modal_control_plane.on_local_clo
 LOGS = $(if $(FOLLOW),--follow,--since 1h)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-engines check format bench examples lock clean \
+.PHONY: help setup demo test test-devices test-engines check format bench examples lock clean \
 	fetch-weights deploy-all deploy-asr deploy-llm deploy-tts deploy-orchestrator deploy-monolith smoke \
 	status warm logs-asr logs-llm logs-tts logs-orchestrator stop-all chaos local-cloud
 
@@ -28,6 +28,9 @@ demo: setup ## Answer a spoken question aloud, on engines in this process; leave
 
 test: setup check ## Check the code, then run all tests
 	@$(BIN)/pytest --numprocesses auto --dist loadfile
+
+test-devices: setup ## Talk over a real sound server, in real time and with nothing beside it (pulseaudio, libasound2-plugins)
+	@$(BIN)/pytest -m devices
 
 test-engines: setup ## Run the GPU engines' real libraries over tiny models (gigabytes, kept in the user's cache; ENGINES="vllm turn")
 	@$(BIN)/python -m tests.engines $(ENGINES)

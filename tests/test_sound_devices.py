@@ -17,7 +17,7 @@ from shared.pcm import Pcm
 from tests.pulse_audio import RATE_HZ, PulseAudio
 from tests.sounds import Samples, likeness, voice
 
-pytestmark = pytest.mark.needs("portaudio", "pulseaudio")
+pytestmark = [pytest.mark.devices, pytest.mark.needs("portaudio", "pulseaudio")]
 
 TIMEOUT_S = 60
 S2S = "from client.cli import main; main()"

@@ -16,7 +16,7 @@ from tests.conversations import HZ, example
 from tests.pulse_audio import PulseAudio
 from tests.talk_on_devices import Talked, TalkOnDevices
 
-pytestmark = pytest.mark.needs("flite", "portaudio", "pulseaudio")
+pytestmark = [pytest.mark.devices, pytest.mark.needs("flite", "portaudio", "pulseaudio")]
 
 SHORT, SHORT_REPLY = "what-is-two-plus-two", "Two plus two is four."
 QUESTIONS = [
