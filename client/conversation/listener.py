@@ -132,6 +132,12 @@ class Listener:
             heard.append(self._barged(barged))
         return heard
 
+    def close(self) -> None:
+        """Give up the utterance that is under way, if one is."""
+        if self._encoder:
+            self._encoder.close()
+            self._encoder = None
+
     def _heard(self, event: EndpointingEvent) -> Heard:
         match event:
             case SpeechStarted(start_sample):
@@ -140,7 +146,7 @@ class Listener:
                 self._encoder.write(self._recent.since(start_sample))
                 return UtteranceBegan(self._moment(start_sample))
             case SpeechDropped():
-                self._encoder = None
+                self.close()
                 return UtteranceDropped()
             case SpeechResumed():
                 return UtteranceResumed()
@@ -157,7 +163,7 @@ class Listener:
     def _barged(self, event: BargeInEvent) -> BargeInEvent:
         if event is BargeInEvent.RESUME:  # a cough or an "mm-hm" is not answered
             self._endpointer.forget()
-            self._encoder = None
+            self.close()
         if event is BargeInEvent.INTERRUPT:
             self._barge_in = None
         return event

@@ -127,6 +127,7 @@ class Talk:
         self._drop_speculation()
         if self._answer:
             self._give_up(self._answer)
+        self._listener.close()
         await asyncio.gather(*self._stopping, return_exceptions=True)
 
     def _on(self, heard: Heard) -> None:
