@@ -2,8 +2,11 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 from contextlib import aclosing
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import modal
@@ -22,6 +25,7 @@ from tests.answering_engines import reply_to
 from tests.control_plane_programs import Cloud
 from tests.deployed_project import ROOT
 from tests.modal_control_plane import FunctionView
+from tests.test_readme import block_with
 
 MODULE = "orchestrator.monolith_app"
 QUESTION = ROOT / "examples" / "what-is-two-plus-two.mp3"
@@ -152,6 +156,13 @@ async def test_an_engine_that_dies_fails_its_turn_and_the_container_is_replaced(
     assert "The process of answering ended with code 3" in failure.message
     assert (await monolith().run_turn.remote.aio(request())).outcome == "completed"
     await deployed.until(lambda: not any(engine.is_running() for engine in before))
+
+
+def test_the_readme_calls_it_from_python_as_shown(deployed: AnsweringProject, tmp_path: Path) -> None:
+    (tmp_path / "question.wav").write_bytes(QUESTION.read_bytes())
+    code = block_with('"speech-to-speech-monolith", "Monolith"')
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=deployed.environ(), check=True)
+    assert decode_audio((tmp_path / "answer.mp3").read_bytes(), Settings()).duration_s > 3
 
 
 def test_the_commands_know_of_it(deployed: AnsweringProject) -> None:
