@@ -6,10 +6,10 @@ PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13; do \
 VENV   := .venv
 BIN    := $(VENV)/bin
 LOCK   := locks/development.txt
-PACKAGES := shared services orchestrator client bench tests examples
+PACKAGES := shared services orchestrator conversation local_cloud client bench tests examples
 
 # With LOCAL=1 a target works on the local cloud (make local-cloud), or not at all.
-ON_CLOUD = $(if $(LOCAL),$(BIN)/python -m tests.modal_control_plane.on_local_cloud)
+ON_CLOUD = $(if $(LOCAL),$(BIN)/python -m local_cloud.on_local_cloud)
 
 LOGS = $(if $(FOLLOW),--follow,--since 1h)
 
@@ -60,7 +60,7 @@ smoke: setup ## Have each deployed app answer real input (LOCAL=1)
 	@$(ON_CLOUD) $(BIN)/s2s smoke
 
 chaos: setup ## Many turns amid crashes, preemptions, cancels and redeployments; an exact account (TURNS=1000 SEED=7)
-	@$(BIN)/python -m tests.chaos --turns $(or $(TURNS),100) $(if $(SEED),--seed $(SEED))
+	@$(BIN)/python -m tests.deployed.chaos --turns $(or $(TURNS),100) $(if $(SEED),--seed $(SEED))
 
 status: setup ## What is deployed and runs, and how the last hour's turns went (LOCAL=1)
 	@$(ON_CLOUD) $(BIN)/s2s status
@@ -84,7 +84,7 @@ stop-all: setup ## Take the apps off Modal (LOCAL=1)
 	@$(ON_CLOUD) $(BIN)/s2s stop --yes
 
 local-cloud: setup ## Run Modal's part on this machine, in the foreground, for LOCAL=1 in another terminal
-	@$(BIN)/python -m tests.modal_control_plane
+	@$(BIN)/python -m local_cloud
 
 check: setup ## ruff format, ruff check, mypy --strict
 	@$(BIN)/ruff format --check --quiet $(PACKAGES)
@@ -104,7 +104,7 @@ examples: setup ## Make the spoken questions in examples/ anew (needs libflite1)
 lock: setup ## Pin every package anew in locks/
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade \
 		--extra embedded --extra cloud --extra talk --extra dev --output-file $(LOCK)
-	PATH="$(BIN):$$PATH" $(BIN)/python -m services.image_locks
+	PATH="$(BIN):$$PATH" $(BIN)/python -m services.on_modal.image_locks
 
 clean: ## Remove .venv and caches; what test-engines keeps is in ~/.cache/speech-to-speech
 	rm -rf $(VENV) .local-cloud .mypy_cache .ruff_cache .pytest_cache .hypothesis

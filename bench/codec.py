@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from shared.audio import decode_audio, decode_mp3, encode_mp3, encode_wav, resample
-from shared.pcm import Pcm
+from shared.audio.codec import decode_audio, decode_mp3, encode_mp3, encode_wav, resample
+from shared.audio.pcm import Pcm
 from shared.settings import Settings
 
 EXAMPLES = Path(__file__).parent.parent / "examples"

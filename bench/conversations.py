@@ -10,19 +10,19 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from client.conversation.listener import Listener
-from client.conversation.talk import SpokenTurn, Talk
-from client.session.session import Session
-from client.session.session_summary import Summary
-from client.sound.echo import EchoCanceller
-from client.sound.file_microphone import FileMicrophone
-from client.sound.file_speaker import FileSpeaker
+from client.audio.echo_canceller import EchoCanceller
+from client.audio.file_microphone import FileMicrophone
+from client.audio.file_speaker import FileSpeaker
+from client.metrics.session import Session
+from client.metrics.session_summary import Summary
+from conversation.conversation import SpokenTurn, Talk
+from conversation.listener import Listener
 from orchestrator.pipeline import Pipeline
 from orchestrator.stages import Stages
-from shared.pcm import Pcm
+from shared.audio.pcm import Pcm
 from shared.settings import Settings
-from tests.conversations import HZ, Line, Seen, example, recording
-from tests.sounds import Samples
+from tests.support.conversations import HZ, Line, Seen, example, recording
+from tests.support.sounds import Samples
 
 QUESTIONS = (
     ("what-is-two-plus-two",),

@@ -17,18 +17,18 @@ from pathlib import Path
 
 from bench import timed_engines
 from bench.timed_engines import TimedASR, TimedLLM, TimedTTS
-from client.turns.turn_source import deployed_turns
+from client.turn_source import deployed_turns
+from local_cloud import DEFAULT_CACHE, ControlPlane
 from orchestrator.in_process import InProcessStages
 from orchestrator.pipeline import Pipeline
 from services.selection import Selection
-from shared.audio import decode_audio, encode_mp3
+from shared.audio.codec import decode_audio, encode_mp3
 from shared.engines import Engine, RegisteredModel
 from shared.errors import Stage
 from shared.settings import Settings
 from shared.turn import SpeechChunk, TurnEvent, TurnFailed, TurnRequest
-from tests.control_plane_programs import Cloud
-from tests.deployed_project import ROOT, Project, project_in
-from tests.modal_control_plane import DEFAULT_CACHE, ControlPlane
+from tests.support.control_plane_programs import Cloud
+from tests.support.deployed_project import ROOT, Project, project_in
 
 ROUNDS = 5
 ENGINES: dict[Stage, type[Engine]] = {Stage.ASR: TimedASR, Stage.LLM: TimedLLM, Stage.TTS: TimedTTS}

@@ -9,14 +9,14 @@ import numpy as np
 
 from bench.conversations import converse
 from bench.simulated_stages import reply_of, simulated_stages
-from client.conversation.listener import Listener
-from client.sound.echo import EchoCanceller
-from services.speech_gate import WINDOW_SAMPLES
-from shared.pcm import Pcm
+from client.audio.echo_canceller import EchoCanceller
+from conversation.listener import Listener
+from services.host.vad_gate import WINDOW_SAMPLES
+from shared.audio.pcm import Pcm
 from shared.settings import Settings
-from tests.conversations import HZ, example
-from tests.noises import pink_noise
-from tests.sounds import Samples
+from tests.support.conversations import HZ, example
+from tests.support.noises import pink_noise
+from tests.support.sounds import Samples
 
 DURATION_S = 30.0
 IN_REAL_TIME_S = 15.0

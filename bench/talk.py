@@ -13,16 +13,16 @@ import numpy as np
 
 from bench.conversations import Conversed, converse, questions, said
 from bench.simulated_stages import simulated_stages
-from client.session.percentile import percentile
-from client.session.turn_record import TurnRecord
+from client.metrics.percentile import percentile
+from client.metrics.turn_record import TurnRecord
 from orchestrator.in_process import InProcessStages
 from orchestrator.stages import Stages
 from services.selection import check_runs_here, select
-from shared.audio import encode_mp3
+from shared.audio.codec import encode_mp3
 from shared.payloads import Mp3Audio
 from shared.settings import Settings
-from tests.conversations import HZ, Line
-from tests.sounds import Samples, voice
+from tests.support.conversations import HZ, Line
+from tests.support.sounds import Samples, voice
 
 REPLY = "Leave at eight. Take a coat."
 SIMULATED_ROOM_S = {0.5: 4.0, 1.0: 4.5, 2.0: 6.0}

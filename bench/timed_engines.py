@@ -10,9 +10,9 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 
 import numpy as np
 
+from shared.audio.pcm import Pcm
 from shared.engines import ASRModel, EngineSpec, LLMModel, TTSModel
 from shared.payloads import ChatMessage
-from shared.pcm import Pcm
 
 ASR_S = 0.10
 FIRST_TOKEN_S = 0.15

@@ -163,8 +163,8 @@ def talk(
     """
     if (input_device and input_wav) or (output_device and output_wav):
         raise typer.BadParameter("A device and a file for the same end: name one of them.")
+    from client.audio.talk_audio import SoundOptions
     from client.commands.talk import TalkOptions, talk_command
-    from client.sound.talk_sound import SoundOptions
 
     talk_command(
         TalkOptions(

@@ -2,7 +2,7 @@
 
 from enum import IntEnum
 
-from client.sound.audio_file import OutputNotWritten
+from client.audio.audio_file import OutputNotWritten
 from shared.errors import (
     BadAudio,
     BadRequest,

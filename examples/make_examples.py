@@ -5,9 +5,9 @@ import threading
 from pathlib import Path
 
 from services.tts.flite import FliteTTS
-from shared.audio import encode_mp3
+from shared.audio.codec import encode_mp3
+from shared.audio.pcm import join
 from shared.payloads import Mp3Audio
-from shared.pcm import join
 
 QUESTIONS = {
     "hello": "Hello there.",

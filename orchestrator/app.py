@@ -15,8 +15,8 @@ import modal
 from orchestrator.modal_stages import ModalStages
 from orchestrator.recording import answer_recording
 from orchestrator.turn_calls import TurnCalls
-from services.images import orchestrator_image
-from services.modal_service import container_options
+from services.on_modal.images import orchestrator_image
+from services.on_modal.service import container_options
 from shared.deployment import APPS, Health
 from shared.errors import Stage
 from shared.settings import Settings, settings

@@ -6,8 +6,8 @@ from types import TracebackType
 from typing import Self, cast
 
 from orchestrator.stages import Stages
+from services.host.stage_host import ASRHost, LLMHost, TTSHost
 from services.selection import Selection
-from services.stage_host import ASRHost, LLMHost, TTSHost
 from shared.engines import ASRModel, LLMModel, TTSModel
 from shared.errors import Stage
 from shared.settings import Settings

@@ -11,11 +11,11 @@ import modal
 from orchestrator.modal_errors import typed_errors
 from orchestrator.remote_stream import RemoteStreams
 from orchestrator.stages import Stages
-from shared.audio import encode_mp3
+from shared.audio.codec import encode_mp3
+from shared.audio.pcm import Pcm
 from shared.deployment import APPS, CLASSES, COLD_WITHIN_S, Health
 from shared.errors import AttemptLost, SpeechError, Stage
 from shared.payloads import ChatMessage, Mp3Audio, Speech
-from shared.pcm import Pcm
 from shared.settings import Settings
 from shared.stage_stream import StageFinished, StageItem, StageStarted, StageStream
 from shared.turn import Failure

@@ -18,9 +18,9 @@ import modal.experimental
 from orchestrator.process_stages import ProcessStages
 from orchestrator.recording import answer_recording
 from orchestrator.turn_calls import TurnCalls
-from services.engine_process import EngineProcess
-from services.images import WEIGHTS_FOLDER, interpreter_variable, monolith_image
-from services.modal_service import container_options, secret_of, weights_volume
+from services.on_modal.images import WEIGHTS_FOLDER, interpreter_variable, monolith_image
+from services.on_modal.service import container_options, secret_of, weights_volume
+from services.process.engine_process import EngineProcess
 from services.selection import Selection, select
 from shared.deployment import MONOLITH_APP, Health
 from shared.engines import RegisteredModel

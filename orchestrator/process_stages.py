@@ -7,11 +7,11 @@ from types import TracebackType
 from typing import Self
 
 from orchestrator.stages import Stages
-from services.engine_process import EngineProcess
-from shared.audio import encode_mp3
+from services.process.engine_process import EngineProcess
+from shared.audio.codec import encode_mp3
+from shared.audio.pcm import Pcm
 from shared.deployment import Health
 from shared.payloads import ChatMessage, Mp3Audio, Speech
-from shared.pcm import Pcm
 from shared.settings import Settings
 from shared.stage_stream import StageStream
 

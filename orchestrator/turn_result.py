@@ -1,7 +1,7 @@
 """A TurnResult, put together from the events of a turn."""
 
-from shared.audio import to_pcm
-from shared.pcm import Pcm, join
+from shared.audio.codec import to_pcm
+from shared.audio.pcm import Pcm, join
 from shared.turn import (
     Failure,
     NoSpeechHeard,

@@ -6,7 +6,8 @@ from typing import cast
 
 import modal
 
-from services.modal_service import (
+from services.host.stage_host import TTSHost
+from services.on_modal.service import (
     ModalService,
     concurrency,
     end_container,
@@ -14,7 +15,6 @@ from services.modal_service import (
     service_options,
 )
 from services.selection import select_model
-from services.stage_host import TTSHost
 from shared.deployment import APPS
 from shared.engines import TTSModel
 from shared.errors import Stage

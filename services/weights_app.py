@@ -7,10 +7,10 @@ import asyncio
 
 import modal
 
-from services.images import WEIGHTS_FOLDER, weights_image
-from services.modal_service import secret_of, weights_volume
+from services.on_modal.images import WEIGHTS_FOLDER, weights_image
+from services.on_modal.service import secret_of, weights_volume
 from services.selection import select_model
-from services.weight_fetching import fetch
+from services.weights.fetching import fetch
 from shared.engines import Weights
 from shared.errors import SpeechError, Stage
 from shared.settings import settings

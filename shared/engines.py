@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal, TypeVar
 
+from shared.audio.pcm import Pcm
 from shared.errors import Misconfigured, Stage
 from shared.payloads import ChatMessage
-from shared.pcm import Pcm
 
 ModelStage = Literal["asr", "llm", "tts"]
 

@@ -10,8 +10,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from shared.audio.pcm import Pcm
 from shared.errors import BadRequest
-from shared.pcm import Pcm
 
 MAX_MP3_BYTES = 64 * 2**20
 """No payload may carry more. What a request may carry is a setting, and less."""

@@ -13,8 +13,8 @@ from hypothesis import settings as hypothesis_settings
 from shared.settings import Settings
 
 if TYPE_CHECKING:
-    from tests.control_plane_programs import Cloud
-    from tests.modal_control_plane import ControlPlane
+    from local_cloud import ControlPlane
+    from tests.support.control_plane_programs import Cloud
 
 
 def _alsa_plugin(name: str) -> bool:
@@ -87,7 +87,7 @@ def recordings() -> Path:
 def control_plane() -> Iterator["ControlPlane"]:
     """A local control plane for Modal for the tests of a module; its environments are kept between runs."""
     pytest.importorskip("modal", reason="needs modal: pip install -e '.[cloud]'")
-    from tests.modal_control_plane import DEFAULT_CACHE, ControlPlane
+    from local_cloud import DEFAULT_CACHE, ControlPlane
 
     cache = Path(os.environ.get("MODAL_CONTROL_PLANE_CACHE", DEFAULT_CACHE))
     with ControlPlane(cache=cache) as plane:
@@ -99,7 +99,7 @@ def cloud(control_plane: "ControlPlane") -> Iterator["Cloud"]:
     """The control plane with this process's modal client, and the `modal` command, pointed at it."""
     import modal
 
-    from tests.control_plane_programs import Cloud
+    from tests.support.control_plane_programs import Cloud
 
     with pytest.MonkeyPatch.context() as patch:
         for name, value in control_plane.environ.items():

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from client.session.percentile import percentile
+from client.metrics.percentile import percentile
 from orchestrator.turn_log import TURN
 from shared.logs import read_fields
 

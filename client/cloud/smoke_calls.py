@@ -6,15 +6,15 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
-from client.sound.audio_file import read_audio
-from client.turns.turn_source import deployed_turns
+from client.audio.audio_file import read_audio
+from client.turn_source import deployed_turns
 from orchestrator.modal_stages import ModalStages
-from services.speech_gate import SpeechGate
-from shared.audio import encode_mp3, resample, to_pcm
+from services.host.vad_gate import SpeechGate
+from shared.audio.codec import encode_mp3, resample, to_pcm
+from shared.audio.pcm import join
 from shared.engines import ASR_SAMPLE_RATE_HZ
 from shared.errors import Stage, StageFailed
 from shared.payloads import ChatMessage, Speech
-from shared.pcm import join
 from shared.settings import Settings
 from shared.stage_stream import SpeechPiece, StageStarted, StageStream, TextDelta, Transcript
 from shared.turn import ReplyDelta, SpeechChunk, TurnCompleted, TurnFailed, TurnRequest

@@ -71,21 +71,21 @@ async def _check(models: Sequence[RegisteredModel], check_images: Callable[[], N
 
 
 def _check_images(models: Iterable[RegisteredModel]) -> None:
-    from services.images import service_image
+    from services.on_modal.images import service_image
 
     for model in models:
         service_image(model, settings())
 
 
 def _check_monolith_image(selection: Selection) -> None:
-    from services.images import monolith_image
+    from services.on_modal.images import monolith_image
 
     monolith_image(selection.models, settings())
 
 
 async def _check_secret(model: RegisteredModel, variable: str) -> None:
     modal = modal_library()
-    from services.modal_service import secret_name
+    from services.on_modal.service import secret_name
 
     name = secret_name(variable)
     try:
@@ -101,7 +101,7 @@ async def _check_secret(model: RegisteredModel, variable: str) -> None:
 def _deploying(stage: Stage, model: RegisteredModel | None, settings: Settings) -> str:
     if model is None:
         return f"Deploying {APPS[stage]}"
-    from services.modal_service import gpu_of
+    from services.on_modal.service import gpu_of
 
     device = gpu_of(model, settings) or "no GPU"
     return f"Deploying {APPS[stage]}: {model.name} ({model.engine().model_name}), {device}"

@@ -8,8 +8,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from client.audio.sound_devices import NoSoundDevice, SoundDevice, sound_devices
 from client.command_errors import reported_errors
-from client.sound.sound_devices import NoSoundDevice, SoundDevice, sound_devices
 
 
 def devices_command(*, as_json: bool) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from client.command_errors import reported_errors
 from services.selection import select
-from services.weight_fetching import fetch
+from services.weights.fetching import fetch
 from shared.errors import Stage
 from shared.settings import settings
 

@@ -8,9 +8,9 @@ import typer
 from rich.console import Console
 
 from client.command_errors import reported_errors
-from client.session.metrics_file import read_metrics
-from client.session.session_summary import Summary, summarised
-from client.session.session_table import session_table
+from client.metrics.metrics_file import read_metrics
+from client.metrics.session_summary import Summary, summarised
+from client.metrics.session_table import session_table
 
 
 def report_command(path: Path, *, as_json: bool) -> None:

@@ -10,24 +10,24 @@ import numpy as np
 from rich.console import Console
 from rich.file_proxy import FileProxy  # prints above what goes on
 
+from client.audio.audio_file import OutputNotWritten
+from client.audio.talk_audio import SoundOptions, TalkSound
 from client.cloud.modal_connection import check_deployed
 from client.command_errors import reported_errors
-from client.conversation.listener import Listener
-from client.conversation.saved_turns import SavedTurns
-from client.conversation.talk import SpokenTurn, Talk
-from client.conversation.talk_display import TalkConversation
-from client.session.metrics_file import MetricsFile
-from client.session.session import Session
-from client.session.session_table import session_table
-from client.sound.audio_file import OutputNotWritten
-from client.sound.talk_sound import SoundOptions, TalkSound
-from client.turns.turn_source import Target, TurnSource, deployed_turns, turns_in_process
+from client.display.talk_display import TalkConversation
+from client.metrics.metrics_file import MetricsFile
+from client.metrics.session import Session
+from client.metrics.session_table import session_table
+from client.saved_turns import SavedTurns
+from client.turn_source import Target, TurnSource, deployed_turns, turns_in_process
+from conversation.conversation import SpokenTurn, Talk
+from conversation.listener import Listener
 from services.selection import check_runs_here, select
+from shared.audio.pcm import Pcm
 from shared.deployment import APPS, MONOLITH_APP
 from shared.engines import ASR_SAMPLE_RATE_HZ
 from shared.errors import SpeechError, Stage
 from shared.logs import configure_logging
-from shared.pcm import Pcm
 from shared.settings import settings
 from shared.turn import Failure, TurnRequest
 

@@ -10,17 +10,17 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from client.audio.audio_file import check_writable, read_audio, write_audio
+from client.audio.loudspeaker import Loudspeaker, NoLoudspeaker
 from client.command_errors import reported_errors
-from client.sound.audio_file import check_writable, read_audio, write_audio
-from client.sound.loudspeaker import Loudspeaker, NoLoudspeaker
-from client.turns.turn_display import Conversation, Progress
-from client.turns.turn_source import Target, TurnSource, deployed_turns, turns_in_process
+from client.display.turn_display import Conversation, Progress
+from client.turn_source import Target, TurnSource, deployed_turns, turns_in_process
 from orchestrator.turn_result import TurnResultBuilder
 from services.selection import check_runs_here, select
-from shared.audio import to_pcm
+from shared.audio.codec import to_pcm
+from shared.audio.pcm import Pcm
 from shared.errors import NoSpeech
 from shared.logs import configure_logging
-from shared.pcm import Pcm
 from shared.settings import settings
 from shared.turn import SpeechChunk, TurnEvent, TurnRequest, TurnResult
 

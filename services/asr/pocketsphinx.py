@@ -9,9 +9,9 @@ from multiprocessing.connection import Connection, Pipe
 import numpy as np
 
 from services.asr.pocketsphinx_worker import Answer
+from shared.audio.pcm import Pcm
 from shared.engines import ASR_SAMPLE_RATE_HZ, ASRModel, EngineSpec, register_model
 from shared.errors import EngineLoadFailed, Stage, StageFailed
-from shared.pcm import Pcm
 
 
 @register_model(

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from services.asr.whisper_models import WHISPER_MODELS, whisper_weights
 from services.cuda import check_gpu_is_used, is_cuda_broken, load_cublas_12
-from services.speech_gate import amplified
-from services.weights import weights_folder
+from services.host.vad_gate import amplified
+from services.weights.snapshot import weights_folder
+from shared.audio.pcm import Pcm
 from shared.engines import ASR_SAMPLE_RATE_HZ, ASRModel, EngineSpec, Weights, register_model
 from shared.errors import EngineLoadFailed, Misconfigured, Stage
-from shared.pcm import Pcm
 from shared.settings import settings
 
 if TYPE_CHECKING:

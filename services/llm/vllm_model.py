@@ -9,7 +9,7 @@ from functools import partial
 from services.llm.chat_api import KEEP_ALIVE_S, OPENAI_CLIENT, ChatApi, as_openai
 from services.llm.conversation import fitted, utf8_length
 from services.llm.vllm_server import VllmServer
-from services.weights import weights_folder
+from services.weights.snapshot import weights_folder
 from shared.engines import EngineSpec, LLMModel, Weights
 from shared.errors import EngineLoadFailed, Misconfigured, Stage, StageFailed
 from shared.payloads import ChatMessage

@@ -11,8 +11,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from services.watched_process import WatchedProcess
-from services.weights import weights_volume_folder
+from services.process.watched_process import WatchedProcess
+from services.weights.snapshot import weights_volume_folder
 from shared.errors import EngineLoadFailed, Stage, StageFailed
 
 LOOPBACK = "127.0.0.1"

@@ -9,10 +9,10 @@ from services.tts.chatterbox_model import ChatterboxModel, SpeakingStopped
 from services.tts.chatterbox_tail import Tail
 from services.tts.chatterbox_text import ends_in_sound, longest_s, utterances
 from services.tts.silence import trimmed
-from services.weights import weights_folder
+from services.weights.snapshot import weights_folder
+from shared.audio.pcm import Pcm
 from shared.engines import EngineSpec, TTSModel, Weights, register_model
 from shared.errors import Misconfigured, Stage, StageFailed
-from shared.pcm import Pcm
 from shared.settings import settings
 
 SAMPLE_RATE_HZ = 24_000

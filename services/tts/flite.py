@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from services.tts.sentences import sentences, to_ascii
 from services.tts.silence import trimmed
+from shared.audio.pcm import Pcm
 from shared.engines import EngineSpec, TTSModel, register_model
 from shared.errors import EngineLoadFailed, Stage, StageFailed
-from shared.pcm import Pcm
 
 Voice = Literal["slt", "rms", "kal16"]
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from local_cloud.virtual_environments import EnvironmentFailed
 from tests.engines.environments import GROUPS, PROJECT, Group, environment_of
-from tests.virtual_environments import EnvironmentFailed
 
 INTERRUPTED = 130
 

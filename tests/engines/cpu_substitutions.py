@@ -5,8 +5,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from tests.pip_config import configured_sources
-from tests.virtual_environments import Contents
+from local_cloud.pip_config import configured_sources
+from local_cloud.virtual_environments import Contents
 
 _PIN = re.compile(r"^(?P<name>[\w.-]+)(\[[\w,-]+\])?==(?P<version>[^\s;]+)")
 

@@ -4,9 +4,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.image_locks import BASE_PYTHON
+from local_cloud.virtual_environments import Contents, EnvironmentFailed, VirtualEnvironments
+from services.on_modal.image_locks import BASE_PYTHON
 from tests.engines.cpu_substitutions import on_cpu, pinned_packages
-from tests.virtual_environments import Contents, EnvironmentFailed, VirtualEnvironments
 
 PROJECT = Path(__file__).parents[2]
 

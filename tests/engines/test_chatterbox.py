@@ -16,22 +16,22 @@ import soundfile
 import torch
 from chatterbox.tts_turbo import ChatterboxTurboTTS
 
-from services.stage_host import TTSHost
+from services.host.stage_host import TTSHost
 from services.tts.chatterbox import SAMPLE_RATE_HZ, WEIGHTS, ChatterboxTTS
 from services.tts.chatterbox_model import ChatterboxModel
 from services.tts.chatterbox_text import longest_s
 from services.tts.chatterbox_voice import borrowed_voice
-from shared.audio import decode_audio
+from shared.audio.codec import decode_audio
+from shared.audio.pcm import Pcm
 from shared.engines import TTSModel
 from shared.errors import EngineLoadFailed, Misconfigured, StageFailed, WeightsMissing
-from shared.pcm import Pcm
 from shared.settings import Settings, settings
 from shared.stage_stream import SpeechPiece, StageFinished
 from tests.engines.built_models import built_model
 from tests.engines.hub_cache import put_into_hub_cache
 from tests.engines.no_network import only_loopback
 from tests.engines.tiny_chatterbox import ENDLESS_T3, NUM_TOKENS, TOKENS_OF_SILENCE, build, shrink
-from tests.sounds import voice
+from tests.support.sounds import voice
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SENTENCE = "Hello there, how are you today?"

@@ -6,13 +6,13 @@ from typing import Any
 import modal
 import pytest
 
+from local_cloud import ControlPlane
 from shared.deployment import MONOLITH_APP, MONOLITH_CLASS, Health
-from tests.answering_deployment import Told
-from tests.control_plane_programs import Cloud
-from tests.deployed_project import Project, project_in
 from tests.engines.tiny_deployment import SETTINGS, plane_without_gpu, tiny_weights
 from tests.engines.tiny_turns import check_answered, question
-from tests.modal_control_plane import ControlPlane
+from tests.support.answering_deployment import Told
+from tests.support.control_plane_programs import Cloud
+from tests.support.deployed_project import Project, project_in
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ import torch
 
 from services.asr.nemo import LARGEST_BATCH, LARGEST_BATCH_S, LONGEST_S, WEIGHTS, NemoASR
 from services.asr.nemo_model import NemoModel
-from services.stage_host import ASRHost
+from services.host.stage_host import ASRHost
+from shared.audio.pcm import Pcm
 from shared.engines import ASR_SAMPLE_RATE_HZ
 from shared.errors import EngineLoadFailed, TooLong, WeightsMissing
-from shared.pcm import Pcm
 from shared.settings import Settings
 from shared.stage_stream import Transcript
 from tests.engines.hub_cache import put_into_hub_cache

@@ -9,11 +9,11 @@ import pytest
 
 from services.asr.whisper import WhisperASR
 from services.asr.whisper_models import whisper_weights
-from services.stage_host import ASRHost
-from shared.audio import decode_audio, resample
+from services.host.stage_host import ASRHost
+from shared.audio.codec import decode_audio, resample
+from shared.audio.pcm import Pcm, join
 from shared.engines import ASR_SAMPLE_RATE_HZ
 from shared.errors import Misconfigured, WeightsMissing
-from shared.pcm import Pcm, join
 from shared.settings import Settings, settings
 from shared.stage_stream import Transcript
 from tests.engines.hub_cache import put_into_hub_cache

@@ -9,18 +9,18 @@ from dataclasses import dataclass
 
 import pytest
 
+from local_cloud import ControlPlane
+from local_cloud.events import Event, Kind
 from shared.deployment import APPS, Health
 from shared.errors import Stage
 from shared.turn import TurnCompleted
-from tests.answering_deployment import Told, play
-from tests.control_plane_programs import Cloud
-from tests.deployed_project import Project, project_in, remote
 from tests.engines.tiny_deployment import SETTINGS, plane_without_gpu, tiny_weights
 from tests.engines.tiny_llm import ENDLESS, ENDLESS_IN_TONES
 from tests.engines.tiny_turns import check_answered, heard, question
 from tests.engines.vllm_metrics import vllm_address_under, vllm_metric
-from tests.modal_control_plane import ControlPlane
-from tests.modal_control_plane.events import Event, Kind
+from tests.support.answering_deployment import Told, play
+from tests.support.control_plane_programs import Cloud
+from tests.support.deployed_project import Project, project_in, remote
 
 ENGINE_STAGES = (Stage.ASR, Stage.LLM, Stage.TTS)
 GIVE_UP_S = 120.0

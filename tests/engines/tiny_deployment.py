@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from local_cloud import ControlPlane, Machine
+from local_cloud.virtual_environments import Contents
 from services.asr.nemo import WEIGHTS as NEMO
 from services.llm.phi3 import Phi3
 from services.tts.chatterbox import WEIGHTS as CHATTERBOX
@@ -17,9 +19,7 @@ from tests.engines.cpu_substitutions import on_cpu, pinned_packages
 from tests.engines.environments import PROJECT, engines_cache, environment_of
 from tests.engines.tiny_chatterbox import ENDLESS_T3, SITE_FILES
 from tests.engines.vllm_on_cpu import ENVIRON, FLAGS
-from tests.local_hub import File, Hub, local_hub
-from tests.modal_control_plane import ControlPlane, Machine
-from tests.virtual_environments import Contents
+from tests.support.local_hub import File, Hub, local_hub
 
 SETTINGS = {
     "ASR_MODEL": "nemo",

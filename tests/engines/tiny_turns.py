@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 
 from services.tts.chatterbox import SAMPLE_RATE_HZ
-from shared.audio import decode_audio, encode_mp3, resample, to_pcm
+from shared.audio.codec import decode_audio, encode_mp3, resample, to_pcm
 from shared.engines import ASR_SAMPLE_RATE_HZ
 from shared.payloads import Mp3Audio
 from shared.settings import Settings
 from shared.turn import ReplyDelta, SpeechChunk, TranscriptReady, TurnRequest
-from tests.answering_deployment import Told
 from tests.engines.environments import PROJECT
 from tests.engines.tiny_chatterbox import NUM_TOKENS, TOKENS_OF_SILENCE
 from tests.engines.tiny_llm import DIALOGUES, SYSTEM_PROMPT
 from tests.engines.tone_language import over_speech, spoken
+from tests.support.answering_deployment import Told
 
 QUESTION = "Hello how are you"
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.audio.pcm import Pcm
 from shared.engines import ASR_SAMPLE_RATE_HZ
-from shared.pcm import Pcm
 
 WORDS_HZ = {
     "Hello": 300,

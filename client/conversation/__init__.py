@@ -1,1 +1,0 @@
-"""A spoken conversation: hearing what is said, and answering it."""

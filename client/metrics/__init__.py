@@ -1,0 +1,1 @@
+"""Measurements of a conversation, turn by turn, and their summary."""

@@ -1,1 +1,0 @@
-"""What is kept of a conversation, and its sums."""

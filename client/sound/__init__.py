@@ -1,1 +1,0 @@
-"""Microphones and speakers, real ones and files."""

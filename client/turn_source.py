@@ -1,0 +1,104 @@
+"""Where turns are played: on engines in this process, or by the deployed orchestrator."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
+from typing import Literal
+
+from client.cloud.turn_attempts import told_once
+from orchestrator.in_process import InProcessStages
+from orchestrator.pipeline import Pipeline
+from services.selection import Selection
+from shared.audio.codec import encode_mp3
+from shared.audio.pcm import Pcm
+from shared.errors import Stage
+from shared.settings import Settings
+from shared.turn import TurnEnd, TurnEvent, TurnRequest, TurnStarted
+
+TurnSource = Callable[[TurnRequest], AsyncGenerator[TurnEvent, None]]
+"""Plays a turn and yields its events; closing the generator cancels the turn in all its stages."""
+
+Target = Literal["local", "modal", "monolith"]
+"""Where turns are played: in this process, by the four apps on Modal, or by the one that is all of it."""
+
+Waiting = Callable[[str], None]
+"""Is told what is being waited for."""
+
+Loading = Callable[[dict[Stage, str]], None]
+"""Is told which models are still being loaded."""
+
+
+@asynccontextmanager
+async def turns_in_process(
+    selection: Selection, settings: Settings, loading: Loading
+) -> AsyncIterator[TurnSource]:
+    """Turns on engines in this process, which are loaded first.
+
+    Raises SpeechError if an engine cannot be loaded.
+    """
+    async with InProcessStages(selection, settings) as engines:
+        left = engines.model_names
+
+        def loaded(stage: Stage) -> None:
+            del left[stage]
+            loading(left)
+
+        loading(left)
+        await engines.loaded(loaded)
+        yield Pipeline(engines.stages, settings).stream
+
+
+@asynccontextmanager
+async def deployed_turns(
+    settings: Settings, waiting: Waiting, *, monolith: bool = False
+) -> AsyncIterator[TurnSource]:
+    """Turns of the orchestrator that is deployed on Modal, or of the monolith. At the end, what was cancelled
+    has been.
+
+    Raises Misconfigured or StageFailed if Modal cannot be reached.
+    """
+    from client.cloud.modal_connection import connected, modal_library
+
+    modal = modal_library()
+    from orchestrator.modal_errors import typed_errors
+    from orchestrator.remote_stream import RemoteStreams
+    from shared.deployment import APPS, MONOLITH_APP, MONOLITH_CLASS
+
+    waiting("Connecting to Modal")
+    await connected()
+    streams = RemoteStreams(settings.stage_start_timeout_s)
+    app = MONOLITH_APP if monolith else APPS[Stage.ORCHESTRATOR]
+    if monolith:
+        stream_turn = modal.Cls.from_name(app, MONOLITH_CLASS)().stream_turn
+    else:
+        stream_turn = modal.Function.from_name(app, "stream_turn")
+
+    async def turns(request: TurnRequest) -> AsyncGenerator[TurnEvent, None]:
+        waiting(f"Waiting for {'the monolith' if monolith else 'the orchestrator'} to start")
+        request = await asyncio.to_thread(_compressed, request, settings.mp3_bitrate_kbps)
+        async with aclosing(told_once(play, request, attempts=settings.stage_attempts)) as events:
+            async for event in events:
+                yield event
+
+    async def play(request: TurnRequest) -> AsyncGenerator[TurnEvent, None]:
+        with typed_errors(Stage.ORCHESTRATOR, app):
+            async with aclosing(
+                streams.stream(stream_turn, request, call_id=_call_id, last=TurnEnd)
+            ) as events:
+                async for event in events:
+                    yield event
+
+    try:
+        yield turns
+    finally:
+        await streams.close()
+
+
+def _compressed(request: TurnRequest, bitrate_kbps: int) -> TurnRequest:
+    if not isinstance(request.audio, Pcm):
+        return request
+    return request.model_copy(update={"audio": encode_mp3(request.audio, bitrate_kbps)})
+
+
+def _call_id(event: TurnEvent) -> str:
+    return event.call_id if isinstance(event, TurnStarted) else ""

@@ -1,1 +1,0 @@
-"""Where turns are played, and how one looks."""

@@ -1,0 +1,170 @@
+"""When an utterance begins, pauses and ends, from the probability of speech in one window after the other.
+
+No audio and no clock: a window's place is the number of windows before it, and positions are in samples
+of the microphone since it was opened.
+"""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from services.host.vad_gate import WINDOW_SAMPLES
+from shared.engines import ASR_SAMPLE_RATE_HZ
+from shared.settings import Settings
+
+SPEECH_PROBABILITY = 0.6
+"""From here on a window is speech. At 0.5 to 0.8 all of 100 utterances at their usual level were found, in
+noise down to 5 dB SNR, and none in 140 s of office ambience and 40 s of noise at four levels; quiet ones
+are missed more often the higher it is."""
+SILENCE_PROBABILITY = 0.5
+"""Below this, speech has fallen silent. Between the two, what was goes on. At Silero's own 0.35 the ends
+come 30 ms later in the median; at 0.8 speech breaks off in its softer sounds."""
+DETECTION_LAG_WINDOWS = 3
+"""So much later than the person the detector falls silent (116 ms in the median)."""
+POST_ROLL_WINDOWS = 3
+"""How much is kept after the estimated end of speech, as the estimate may be early. Few enough that, when
+a pause of 0.25 s is reached, an UtteranceEncoder has them ready."""
+_WINDOWS_PER_S = ASR_SAMPLE_RATE_HZ / WINDOW_SAMPLES
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStarted:
+    """Somebody may be speaking. The utterance begins at `start_sample`, some time before the detection."""
+
+    start_sample: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechDropped:
+    """It was too short for speech (a click, a cough): there is no utterance."""
+
+
+@dataclass(frozen=True, slots=True)
+class PauseReached:
+    """The speaker has been silent for `speculation_after_s`, and perhaps has ended.
+
+    If nothing more is said, the utterance will end with the same two samples.
+    """
+
+    end_sample: int
+    speech_end_sample: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechResumed:
+    """The speaker goes on after a pause."""
+
+
+@dataclass(frozen=True, slots=True)
+class UtteranceEnded:
+    """The utterance is the samples from `start_sample` to before `end_sample`.
+
+    `speech_end_sample` is the best estimate of when the person stopped, and silence is counted from there.
+    Against hand-marked ends of 198 utterances (ten recordings at levels of 0 and -20 dB; quiet, and white,
+    pink and office noise at 20, 10 and 5 dB SNR) it is 12 ms late in the median, from 82 ms early to 108 ms
+    late in nine of ten, and none was more than 0.16 s off. Of 80 at -10 and -15 dB one ended 0.7 s late,
+    in office noise.
+    """
+
+    start_sample: int
+    end_sample: int
+    speech_end_sample: int
+
+
+EndpointingEvent = SpeechStarted | SpeechDropped | PauseReached | SpeechResumed | UtteranceEnded
+
+
+class _State(Enum):
+    LISTENING = auto()
+    SPEAKING = auto()
+    PAUSED = auto()
+
+
+class Endpointer:
+    """Turns probabilities of speech into the events of utterances, in this order:
+
+    SpeechStarted, then PauseReached and SpeechResumed by turns, any number of them, then UtteranceEnded; or
+    SpeechStarted and SpeechDropped. An utterance that gets as long as `max_utterance_s` (or `max_audio_s`,
+    if that is less) ends there, and what is said further is the next. Durations are rounded to windows.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._end_of_turn = _windows(settings.end_of_turn_silence_s)
+        self._pause = _windows(settings.speculation_after_s)
+        self._pre_roll = _windows(settings.pre_roll_s)
+        self._min_speech = _windows(settings.min_speech_s)
+        self._max_utterance = int(min(settings.max_utterance_s, settings.max_audio_s) * _WINDOWS_PER_S)
+        self._state = _State.LISTENING
+        # Places, in windows since the microphone was opened:
+        self._position = 0
+        self._free = 0  # what came before belongs to an utterance that has ended
+        self._start = 0
+        self._last_speech = -1
+        self._spoken = 0  # how many windows of the utterance are speech
+
+    @property
+    def position(self) -> int:
+        """How many samples have been heard."""
+        return self._position * WINDOW_SAMPLES
+
+    def hear(self, probability: float) -> list[EndpointingEvent]:
+        """The events, mostly none, that the next window of 512 samples brings."""
+        was_silent = self._last_speech < self._position
+        self._position += 1
+        if probability < (SPEECH_PROBABILITY if was_silent else SILENCE_PROBABILITY):
+            return self._silence()
+        return self._speech()
+
+    def forget(self) -> None:
+        """Give up an utterance that has begun, without an event; what follows is not part of it."""
+        self._state = _State.LISTENING
+        self._free = self._position
+
+    def _speech(self) -> list[EndpointingEvent]:
+        state, self._state = self._state, _State.SPEAKING
+        self._last_speech = self._position
+        self._spoken = 1 if state is _State.LISTENING else self._spoken + 1
+        events: list[EndpointingEvent] = []
+        if state is _State.LISTENING:
+            self._start = max(self._free, self._position - 1 - self._pre_roll)
+            events.append(SpeechStarted(self._start * WINDOW_SAMPLES))
+        elif state is _State.PAUSED:
+            events.append(SpeechResumed())
+        if self._is_full():
+            events.append(self._ended())
+        return events
+
+    def _silence(self) -> list[EndpointingEvent]:
+        if self._state is _State.LISTENING:
+            return []
+        silent = self._position - self._speech_end
+        too_short = self._spoken < self._min_speech and silent >= self._pause
+        if too_short or silent >= self._end_of_turn or self._is_full():
+            return [self._ended()]
+        if self._state is _State.SPEAKING and silent >= self._pause:
+            self._state = _State.PAUSED
+            return [PauseReached(self._end * WINDOW_SAMPLES, self._speech_end * WINDOW_SAMPLES)]
+        return []
+
+    @property
+    def _speech_end(self) -> int:
+        return max(self._start, self._last_speech - DETECTION_LAG_WINDOWS)
+
+    @property
+    def _end(self) -> int:
+        return min(self._speech_end + POST_ROLL_WINDOWS, self._position)
+
+    def _is_full(self) -> bool:
+        return self._position - self._start >= self._max_utterance
+
+    def _ended(self) -> UtteranceEnded | SpeechDropped:
+        self._state = _State.LISTENING
+        if self._spoken < self._min_speech:
+            return SpeechDropped()
+        self._free = self._end
+        return UtteranceEnded(
+            self._start * WINDOW_SAMPLES, self._end * WINDOW_SAMPLES, self._speech_end * WINDOW_SAMPLES
+        )
+
+
+def _windows(duration_s: float) -> int:
+    return round(duration_s * _WINDOWS_PER_S)

@@ -1,0 +1,59 @@
+"""The virtual environment of each image, made from its pip layers."""
+
+import asyncio
+from importlib.metadata import version
+from pathlib import Path
+
+from local_cloud.image_layers import Recipe
+from local_cloud.machine import Machine
+from local_cloud.virtual_environments import Contents, EnvironmentFailed, VirtualEnvironments
+
+
+class Environments:
+    """One environment for each set of pip layers, shared by everyone who uses the cache folder.
+
+    It has what the image's layers install and what modal's own client needs, nothing else; but for what the
+    machine substitutes.
+    """
+
+    def __init__(self, folder: Path, machine: Machine) -> None:
+        self._environments = VirtualEnvironments(folder)
+        self._machine = machine
+
+    async def interpreter(self, recipe: Recipe) -> Path:
+        """Return the interpreter of the image's environment, made first if it is not there yet.
+
+        Raises EnvironmentFailed.
+        """
+        if recipe.unsupported:
+            raise EnvironmentFailed(f"the local control plane cannot run `{recipe.unsupported[0]}`")
+        client = (f"modal=={version('modal')}",)
+        return await self._made((client, *recipe.pip_installs), recipe)
+
+    async def elsewhere(self, recipe: Recipe) -> dict[str, Path]:
+        """Return the folders that stand for the image's environments at other paths, made first if they are
+        not there yet.
+
+        Raises EnvironmentFailed.
+        """
+        return {
+            prefix: (await self._made(tuple(installs), recipe)).parents[1]
+            for prefix, installs in _by_prefix(recipe).items()
+        }
+
+    async def _made(self, installs: tuple[tuple[str, ...], ...], recipe: Recipe) -> Path:
+        used = {argument for install in installs for argument in install}
+        files = tuple(file for file in recipe.requirement_files if file[0] in used)
+        contents = self._machine.substituted(Contents(installs=installs, requirement_files=files))
+        return await asyncio.to_thread(self._environments.interpreter, "image", contents)
+
+    def close(self) -> None:
+        """Give up what is being installed."""
+        self._environments.close()
+
+
+def _by_prefix(recipe: Recipe) -> dict[str, list[tuple[str, ...]]]:
+    installs: dict[str, list[tuple[str, ...]]] = {}
+    for prefix, install in recipe.installs_elsewhere:
+        installs.setdefault(prefix, []).append(install)
+    return installs

@@ -1,0 +1,92 @@
+"""A container's files: what is mounted into it, and where its volumes are."""
+
+import fcntl
+import hashlib
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+from modal_proto import api_pb2 as pb
+
+from local_cloud.state import Function, State, found
+
+
+class FilesMissing(Exception):
+    """A container's files could not be put where its code will look for them."""
+
+
+def mount_sources(state: State, function: Function, root: Path) -> None:
+    """Lay the mounted files (and those copied into the image) under a folder that stands for `/`."""
+    (root / "root").mkdir(parents=True)
+    for layer in state.layers(function.definition.image_id):
+        mount_id = layer.definition.context_mount_id
+        for command in layer.definition.dockerfile_commands:
+            if mount_id and command.startswith("COPY . "):
+                _lay(state, mount_id, root / command.removeprefix("COPY . ").strip().lstrip("/"))
+    for mount_id in function.definition.mount_ids:
+        _lay(state, mount_id, root)
+
+
+def mounted_paths(state: State, function: Function) -> tuple[str, ...]:
+    """Return every path that the function's mounts bring, in order."""
+    mounts = [found(state.mounts, mount_id, "Mount") for mount_id in function.definition.mount_ids]
+    return tuple(sorted(file.filename for mount in mounts for file in mount.files))
+
+
+def _lay(state: State, mount_id: str, folder: Path) -> None:
+    for file in found(state.mounts, mount_id, "Mount").files:
+        target = folder / file.filename.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)
+        try:
+            target.hardlink_to(state.files / file.sha256_hex)
+        except OSError:
+            target.write_bytes((state.files / file.sha256_hex).read_bytes())
+
+
+class VolumeLinks:
+    """Volumes at their mount paths: links from there to the volumes' folders, gone at the end.
+
+    A link needs no privilege beyond writing where the path is; all containers of one machine see it,
+    which on Modal they would not.
+    """
+
+    def __init__(self) -> None:
+        self._links: dict[Path, Path] = {}
+        self._locks = ExitStack()
+
+    def mount(self, state: State, mounts: list[pb.VolumeMount]) -> None:
+        """Put every volume at its path; raises FilesMissing where something else is there."""
+        for mount in mounts:
+            folder = found(state.volumes, mount.volume_id, "Volume").folder / mount.sub_path.lstrip("/")
+            folder.mkdir(parents=True, exist_ok=True)
+            self._link(Path(mount.mount_path), folder)
+
+    def _link(self, path: Path, folder: Path) -> None:
+        if self._links.get(path) == folder and path.is_symlink():
+            return
+        try:
+            if path not in self._links:
+                self._own(path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.symlink_to(folder)
+        except OSError as error:
+            raise FilesMissing(f"no volume can be put at {path} on this machine: {error.strerror}") from error
+        self._links[path] = folder
+
+    def _own(self, path: Path) -> None:
+        """Keep other control planes off the path. A link that is there although nobody owns it was left by
+        one that was killed."""
+        name = f"modal-control-plane-{hashlib.sha256(bytes(path)).hexdigest()[:16]}.lock"
+        lock = self._locks.enter_context((Path(tempfile.gettempdir()) / name).open("w"))
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if path.is_symlink():
+            path.unlink()
+
+    def remove(self) -> None:
+        """Take the links away; the volumes' folders stay."""
+        for path, folder in self._links.items():
+            if path.is_symlink() and path.readlink() == folder:
+                path.unlink()
+        self._links.clear()
+        self._locks.close()

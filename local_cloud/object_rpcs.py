@@ -1,0 +1,80 @@
+"""Requests about what apps are made of: images, mounts, blobs."""
+
+import hashlib
+import sys
+
+from google.protobuf.empty_pb2 import Empty
+from grpclib import GRPCError
+from grpclib import Status as RpcStatus
+from modal_proto import api_pb2 as pb
+
+from local_cloud.blobs import BlobStore
+from local_cloud.state import Image, Mount, State
+
+IMAGE_BUILDER = "2025.06"
+SUCCESS = pb.GenericResult(status=pb.GenericResult.GENERIC_STATUS_SUCCESS)
+
+
+class ObjectRpcs:
+    """Serves the creation of everything that functions refer to by id."""
+
+    def __init__(self, state: State, blobs: BlobStore) -> None:
+        self._state = state
+        self._blobs = blobs
+
+    async def client_hello(self, request: Empty) -> pb.ClientHelloResponse:
+        return pb.ClientHelloResponse()
+
+    async def environment_get_or_create(
+        self, request: pb.EnvironmentGetOrCreateRequest
+    ) -> pb.EnvironmentGetOrCreateResponse:
+        settings = pb.EnvironmentSettings(image_builder_version=IMAGE_BUILDER)
+        metadata = pb.EnvironmentMetadata(name="main", settings=settings)
+        return pb.EnvironmentGetOrCreateResponse(environment_id="en-main", metadata=metadata)
+
+    async def workspace_name_lookup(self, request: Empty) -> pb.WorkspaceNameLookupResponse:
+        return pb.WorkspaceNameLookupResponse(workspace_name="local", username="local")
+
+    async def image_get_or_create(self, request: pb.ImageGetOrCreateRequest) -> pb.ImageGetOrCreateResponse:
+        """Record one layer: nothing is built before a container needs it."""
+        digest = hashlib.sha256(request.image.SerializeToString(deterministic=True)).hexdigest()
+        image_id = f"im-{digest[:22]}"
+        self._state.images[image_id] = Image(image_id, request.image, request.builder_version)
+        python = f"Python {sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}"
+        metadata = pb.ImageMetadata(image_builder_version=request.builder_version, python_version_info=python)
+        return pb.ImageGetOrCreateResponse(image_id=image_id, result=SUCCESS, metadata=metadata)
+
+    async def mount_batched_check_existence(
+        self, request: pb.MountBatchedCheckExistenceRequest
+    ) -> pb.MountBatchedCheckExistenceResponse:
+        missing = [one for one in request.sha256_hex_hashes if not (self._state.files / one).exists()]
+        return pb.MountBatchedCheckExistenceResponse(missing_sha256_hex_hashes=missing)
+
+    async def mount_put_file(self, request: pb.MountPutFileRequest) -> pb.MountPutFileResponse:
+        """Keep a file by the hash of its content; asked without content, say whether it is there."""
+        path = self._state.files / request.sha256_hex
+        if not path.exists() and request.WhichOneof("data_oneof"):
+            data = self._blobs.read(request.data_blob_id) if request.data_blob_id else request.data
+            path.write_bytes(data)
+        return pb.MountPutFileResponse(exists=path.exists())
+
+    async def mount_get_or_create(self, request: pb.MountGetOrCreateRequest) -> pb.MountGetOrCreateResponse:
+        named = request.deployment_name.encode()
+        listed = b"".join(sorted(file.SerializeToString(deterministic=True) for file in request.files))
+        digest = hashlib.sha256(named or listed).hexdigest()
+        mount_id = f"mo-{digest[:22]}"
+        self._state.mounts.setdefault(mount_id, Mount(mount_id, list(request.files)))
+        metadata = pb.MountHandleMetadata(content_checksum_sha256_hex=digest)
+        return pb.MountGetOrCreateResponse(mount_id=mount_id, handle_metadata=metadata)
+
+    async def blob_create(self, request: pb.BlobCreateRequest) -> pb.BlobCreateResponse:
+        blob_id = self._blobs.new_id()
+        url = self._blobs.url(blob_id)
+        return pb.BlobCreateResponse(
+            blob_id=blob_id, upload_url=url, blob_ids=[blob_id], upload_urls=pb.UploadUrlList(items=[url])
+        )
+
+    async def blob_get(self, request: pb.BlobGetRequest) -> pb.BlobGetResponse:
+        if not request.blob_id:
+            raise GRPCError(RpcStatus.INVALID_ARGUMENT, "no blob id was given")
+        return pb.BlobGetResponse(download_url=self._blobs.url(request.blob_id))

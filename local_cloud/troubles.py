@@ -1,0 +1,65 @@
+"""What a test has the control plane do wrong, for as long as it wants it to."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from grpclib import GRPCError
+
+from local_cloud.state import Function
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Functions by their app's name and their own, as in views; None stands for any."""
+
+    app: str | None = None
+    function: str | None = None
+
+    def covers(self, function: Function) -> bool:
+        return self.app in (None, function.app.name) and self.function in (None, function.name)
+
+
+@dataclass(eq=False)
+class Troubles:
+    """The troubles of now: at first there are none."""
+
+    refusals: list[tuple[str, GRPCError]] = field(default_factory=list)  # of requests, by name
+    delays_s: list[float] = field(default_factory=list)  # of every request
+    no_capacity: list[Scope] = field(default_factory=list)
+    slow_starts: list[tuple[Scope, float]] = field(default_factory=list)
+    reruns: list[Scope] = field(default_factory=list)
+
+    async def meet(self, request: str) -> None:
+        """Delay a request, and refuse it, as far as either is wanted."""
+        if self.delays_s:
+            await asyncio.sleep(sum(self.delays_s))
+        for name, error in self.refusals:
+            if name == request:
+                raise error
+
+    def without_capacity(self, function: Function) -> bool:
+        """Whether no container can be had."""
+        return any(scope.covers(function) for scope in self.no_capacity)
+
+    def start_delay_s(self, function: Function) -> float:
+        """How long a container waits before its process starts."""
+        return sum(delay_s for scope, delay_s in self.slow_starts if scope.covers(function))
+
+    def reruns_crashed(self, function: Function) -> bool:
+        """Whether an input whose container has died runs again, instead of failing."""
+        return any(scope.covers(function) for scope in self.reruns)
+
+
+@contextmanager
+def lasting(troubles: list[T], trouble: T) -> Iterator[None]:
+    """Keep a trouble in its list for the length of a block."""
+    troubles.append(trouble)
+    try:
+        yield
+    finally:
+        troubles.remove(trouble)

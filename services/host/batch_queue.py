@@ -1,0 +1,108 @@
+"""Work that waits together is done together: the queue before an engine's one thread."""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from services.host.worker_thread import WorkerThread
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, eq=False)
+class Ticket(Generic[Item, Result]):
+    """A place in the queue. Cancelling `result` gives it up."""
+
+    item: Item
+    begun: asyncio.Future[None]
+    result: asyncio.Future[Result]
+
+
+class BatchQueue(Generic[Item, Result]):
+    """Hands what waits to `work` on the thread, at most `largest` items at once.
+
+    A batch is never waited for: as soon as the thread is free it gets whatever is there. `work` returns
+    an outcome for every item, in order; an Exception among them is that item's own.
+    """
+
+    def __init__(
+        self,
+        worker: WorkerThread,
+        work: Callable[[Sequence[Item]], Sequence[Result | Exception]],
+        largest: int,
+    ) -> None:
+        self._worker = worker
+        self._work = work
+        self._largest = largest
+        self._waiting: deque[Ticket[Item, Result]] = deque()
+        self._draining: asyncio.Task[None] | None = None
+
+    def put(self, item: Item) -> Ticket[Item, Result]:
+        """Queue an item."""
+        loop = asyncio.get_running_loop()
+        ticket = Ticket[Item, Result](item, loop.create_future(), loop.create_future())
+        self._waiting.append(ticket)
+        if self._draining is None or self._draining.done():
+            self._draining = loop.create_task(self._drain(), name="batches")
+        return ticket
+
+    async def join(self) -> None:
+        """Wait until nothing waits."""
+        if self._draining is not None:
+            await self._draining
+
+    async def _drain(self) -> None:
+        while batch := self._next_batch():
+            try:
+                outcomes = await self._done(batch)
+            except asyncio.CancelledError:
+                if _is_cancelled():
+                    raise
+                outcomes = [RuntimeError("closed before its turn")] * len(batch)
+            except Exception as error:
+                outcomes = [error] * len(batch)
+            for ticket, outcome in zip(batch, outcomes, strict=True):
+                _settle(ticket.result, outcome)
+
+    async def _done(self, batch: Sequence[Ticket[Item, Result]]) -> Sequence[Result | Exception]:
+        at_work = threading.Event()
+
+        def look(_: asyncio.Future[Result]) -> None:
+            if all(ticket.result.done() for ticket in batch):  # given up, as long as the work goes on
+                self._worker.is_unwanted(at_work)
+
+        for ticket in batch:
+            ticket.begun.set_result(None)
+            ticket.result.add_done_callback(look)
+        at_work.set()
+        try:
+            return await self._worker.run(lambda: self._work([ticket.item for ticket in batch]))
+        finally:
+            at_work.clear()
+
+    def _next_batch(self) -> list[Ticket[Item, Result]]:
+        batch: list[Ticket[Item, Result]] = []
+        while self._waiting and len(batch) < self._largest:
+            ticket = self._waiting.popleft()
+            if not ticket.result.done() and not ticket.begun.done():  # else it was given up
+                batch.append(ticket)
+        return batch
+
+
+def _is_cancelled() -> bool:
+    """Whether this task itself is to end; otherwise it was the thread that dropped the work."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _settle(result: asyncio.Future[Result], outcome: Result | Exception) -> None:
+    if result.done():
+        return
+    if isinstance(outcome, Exception):
+        result.set_exception(outcome)
+    else:
+        result.set_result(outcome)

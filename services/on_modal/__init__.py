@@ -1,0 +1,1 @@
+"""What the services' apps share on Modal: images, options, their life in a container."""

@@ -1,0 +1,60 @@
+"""The lock files that images install: one for what every service needs, one for each engine with packages
+of its own.
+
+`python -m services.on_modal.image_locks` makes them anew (it needs uv).
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from services.selection import discover
+from shared.engines import MODEL_REGISTRY, RegisteredModel
+
+_PROJECT = Path(__file__).parents[2]
+LOCKS = _PROJECT / "locks"
+BASE_LOCK = LOCKS / "base.txt"
+"""What every service needs: pyproject.toml's own dependencies."""
+
+WEIGHTS_LOCK = LOCKS / "weights.txt"
+"""What fetching weights needs besides."""
+
+HUB_CLIENT = "huggingface-hub==2.4.0"
+BASE_PYTHON = "3.11"
+
+
+def lock_file(model: RegisteredModel) -> Path:
+    """The lock file of an engine's image; it exists if `make lock` has seen the engine."""
+    return LOCKS / f"{model.stage}-{model.name}.txt" if model.spec.packages else BASE_LOCK
+
+
+def main() -> None:
+    """Resolve all of them to the newest versions. Payloads are pickled between images, so pydantic is
+    pinned alike in all."""
+    _compile(BASE_LOCK, BASE_PYTHON)
+    pins = [line for line in BASE_LOCK.read_text().splitlines() if line.startswith("pydantic")]
+    _compile(WEIGHTS_LOCK, BASE_PYTHON, *pins, HUB_CLIENT)
+    discover()
+    for models in MODEL_REGISTRY.values():
+        for model in models.values():
+            if model.spec.packages:
+                _compile(lock_file(model), model.spec.python_version, *pins, *model.spec.packages)
+
+
+def _compile(lock: Path, python_version: str, *requirements: str) -> None:
+    name = lock.relative_to(_PROJECT)
+    print(f"Resolving {name}", file=sys.stderr)  # noqa: T201
+    command = ["uv", "pip", "compile", "pyproject.toml", "-", "--quiet", "--upgrade"]
+    command += ["--python-version", python_version, "--python-platform", "x86_64-manylinux_2_28"]
+    command += ["--custom-compile-command", "make lock", "--output-file", str(name)]
+    subprocess.run(
+        command,
+        input="\n".join(requirements),
+        text=True,
+        cwd=_PROJECT,
+        check=True,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""What the three services have in common on Modal: what they ask for, how they start, their health."""
+
+import asyncio
+import logging
+import os
+import time
+from contextlib import aclosing
+from typing import Any, ClassVar
+
+import modal
+import modal.experimental
+
+from services.host.engine_health import health_of
+from services.host.stage_host import StageHost
+from services.on_modal.images import WEIGHTS_FOLDER, service_image
+from shared.deployment import COLD_WITHIN_S, Health
+from shared.engines import RegisteredModel
+from shared.errors import SpeechError
+from shared.logs import configure_logging
+from shared.settings import ServiceSettings, Settings, settings
+from shared.stage_stream import StageStarted, StageStream
+
+logger = logging.getLogger(__name__)
+
+WEIGHTS_VOLUME = "speech-to-speech-weights"
+
+
+def service_options(model: RegisteredModel, settings: Settings) -> dict[str, Any]:
+    """What a service's class asks of Modal, for `@app.cls`: as its engine's spec and the settings say."""
+    spec, service = model.spec, settings.service(model.stage)
+    gpu = gpu_of(model, settings)
+    gpu_snapshot = spec.gpu_snapshot and gpu is not None
+    return {
+        "image": service_image(model, settings),
+        "gpu": gpu,
+        "volumes": {WEIGHTS_FOLDER: weights_volume()} if spec.weights else {},
+        "secrets": [secret_of(variable) for variable in spec.secrets],
+        "timeout": settings.call_timeout_s,
+        "startup_timeout": round(settings.stage_start_timeout_s),
+        "enable_memory_snapshot": spec.memory_snapshot,
+        "experimental_options": {"enable_gpu_snapshot": True} if gpu_snapshot else None,
+        **container_options(service, settings),
+    }
+
+
+def container_options(service: ServiceSettings, settings: Settings) -> dict[str, Any]:
+    """What every app's containers ask of Modal, as the settings say: how large, how many, where."""
+    return {
+        "cpu": service.cpu,
+        "memory": service.memory_mb,
+        "min_containers": service.min_containers,
+        "max_containers": service.max_containers,
+        "buffer_containers": service.buffer_containers,
+        "scaledown_window": service.scaledown_window_s,
+        "region": settings.region,
+        "routing_region": settings.routing_region,
+        "include_source": False,  # the image says which sources there are
+    }
+
+
+def concurrency(model: RegisteredModel, settings: Settings) -> dict[str, int]:
+    """How many calls a container takes, for `@modal.concurrent`: what its engine works on at once, and
+    one more, so that asking for its health, or a call that could wait, needs no other container."""
+    capacity = settings.service(model.stage).concurrent_inputs or model.spec.concurrent_inputs
+    return {"max_inputs": capacity + 1, "target_inputs": capacity}
+
+
+def loads_before_snapshot(model: RegisteredModel, settings: Settings) -> bool:
+    """Whether the engine is loaded before the snapshot is taken. A GPU is there only in a GPU snapshot: an
+    engine that runs on a CPU too is loaded without it, and finds it when it is `restored`. Otherwise the
+    snapshot saves the imports alone."""
+    spec = model.spec
+    needs_gpu = gpu_of(model, settings) is not None and not spec.runs_on_cpu
+    return spec.memory_snapshot and (spec.gpu_snapshot or not needs_gpu)
+
+
+def gpu_of(model: RegisteredModel, settings: Settings) -> str | None:
+    """The GPU that the engine gets: the setting's, else its spec's."""
+    gpu = settings.service(model.stage).gpu or model.spec.gpu
+    return None if gpu == "none" else gpu
+
+
+def secret_name(variable: str) -> str:
+    """The name of the Secret that holds an environment variable: openai-api-key for OPENAI_API_KEY."""
+    return variable.lower().replace("_", "-")
+
+
+def secret_of(variable: str) -> modal.Secret:
+    """The Secret that holds an environment variable; a container that gets it has the variable."""
+    return modal.Secret.from_name(secret_name(variable), required_keys=[variable])
+
+
+def weights_volume() -> modal.Volume:
+    """The Volume with all engines' weights: a Hugging Face cache."""
+    return modal.Volume.from_name(WEIGHTS_VOLUME, create_if_missing=True)
+
+
+def end_container() -> None:
+    """End this container at once: its engine hangs, and every call that came here would hang behind it. The
+    others that are here are lost, and tried again elsewhere."""
+    logger.error("The engine does not let go of a cancelled call, so this container ends.")
+    os._exit(1)
+
+
+class ModalService:
+    """Base of a service's class: its life in a container. A subclass adds `start` and its verb."""
+
+    registered: ClassVar[RegisteredModel]
+    host: StageHost[Any]
+    _calls_ended = 0
+
+    async def begin(self, host: StageHost[Any]) -> None:
+        """Load the engine; what a subclass does in its `start`."""
+        configure_logging(settings())
+        self.host = host
+        began_s = time.monotonic()
+        await host.load()
+        if loads_before_snapshot(self.registered, settings()):
+            await asyncio.to_thread(host.engine.before_snapshot)
+        self._ready_s = time.monotonic()
+        self._load_s = self._ready_s - began_s
+
+    @modal.enter(snap=False)
+    async def resume(self) -> None:
+        """A container that comes out of a snapshot is new, whenever its engine was loaded."""
+        if loads_before_snapshot(self.registered, settings()):
+            await asyncio.to_thread(self.host.engine.restored)
+        self._ready_s = time.monotonic()
+
+    @modal.exit()
+    async def stop(self) -> None:
+        """End the engine and its processes."""
+        await self.host.close()
+
+    @modal.method()
+    async def health(self) -> Health:
+        """What runs here; asking also starts a container, where there is none."""
+        self._calls_ended += 1
+        health = await asyncio.to_thread(
+            health_of,
+            self.registered,
+            self.host.engine,
+            on_gpu=gpu_of(self.registered, settings()) is not None,
+            load_s=self._load_s,
+            uptime_s=time.monotonic() - self._ready_s,
+        )
+        return health.model_copy(update={"versions": {"modal": modal.__version__, **health.versions}})
+
+    async def served(self, items: StageStream) -> StageStream:
+        """The stage stream as the caller needs it: with the call's id, and told whether it met a cold
+        start. A container whose engine has broken takes no more calls: Modal starts another one."""
+        cold = not self._calls_ended and time.monotonic() - self._ready_s < COLD_WITHIN_S
+        told = {"call_id": modal.current_function_call_id() or "", "cold": cold}
+        try:
+            async with aclosing(items):
+                async for item in items:
+                    yield item.model_copy(update=told) if isinstance(item, StageStarted) else item
+        except SpeechError:
+            if self.host.engine.is_broken():
+                await modal.experimental.stop_fetching_inputs.aio()
+            raise
+        finally:
+            self._calls_ended += 1

@@ -1,0 +1,1 @@
+"""Engines and servers in child processes."""

@@ -1,0 +1,130 @@
+"""An engine in a process of its own, in whatever environment has its packages."""
+
+import asyncio
+import logging
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from services.process.engine_process_worker import LOAD, VERBS, Call
+from services.process.pickled_stream import receive, send
+from services.process.watched_process import WatchedProcess
+from shared.deployment import Health
+from shared.engines import RegisteredModel
+from shared.errors import EngineLoadFailed, SpeechError, StageFailed
+from shared.stage_stream import StageStream
+
+_SOURCES = Path(__file__).parents[2]
+_BACKLOG = 100
+_END_WITHIN_S = 10.0
+
+
+class EngineProcess:
+    """Owns the process of one engine, from the entry of its `async with` block to the exit.
+
+    The process ends when this one does, however that happens. One that ends by itself fails the calls it
+    had, and all later ones: `has_ended` says so, and a new EngineProcess is needed.
+    """
+
+    def __init__(
+        self, model: RegisteredModel, *, python: Path | None = None, environ: Mapping[str, str] | None = None
+    ) -> None:
+        """`python` is the interpreter of the engine's environment, by default this one; `environ` are
+        variables for its process besides ours."""
+        self._model = model
+        self._python = python or Path(sys.executable)
+        self._environ = {**os.environ, **(environ or {}), "PYTHONPATH": str(_SOURCES)}
+        self._environ[f"{model.stage.upper()}_MODEL"] = model.name
+
+    async def __aenter__(self) -> Self:
+        """Raises EngineLoadFailed if there is no such interpreter."""
+        self._folder = Path(tempfile.mkdtemp(prefix="engine-"))  # no other user can enter it
+        try:
+            with socket.socket(socket.AF_UNIX) as listening:
+                listening.bind(str(self._folder / "socket"))
+                listening.listen(_BACKLOG)
+                self._process = self._started(listening.fileno())
+        except OSError as error:
+            shutil.rmtree(self._folder)
+            raise EngineLoadFailed(
+                f"No process can be started for {self._model.name}: {error}", self._model.stage
+            ) from None
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self._process.end, _END_WITHIN_S)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its process runs no more."""
+        return self._process.has_ended
+
+    async def load(self) -> Health:
+        """Load the engine, if nobody has yet; what it then tells of itself.
+
+        Raises SpeechError: EngineLoadFailed, with the process's last lines if it ended, unless the engine
+        itself says something more exact.
+        """
+        async with aclosing(self._call(Call(LOAD), EngineLoadFailed)) as answers:
+            health: Health = await anext(answers)
+            return health
+
+    async def stream(self, *arguments: Any, **keywords: Any) -> StageStream:
+        """The stage stream of the engine's verb. Closing it stops the work.
+
+        Raises SpeechError: StageFailed, with the process's last lines, if it ended.
+        """
+        call = Call(VERBS[self._model.stage], arguments, tuple(keywords.items()))
+        async with aclosing(self._call(call, StageFailed)) as items:
+            async for item in items:
+                yield item
+
+    def _started(self, listening_fd: int) -> WatchedProcess:
+        worker = "from services.process.engine_process_worker import main"
+        main = f"main('{self._model.stage}', {listening_fd})"
+        return WatchedProcess(
+            [
+                str(self._python),
+                "-P",
+                "-c",
+                f"{worker}; {main}",
+            ],
+            self._environ,
+            logging.getLogger(f"engine.{self._model.stage}"),
+            pass_fds=[listening_fd],
+        )
+
+    async def _call(self, call: Call, lost: type[SpeechError]) -> AsyncGenerator[Any, None]:
+        try:
+            reader, writer = await asyncio.open_unix_connection(str(self._folder / "socket"))
+        except OSError:
+            raise await self._lost(lost) from None
+        try:
+            await send(writer, call)
+            while (item := await receive(reader)) is not None:
+                if isinstance(item, SpeechError):
+                    raise item
+                yield item
+        except (EOFError, OSError):
+            raise await self._lost(lost) from None
+        finally:
+            writer.close()
+
+    async def _lost(self, kind: type[SpeechError]) -> SpeechError:
+        how = await asyncio.to_thread(self._how_it_ended)
+        return kind(f"The process of {self._model.name} {how}", self._model.stage)
+
+    def _how_it_ended(self) -> str:
+        if not self._process.wait(_END_WITHIN_S):
+            return "does not answer."
+        return self._process.how_it_ended

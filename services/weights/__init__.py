@@ -1,0 +1,1 @@
+"""The weights of engines: fetched from a hub, and found again."""

@@ -1,0 +1,1 @@
+"""Audio: checked samples, decoding of any format, MP3."""

@@ -1,0 +1,209 @@
+"""The endpointer alone, on probabilities; with a detector before it: test_listening.py."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conversation.endpointing import (
+    Endpointer,
+    EndpointingEvent,
+    PauseReached,
+    SpeechDropped,
+    SpeechResumed,
+    SpeechStarted,
+    UtteranceEnded,
+)
+from shared.settings import Settings
+
+WINDOW = 512
+MAY_FOLLOW: dict[type | None, set[type]] = {
+    None: {SpeechStarted},
+    SpeechStarted: {SpeechDropped, PauseReached, UtteranceEnded},
+    SpeechDropped: {SpeechStarted},
+    PauseReached: {SpeechResumed, UtteranceEnded},
+    SpeechResumed: {PauseReached, UtteranceEnded},
+    UtteranceEnded: {SpeechStarted},
+}
+
+
+def heard(
+    probabilities: list[float], endpointer: Endpointer | None = None
+) -> list[tuple[int, EndpointingEvent]]:
+    """Every event, behind the number of windows that had been heard when it came."""
+    endpointer = endpointer or Endpointer(Settings())
+    return [
+        (at, event)
+        for at, probability in enumerate(probabilities, start=1)
+        for event in endpointer.hear(probability)
+    ]
+
+
+def kinds(probabilities: list[float], settings: Settings | None = None) -> list[type]:
+    return [type(event) for _, event in heard(probabilities, Endpointer(settings or Settings()))]
+
+
+def speech(num_windows: int) -> list[float]:
+    return [0.95] * num_windows
+
+
+def silence(num_windows: int) -> list[float]:
+    return [0.02] * num_windows
+
+
+def test_speech_then_silence_is_an_utterance() -> None:
+    events = heard(silence(50) + speech(40) + silence(60))
+    start, end, speech_end = (50 - 16) * WINDOW, 90 * WINDOW, 87 * WINDOW
+    assert events == [
+        (51, SpeechStarted(start)),
+        (87 + 8, PauseReached(end, speech_end)),
+        (87 + 31, UtteranceEnded(start, end, speech_end)),
+    ]
+
+
+def test_the_first_sounds_are_kept_as_far_as_the_microphone_was_open() -> None:
+    assert heard(silence(3) + speech(10))[0] == (4, SpeechStarted(0))
+    assert heard(silence(40) + speech(10))[0] == (41, SpeechStarted(24 * WINDOW))
+
+
+def test_silence_has_no_events() -> None:
+    assert kinds(silence(1_000)) == []
+
+
+def test_a_sound_shorter_than_the_minimum_is_dropped_when_a_pause_is_due() -> None:
+    assert kinds(silence(5) + speech(4) + silence(100)) == [SpeechStarted, SpeechDropped]
+    assert kinds(silence(5) + speech(5) + silence(100)) == [SpeechStarted, PauseReached, UtteranceEnded]
+
+
+def test_short_sounds_between_silences_do_not_add_up() -> None:
+    assert kinds((speech(3) + silence(10)) * 5) == [SpeechStarted, SpeechDropped] * 5
+
+
+def test_who_goes_on_after_a_pause_is_still_in_the_same_utterance() -> None:
+    events = heard(speech(20) + silence(15) + speech(20) + silence(40))
+    assert [type(event) for _, event in events] == [
+        SpeechStarted,
+        PauseReached,
+        SpeechResumed,
+        PauseReached,
+        UtteranceEnded,
+    ]
+    assert events[2] == (36, SpeechResumed())
+    assert events[-1][1] == UtteranceEnded(0, 55 * WINDOW, 52 * WINDOW)
+
+
+def test_a_shorter_silence_is_no_pause() -> None:
+    assert kinds(speech(20) + silence(4) + speech(20)) == [SpeechStarted]
+
+
+def test_a_little_doubt_neither_begins_speech_nor_ends_it() -> None:
+    doubt = [0.55] * 50
+    assert kinds(silence(1) + doubt) == []
+    assert kinds(speech(10) + doubt) == [SpeechStarted]
+    assert kinds(speech(10) + silence(2) + doubt) == [SpeechStarted, PauseReached, UtteranceEnded]
+
+
+def test_an_utterance_as_long_as_is_allowed_ends_in_mid_speech_and_the_next_begins_there() -> None:
+    settings = Settings(max_utterance_s=2.0)
+    events = heard(speech(80) + silence(40), Endpointer(settings))
+    assert [event for _, event in events if not isinstance(event, PauseReached)] == [
+        SpeechStarted(0),
+        UtteranceEnded(0, 62 * WINDOW, 59 * WINDOW),
+        SpeechStarted(62 * WINDOW),
+        UtteranceEnded(62 * WINDOW, 80 * WINDOW, 77 * WINDOW),
+    ]
+
+
+def test_an_utterance_is_never_longer_than_audio_may_be() -> None:
+    (ended,) = [
+        event
+        for _, event in heard(speech(100), Endpointer(Settings(max_audio_s=3.0)))
+        if isinstance(event, UtteranceEnded)
+    ]
+    assert ended.end_sample - ended.start_sample <= 3 * 16_000
+
+
+def test_without_a_pause_before_the_end_there_is_no_word_of_one() -> None:
+    assert kinds(speech(20) + silence(40), Settings(speculation_after_s=1.0)) == [
+        SpeechStarted,
+        UtteranceEnded,
+    ]
+
+
+def test_what_was_forgotten_is_in_no_utterance() -> None:
+    endpointer = Endpointer(Settings())
+    heard(speech(20), endpointer)
+    endpointer.forget()
+    assert heard(silence(40), endpointer) == []
+    endpointer.forget()
+    assert [event for _, event in heard(silence(2) + speech(1), endpointer)] == [SpeechStarted(60 * WINDOW)]
+
+
+def test_the_position_is_in_samples() -> None:
+    endpointer = Endpointer(Settings())
+    heard(silence(7), endpointer)
+    assert endpointer.position == 7 * WINDOW
+
+
+# Whatever is heard
+
+STRETCHES = st.lists(
+    st.tuples(st.sampled_from([0.02, 0.4, 0.55, 0.95]) | st.floats(0, 1), st.integers(1, 50)), max_size=20
+)
+SETTINGS = st.builds(
+    Settings,
+    pre_roll_s=st.floats(0, 1),
+    min_speech_s=st.floats(0, 1),
+    speculation_after_s=st.floats(0.1, 2),
+    end_of_turn_silence_s=st.floats(0.2, 3),
+    max_utterance_s=st.floats(2, 10),
+    max_audio_s=st.floats(2, 10),
+)
+
+
+@given(STRETCHES, SETTINGS)
+def test_events_come_in_their_order_and_places_only_grow(
+    stretches: list[tuple[float, int]], settings: Settings
+) -> None:
+    events = heard([p for p, n in stretches for _ in range(n)], Endpointer(settings))
+    for (_, before), (_, after) in pairwise([(0, None), *events]):
+        assert type(after) in MAY_FOLLOW[type(before) if before else None]
+    used = start = 0
+    for at, event in events:
+        now = at * WINDOW
+        if isinstance(event, SpeechStarted):
+            start = event.start_sample
+            assert used <= start < now
+            assert now - start <= (settings.pre_roll_s + 0.05) * 16_000
+        elif isinstance(event, PauseReached):
+            assert start <= event.speech_end_sample < event.end_sample <= now
+        elif isinstance(event, UtteranceEnded):
+            assert event.start_sample == start
+            assert start <= event.speech_end_sample < event.end_sample <= now
+            assert now - start <= settings.max_utterance_s * 16_000
+            used = event.end_sample
+
+
+@given(STRETCHES, SETTINGS)
+def test_what_ends_without_being_resumed_ends_where_it_paused(
+    stretches: list[tuple[float, int]], settings: Settings
+) -> None:
+    events = [event for _, event in heard([p for p, n in stretches for _ in range(n)], Endpointer(settings))]
+    for before, after in pairwise(events):
+        if isinstance(before, PauseReached) and isinstance(after, UtteranceEnded):
+            assert (before.end_sample, before.speech_end_sample) == (
+                after.end_sample,
+                after.speech_end_sample,
+            )
+
+
+@given(STRETCHES)
+def test_after_long_silence_nothing_is_left_open(stretches: list[tuple[float, int]]) -> None:
+    events = kinds([p for p, n in stretches for _ in range(n)] + silence(100))
+    assert not events or events[-1] in (SpeechDropped, UtteranceEnded)
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.3, 0.59])
+def test_what_is_never_likely_to_be_speech_is_never_an_utterance(probability: float) -> None:
+    assert kinds([probability] * 5_000) == []

@@ -1,0 +1,211 @@
+"""Utterances that wait together are transcribed together, and none waits for a batch to fill."""
+
+import asyncio
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from services.host.stage_host import ASRHost
+from shared.audio.codec import decode_audio, resample
+from shared.audio.pcm import Pcm
+from shared.engines import ASR_SAMPLE_RATE_HZ, ASRModel, EngineSpec
+from shared.errors import BadAudio, StageFailed
+from shared.payloads import Mp3Audio, Speech
+from shared.settings import ServiceSettings, Settings
+from shared.stage_stream import StageFinished, StageStarted, Transcript
+
+HELLO = Path(__file__).parents[2] / "examples" / "hello.mp3"
+SILENCE = Pcm(np.zeros(ASR_SAMPLE_RATE_HZ, np.float32), ASR_SAMPLE_RATE_HZ)
+
+
+class Ears(ASRModel):
+    """Hears how long an utterance is, in batches of up to three, when it is let go on."""
+
+    spec = EngineSpec(summary="for tests", licence="MIT", concurrent_inputs=3)
+    model_name = "ears"
+
+    def __init__(self) -> None:
+        self.batches: list[list[str]] = []
+        self.working = threading.Event()
+        self.may_go_on = threading.Event()
+        self.breaks_at: str | None = None
+
+    def load(self) -> None:
+        pass
+
+    def transcribe(self, pcm: Pcm) -> str:
+        return self.transcribe_batch([pcm])[0]
+
+    def transcribe_batch(self, utterances: Sequence[Pcm]) -> list[str]:
+        texts = [str(pcm.num_samples) for pcm in utterances]
+        self.batches.append(texts)
+        self.working.set()
+        assert self.may_go_on.wait(30)
+        if self.breaks_at in texts:
+            raise OSError(f"broken at {self.breaks_at}")
+        return texts
+
+
+@pytest.fixture(scope="module")
+def speech() -> Pcm:
+    return resample(decode_audio(HELLO.read_bytes(), Settings()), ASR_SAMPLE_RATE_HZ)
+
+
+@pytest.fixture
+def ears() -> Iterator[Ears]:
+    engine = Ears()
+    yield engine
+    engine.may_go_on.set()
+
+
+def lengthened(speech: Pcm, by: int) -> Pcm:
+    """The same utterance, told from others by its length."""
+    return Pcm(np.pad(speech.samples, (0, by)), ASR_SAMPLE_RATE_HZ)
+
+
+async def heard(host: ASRHost, audio: Speech) -> str:
+    items = [item async for item in host.transcribe(audio)]
+    assert [type(item) for item in items] == [StageStarted, Transcript, StageFinished]
+    assert len({item.attempt_id for item in items}) == 1
+    return next(item.text for item in items if isinstance(item, Transcript))
+
+
+async def asked(host: ASRHost, *audios: Speech) -> list[asyncio.Task[str]]:
+    """The calls, all of them waiting."""
+    calls = [asyncio.create_task(heard(host, audio)) for audio in audios]
+    for _ in range(50):  # each call takes a few steps to its place in the queue
+        await asyncio.sleep(0)
+    return calls
+
+
+async def at_work(engine: Ears) -> None:
+    assert await asyncio.to_thread(engine.working.wait, 30)
+
+
+async def test_one_utterance_is_begun_at_once_and_those_that_come_meanwhile_go_together(
+    ears: Ears, speech: Pcm
+) -> None:
+    host = ASRHost(ears, Settings())
+    first = await asked(host, speech)
+    await at_work(ears)
+    others = await asked(host, *(lengthened(speech, by) for by in range(1, 6)))
+    ears.may_go_on.set()
+    texts = [await call for call in first + others]
+    await host.close()
+    lengths = [str(speech.num_samples + by) for by in range(6)]
+    assert texts == lengths
+    assert ears.batches == [lengths[:1], lengths[1:4], lengths[4:]]
+
+
+async def test_the_setting_bounds_the_batch(ears: Ears, speech: Pcm) -> None:
+    ears.may_go_on.set()
+    host = ASRHost(ears, Settings(asr=ServiceSettings(concurrent_inputs=2)))
+    await asyncio.gather(*(heard(host, speech) for _ in range(6)))
+    await host.close()
+    assert max(map(len, ears.batches)) <= 2
+
+
+async def test_a_batch_holds_neither_silence_nor_what_is_no_audio(ears: Ears, speech: Pcm) -> None:
+    broken = Mp3Audio(mp3=b"no mp3 at all", sample_rate_hz=16_000, num_samples=16_000)
+    host = ASRHost(ears, Settings())
+    first = await asked(host, speech)
+    await at_work(ears)
+    others = await asked(host, SILENCE, broken, speech)
+    ears.may_go_on.set()
+    results = await asyncio.gather(*first, *others, return_exceptions=True)
+    await host.close()
+    assert results[:2] == [str(speech.num_samples), ""]
+    assert isinstance(results[2], BadAudio)
+    assert results[3] == str(speech.num_samples)
+    assert ears.batches == [[str(speech.num_samples)]] * 2
+
+
+async def test_an_utterance_that_breaks_the_engine_does_not_take_its_neighbours_with_it(
+    ears: Ears, speech: Pcm
+) -> None:
+    bad = lengthened(speech, 1)
+    ears.breaks_at = str(bad.num_samples)
+    host = ASRHost(ears, Settings())
+    first = await asked(host, speech)
+    await at_work(ears)
+    others = await asked(host, speech, bad, speech)
+    ears.may_go_on.set()
+    results = await asyncio.gather(*first, *others, return_exceptions=True)
+    await host.close()
+    assert results[:2] + results[3:] == [str(speech.num_samples)] * 3
+    assert isinstance(results[2], StageFailed)
+    assert "ears: broken at" in str(results[2])
+
+
+async def test_a_call_that_is_given_up_while_it_waits_is_never_begun(ears: Ears, speech: Pcm) -> None:
+    host = ASRHost(ears, Settings())
+    first = await asked(host, speech)
+    await at_work(ears)
+    given_up, kept = await asked(host, lengthened(speech, 1), lengthened(speech, 2))
+    given_up.cancel()
+    await asyncio.wait([given_up])
+    ears.may_go_on.set()
+    assert [await first[0], await kept] == [str(speech.num_samples), str(speech.num_samples + 2)]
+    await host.close()
+    assert str(speech.num_samples + 1) not in [text for batch in ears.batches for text in batch]
+
+
+async def test_a_call_that_is_given_up_in_mid_batch_leaves_the_others_their_words(
+    ears: Ears, speech: Pcm
+) -> None:
+    host = ASRHost(ears, Settings())
+    (given_up,) = await asked(host, speech)
+    await at_work(ears)
+    given_up.cancel()
+    await asyncio.wait([given_up])
+    (kept,) = await asked(host, lengthened(speech, 1))
+    ears.may_go_on.set()
+    assert await kept == str(speech.num_samples + 1)
+    await host.close()
+
+
+async def test_an_engine_that_goes_on_when_all_of_a_batch_have_given_up_is_reported_as_stuck(
+    ears: Ears, speech: Pcm
+) -> None:
+    stuck = asyncio.Event()
+    host = ASRHost(ears, Settings(engine_stuck_after_s=0.01), on_stuck=stuck.set)
+    first = await asked(host, speech)
+    await at_work(ears)
+    first[0].cancel()
+    async with asyncio.timeout(30):
+        await stuck.wait()
+    ears.may_go_on.set()
+    await host.close()
+
+
+async def test_an_engine_that_somebody_still_waits_for_is_not_stuck(ears: Ears, speech: Pcm) -> None:
+    stuck = asyncio.Event()
+    host = ASRHost(ears, Settings(engine_stuck_after_s=0.01), on_stuck=stuck.set)
+    await host.load()
+    given_up, kept = await asked(host, speech, speech)
+    await at_work(ears)
+    given_up.cancel()
+    await asyncio.sleep(0.1)
+    assert not stuck.is_set()
+    ears.may_go_on.set()
+    assert await kept == str(speech.num_samples)
+    await host.close()
+    assert [len(batch) for batch in ears.batches] == [2]
+
+
+async def test_a_host_that_is_closed_fails_what_waits(ears: Ears, speech: Pcm) -> None:
+    host = ASRHost(ears, Settings())
+    (first,) = await asked(host, speech)
+    await at_work(ears)
+    (waiting,) = await asked(host, speech)
+    closing = asyncio.create_task(host.close())
+    await asyncio.sleep(0.05)
+    ears.may_go_on.set()
+    await closing
+    assert await first == str(speech.num_samples)
+    with pytest.raises(StageFailed, match="ears"):
+        await waiting
+    assert not [thread for thread in threading.enumerate() if "asr-engine" in thread.name]

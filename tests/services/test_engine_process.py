@@ -1,0 +1,106 @@
+"""An engine in a process of its own is served like one in this process, and its end is told as an error."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+
+import psutil
+import pytest
+
+from services.process.engine_process import EngineProcess
+from services.selection import discover
+from shared.engines import MODEL_REGISTRY, RegisteredModel
+from shared.errors import EngineLoadFailed, Stage, StageFailed
+from shared.payloads import ChatMessage
+from shared.stage_stream import StageFinished, StageItem, StageStarted, TextDelta
+
+
+def model(stage: Stage, name: str) -> RegisteredModel:
+    discover(stage)
+    return MODEL_REGISTRY[stage][name]
+
+
+RULES = model(Stage.LLM, "rules")
+
+
+@pytest.fixture
+async def rules() -> AsyncIterator[EngineProcess]:
+    async with EngineProcess(RULES) as process:
+        await process.load()
+        yield process
+
+
+async def answer(process: EngineProcess, question: str) -> str:
+    items = [item async for item in ask(process, question)]
+    assert isinstance(items[0], StageStarted)
+    assert isinstance(items[-1], StageFinished)
+    return "".join(item.text for item in items if isinstance(item, TextDelta))
+
+
+def ask(process: EngineProcess, question: str) -> AsyncIterator[StageItem]:
+    message = ChatMessage(role="user", content=question)
+    return process.stream([message], max_tokens=100, temperature=0.0)
+
+
+def workers() -> list[psutil.Process]:
+    children = psutil.Process().children(recursive=True)
+    return [one for one in children if "engine_process_worker" in " ".join(one.cmdline())]
+
+
+async def test_it_answers_many_at_once_each_its_own(rules: EngineProcess) -> None:
+    questions = [f"what is {n} plus {n}" for n in range(10, 20)]
+    one_by_one = [await answer(rules, question) for question in questions]
+    assert await asyncio.gather(*(answer(rules, question) for question in questions)) == one_by_one
+    assert len(set(one_by_one)) == len(questions)
+
+
+async def test_loading_tells_what_it_is_however_often_it_is_asked(rules: EngineProcess) -> None:
+    first, second = await asyncio.gather(rules.load(), rules.load())
+    assert (first.name, first.model, first.device) == ("rules", "offline rules", "cpu")
+    assert second.load_s == first.load_s
+
+
+async def test_a_stream_that_is_closed_early_leaves_the_engine_free(rules: EngineProcess) -> None:
+    for _ in range(20):
+        async with aclosing(
+            rules.stream([ChatMessage(role="user", content="hi")], max_tokens=9, temperature=0)
+        ) as s:
+            assert isinstance(await anext(s), StageStarted)
+    assert "four" in await answer(rules, "what is two plus two")
+
+
+async def test_an_environment_without_the_packages_is_told_with_the_last_lines() -> None:
+    bare = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
+    async with EngineProcess(RULES, python=bare, environ={"PYTHONNOUSERSITE": "1"}) as process:
+        with pytest.raises(EngineLoadFailed, match=r"ended with code 1[^$]*No module named") as failure:
+            await process.load()
+        assert failure.value.stage is Stage.LLM
+
+
+async def test_a_python_that_is_not_there_is_told() -> None:
+    with pytest.raises(EngineLoadFailed, match="/nowhere/python"):
+        async with EngineProcess(RULES, python=Path("/nowhere/python")):
+            pass
+
+
+async def test_a_process_that_is_killed_fails_the_calls_it_had_and_all_later_ones(
+    rules: EngineProcess,
+) -> None:
+    os.kill(workers()[0].pid, signal.SIGKILL)
+    for _ in range(2):
+        with pytest.raises(StageFailed, match="rules was ended by SIGKILL") as failure:
+            await answer(rules, "hello")
+        assert (failure.value.stage, failure.value.retryable) == (Stage.LLM, True)
+    assert rules.has_ended
+
+
+async def test_no_process_is_left_after_the_block() -> None:
+    async with EngineProcess(RULES) as process:
+        await process.load()
+        left = workers()
+        assert left
+    assert not any(one.is_running() for one in left)

@@ -1,0 +1,293 @@
+import asyncio
+from collections.abc import Iterator
+from datetime import datetime
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from examples.make_examples import QUESTIONS, spoken
+from services.asr.pocketsphinx import PocketsphinxASR
+from services.llm.rules import RulesLLM
+from services.llm.spoken_dates import say_date, say_time
+from services.llm.spoken_numbers import TOO_LARGE, read_number, say_integer, say_number, say_ordinal
+from services.tts.flite import FliteTTS
+from shared.audio.codec import decode_audio, decode_mp3
+from shared.payloads import ChatMessage
+from shared.settings import Settings
+
+NOW = datetime(2026, 11, 23, 15, 10)
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+async def deltas(*messages: ChatMessage, max_tokens: int = 200) -> list[str]:
+    reply = RulesLLM(lambda: NOW).generate(messages, max_tokens=max_tokens, temperature=0.7)
+    return [delta async for delta in reply]
+
+
+def answer(*said: str) -> str:
+    """The reply to the last of the things that the user said."""
+    messages = [ChatMessage(role="user", content=text) for text in said]
+    return "".join(asyncio.run(deltas(*messages)))
+
+
+@pytest.mark.parametrize(
+    ("said", "reply"),
+    [
+        ("what is two plus two", "Two plus two is four."),
+        ("What's 2+2?", "Two plus two is four."),
+        ("what is seven minus nine", "Seven minus nine is minus two."),
+        ("six times seven", "Six times seven is forty two."),
+        ("How much is 5 x 6?", "Five times six is thirty."),
+        ("one hundred divided by four", "One hundred divided by four is twenty five."),
+        ("10 / 4", "Ten divided by four is two point five."),
+        ("one divided by three", "One divided by three is about zero point three three."),
+        ("1/3000", "One divided by three thousand is about zero point zero zero zero three."),
+        ("what is two plus three times four", "Two plus three times four is fourteen."),
+        ("ten minus four minus three", "Ten minus four minus three is three."),
+        ("eight divided by two times three", "Eight divided by two times three is twelve."),
+        ("minus five plus three", "Minus five plus three is minus two."),
+        ("five times minus two", "Five times minus two is minus ten."),
+        ("1.5 plus zero point two five", "One point five plus zero point two five is one point seven five."),
+        ("a hundred and five plus 1,000", "One hundred and five plus one thousand is one thousand one"),
+        ("Three million times twenty-three", "Three million times twenty three is sixty nine million."),
+        ("what is ten divided by zero", "Ten divided by zero has no answer: nothing can be divided by zero."),
+        ("999999999999999 * 10", "Nine hundred and ninety nine trillion"),
+    ],
+)  # fmt: skip
+def test_sums_are_worked_out_and_said_in_words(said: str, reply: str) -> None:
+    assert answer(said).startswith(reply)
+
+
+@pytest.mark.parametrize(
+    ("heard", "reply"),
+    [
+        ("what is two plus to", "Two plus two is four."),
+        ("what is to plus too", "Two plus two is four."),
+        ("one is to plus three times for", "Two plus three times four is fourteen."),
+        ("what is won plus won", "One plus one is two."),
+        ("what is seven times a", "Seven times eight is fifty six."),
+        ("how much is well minus five", "Twelve minus five is seven."),
+        ("watts the time", "It is ten past three in the afternoon."),
+        ("what is the day to day", "Today is Monday, November twenty third, twenty twenty six."),
+        ("see ya later", "Goodbye."),
+        ("sam que very much", "You are welcome."),
+    ],
+)
+def test_what_a_recogniser_makes_of_it_is_understood(heard: str, reply: str) -> None:
+    assert answer(heard) == reply
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "how many times did you call",
+        "that is a plus for me",
+        "what is one third",
+        "four plus",
+        "plus four",
+        "tell me a story",
+        "what is the capital of france",
+        "hello can you book a table for two people please",
+        "my name is not important",
+        "Я не говорю по-английски",
+    ],
+)
+def test_what_it_cannot_answer_it_says_back_and_that_it_is_the_offline_responder(said: str) -> None:
+    reply = answer(said)
+    assert f'I heard: "{said}".' in reply
+    assert "I am the offline responder" in reply
+
+
+def test_a_long_utterance_is_said_back_in_part() -> None:
+    reply = answer("and so my fellow citizens " * 1_000)
+    assert reply.startswith('I heard: "and so my fellow citizens')
+    assert ' and so on".' in reply
+    assert len(reply) < 500
+
+
+@pytest.mark.parametrize("said", ["", " ", "?!", "👍"])
+def test_an_utterance_without_words_is_answered_too(said: str) -> None:
+    assert answer(said).startswith("I heard no words.")
+
+
+@pytest.mark.parametrize(
+    ("said", "reply"),
+    [
+        ("Hello!", "Hello. What can I do for you?"),
+        ("good morning", "Hello. What can I do for you?"),
+        ("hi how are you", "I am running well, thank you."),
+        ("What time is it?", "It is ten past three in the afternoon."),
+        ("can you tell me the time please", "It is ten past three in the afternoon."),
+        ("what day is it today", "Today is Monday, November twenty third, twenty twenty six."),
+        ("what year is it", "Today is Monday, November twenty third, twenty twenty six."),
+        ("thank you very much", "You are welcome."),
+        ("okay thanks", "You are welcome."),
+        ("Goodbye.", "Goodbye."),
+        ("see you later", "Goodbye."),
+        ("who are you", "I am the offline responder"),
+        ("What's your name?", "I am the offline responder"),
+        ("what can you do", "I am the offline responder"),
+        ("are you a robot", "I am the offline responder"),
+    ],
+)
+def test_small_talk_is_answered(said: str, reply: str) -> None:
+    assert answer(said).startswith(reply)
+
+
+def test_the_speakers_name_is_remembered_through_the_conversation() -> None:
+    assert answer("What is my name?") == "You have not told me your name yet."
+    assert answer("my name is peter") == "Nice to meet you, Peter."
+    assert (
+        answer("My name is Peter.", "What is two plus two?", "do you know my name") == "Your name is Peter."
+    )
+    assert answer("my name is peter", "call me Sarah", "what's my name") == "Your name is Sarah."
+    assert answer("My name is Peter. What is my name?") == "Your name is Peter."
+    assert answer("my name is peter", "hello") == "Hello, Peter. What can I do for you?"
+    assert answer("my name is peter", "bye bye") == "Goodbye, Peter."
+
+
+async def test_only_what_the_user_said_is_answered_and_remembered() -> None:
+    reply = await deltas(
+        ChatMessage(role="system", content="My name is System. What is two plus two?"),
+        ChatMessage(role="user", content="What is my name?"),
+        ChatMessage(role="assistant", content="My name is Assistant."),
+    )
+    assert "".join(reply) == "You have not told me your name yet."
+    assert "offline responder" in "".join(await deltas())
+
+
+async def test_the_reply_comes_word_by_word_and_lets_others_work_in_between() -> None:
+    written: list[str] = []
+
+    async def other() -> None:
+        written.append("other")
+
+    async def reply() -> None:
+        async for delta in RulesLLM().generate(
+            [ChatMessage(role="user", content="What is two plus two?")], max_tokens=200, temperature=0.0
+        ):
+            written.append(delta)
+
+    await asyncio.gather(reply(), other())
+    assert written.index("other") == 1
+    written.remove("other")
+    assert written == ["Two", " plus", " two", " is", " four."]
+
+
+async def test_a_reply_has_at_most_as_many_words_as_it_may() -> None:
+    question = ChatMessage(role="user", content="What is two plus two?")
+    assert await deltas(question, max_tokens=3) == ["Two", " plus", " two"]
+
+
+@given(st.lists(st.text(max_size=80) | st.text("one two+- plus 3.,/x", max_size=80), min_size=1, max_size=4))
+def test_anything_at_all_is_answered(said: list[str]) -> None:
+    assert answer(*said).endswith((".", "?"))
+
+
+@given(
+    st.integers(0, 10**12), st.integers(1, 10**9), st.sampled_from(["plus", "minus", "times", "divided by"])
+)
+def test_any_two_numbers_in_words_are_reckoned_like_the_same_in_digits(
+    one: int, other: int, operator: str
+) -> None:
+    in_words = answer(f"what is {say_integer(one)} {operator} {say_integer(other)}")
+    assert in_words == answer(f"{one} {operator} {other}")
+    assert in_words.startswith(f"{say_integer(one)} {operator} {say_integer(other)} is".capitalize())
+
+
+@given(st.integers(-TOO_LARGE + 1, TOO_LARGE - 1), st.integers(0, 9_999))
+def test_numbers_that_are_said_are_read_again(whole: int, decimals: int) -> None:
+    number = Fraction(whole * 10_000 + decimals, 10_000)
+    if abs(number) < TOO_LARGE:
+        words = say_number(number).split()
+        assert read_number(words, 0) == (number, len(words))
+
+
+def test_numbers_too_large_to_say_are_called_so() -> None:
+    assert answer("900000000000 times 900000000000").endswith("is a number too large to say.")
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (0, "zero"),
+        (13, "thirteen"),
+        (40, "forty"),
+        (101, "one hundred and one"),
+        (2_005, "two thousand and five"),
+        (1_234_567, "one million two hundred and thirty four thousand five hundred and sixty seven"),
+    ],
+)
+def test_whole_numbers_are_said_as_people_say_them(number: int, words: str) -> None:
+    assert say_integer(number) == words
+
+
+def test_ranks_are_said_as_people_say_them() -> None:
+    said = [say_ordinal(day) for day in (1, 2, 3, 5, 8, 9, 12, 14, 20, 21, 30)]
+    assert " ".join(said[:8]) == "first second third fifth eighth ninth twelfth fourteenth"
+    assert said[8:] == ["twentieth", "twenty first", "thirtieth"]
+
+
+@pytest.mark.parametrize(
+    ("hour", "minute", "said"),
+    [
+        (0, 0, "twelve o'clock at night"),
+        (0, 1, "one minute past twelve at night"),
+        (7, 15, "a quarter past seven in the morning"),
+        (11, 45, "a quarter to twelve in the morning"),
+        (12, 30, "half past twelve in the afternoon"),
+        (12, 58, "two minutes to one in the afternoon"),
+        (18, 40, "twenty to seven in the evening"),
+        (23, 33, "twenty seven minutes to twelve at night"),
+    ],
+)
+def test_times_of_day_are_said_as_people_say_them(hour: int, minute: int, said: str) -> None:
+    assert say_time(NOW.replace(hour=hour, minute=minute)) == said
+
+
+def test_dates_are_said_as_people_say_them() -> None:
+    assert say_date(datetime(2006, 1, 1)) == "Sunday, January first, two thousand and six"
+    assert say_date(datetime(1984, 2, 29)) == "Wednesday, February twenty ninth, nineteen eighty four"
+    assert say_date(datetime(2026, 12, 31)) == "Thursday, December thirty first, twenty twenty six"
+
+
+EXPECTED = {
+    "hello": "Hello. What can I do for you?",
+    "my-name-is-peter": "Nice to meet you, Peter.",
+    "tell-me-a-joke": 'I heard: "tell me a joke".',
+    "what-can-you-do": "I am the offline responder",
+    "what-is-my-name": "You have not told me your name yet.",
+    "what-is-six-times-seven": "Six times seven is forty two.",
+    "what-is-the-date-today": "Today is Monday, November twenty third, twenty twenty six.",
+    "what-is-two-plus-two": "Two plus two is four.",
+    "what-time-is-it": "It is ten past three in the afternoon.",
+}
+
+
+@pytest.fixture(scope="module")
+def ears() -> Iterator[PocketsphinxASR]:
+    engine = PocketsphinxASR()
+    engine.load()
+    yield engine
+    engine.close()
+
+
+def test_every_example_is_there_and_expected() -> None:
+    assert {path.stem for path in EXAMPLES.glob("*.mp3")} == QUESTIONS.keys() == EXPECTED.keys()
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_every_example_is_heard_and_answered(ears: PocketsphinxASR, name: str) -> None:
+    question = decode_audio((EXAMPLES / f"{name}.mp3").read_bytes(), Settings())
+    assert answer(ears.transcribe(question)).startswith(EXPECTED[name])
+
+
+@pytest.mark.needs("flite")
+def test_a_fresh_example_is_heard_and_answered_like_the_one_that_is_there(ears: PocketsphinxASR) -> None:
+    engine = FliteTTS()
+    engine.load()
+    question = spoken(engine, QUESTIONS["what-is-two-plus-two"])
+    assert answer(ears.transcribe(decode_mp3(question))) == EXPECTED["what-is-two-plus-two"]

@@ -1,0 +1,83 @@
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from services.asr.pocketsphinx import PocketsphinxASR
+from shared.audio.codec import decode_audio, decode_mp3, encode_mp3, resample
+from shared.audio.pcm import Pcm
+from shared.settings import Settings
+from tests.support.flite_speech import flite_says
+
+HZ = 16_000
+
+SAID = (
+    "what is two plus two",
+    "five hundred and twelve plus three hundred",
+    "my name is peter",
+    "the people of this country are waiting for an answer",
+    "thank you very much and see you later",
+)
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[PocketsphinxASR]:
+    engine = PocketsphinxASR()
+    engine.load()
+    yield engine
+    engine.close()
+
+
+def word_errors(said: str, heard: str) -> int:
+    """Words to insert, delete or replace to make the one of the other."""
+    words = heard.split()
+    costs = list(range(len(words) + 1))
+    for row, word in enumerate(said.split(), start=1):
+        above, costs = costs, [row]
+        for column, other in enumerate(words, start=1):
+            replaced = above[column - 1] + (word != other)
+            costs.append(min(replaced, above[column] + 1, costs[-1] + 1))
+    return costs[-1]
+
+
+@pytest.mark.needs("flite")
+def test_words_come_back_from_flite_and_mp3(engine: PocketsphinxASR) -> None:
+    mp3s = [encode_mp3(flite_says(f"{said}.")) for said in SAID]
+    heard = [engine.transcribe(decode_mp3(mp3)) for mp3 in mp3s]
+    errors = sum(word_errors(*pair) for pair in zip(SAID, heard, strict=True))
+    assert errors <= 0.15 * len(" ".join(SAID).split()), heard
+
+
+def test_a_recorded_speech_is_recognisable(engine: PocketsphinxASR, recordings: Path) -> None:
+    speech = resample(decode_audio((recordings / "jfk.flac").read_bytes(), Settings()), HZ)
+    heard = engine.transcribe(Pcm(speech.samples[: 8 * HZ].copy(), HZ))
+    assert "fellow america" in heard
+    assert "your country can do for you" in heard
+
+
+@pytest.mark.needs("flite")
+def test_an_utterance_is_heard_alike_whatever_came_before(engine: PocketsphinxASR) -> None:
+    noise = np.random.default_rng(0).standard_normal(HZ).astype(np.float32)
+    question = flite_says("good morning", "slt")
+    for before in (question, Pcm((0.3 * noise).clip(-1, 1), HZ)):
+        engine.transcribe(before)
+        assert engine.transcribe(question) == "good morning"
+
+
+@pytest.mark.needs("flite")
+def test_several_threads_are_answered_each_with_its_own_words(engine: PocketsphinxASR) -> None:
+    names = ["hello there", "what time is it", "goodbye"]
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(lambda said: engine.transcribe(flite_says(said)), names)) == names
+
+
+@pytest.mark.parametrize("num_samples", [0, 1, 160, 1_000])
+def test_audio_too_short_for_words_gives_none(engine: PocketsphinxASR, num_samples: int) -> None:
+    assert engine.transcribe(Pcm(np.zeros(num_samples, np.float32), HZ)) == ""
+
+
+def test_another_sample_rate_than_16_khz_is_an_error(engine: PocketsphinxASR) -> None:
+    with pytest.raises(ValueError, match="8000 Hz"):
+        engine.transcribe(Pcm(np.zeros(8_000, np.float32), 8_000))

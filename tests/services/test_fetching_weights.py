@@ -1,0 +1,137 @@
+"""Weights come from the hub into the cache, once, and what is wrong with that is told with a remedy."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from client.exit_code import ExitCode
+from shared.errors import Stage
+from tests.support.control_plane_programs import Cloud
+from tests.support.deployed_project import ROOT, Project, project_in
+from tests.support.local_hub import COMMIT, Hub, local_hub
+
+REPOSITORY = "somebody/some-voice"
+FILES = {"voice.bin": b"a voice", "notes/readme.md": b"not needed", "config.json": b"{}"}
+
+FETCH = f"""
+import sys
+from services.weights.fetching import fetch
+from shared.engines import Weights
+from shared.errors import SpeechError
+weights = Weights(repository="{REPOSITORY}", revision="main", files=("*.bin", "*.json"), token="VOICE_TOKEN")
+try:
+    print(fetch(weights))
+except SpeechError as error:
+    sys.exit(f"{{type(error).__name__}}: {{error}}")
+"""
+
+VOICE = f'''
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+import numpy as np
+from shared.engines import EngineSpec, TTSModel, Weights, register_model
+from shared.audio.pcm import Pcm
+
+@register_model("tts", "voice", EngineSpec(
+    summary="Reads its weights.", licence="MIT",
+    weights=Weights(repository="{REPOSITORY}", revision="main", files=("*.bin",), token="VOICE_TOKEN"),
+))
+class Voice(TTSModel):
+    model_name = "voice"
+    sample_rate_hz = 16_000
+    def load(self) -> None: ...
+    def synthesize(self, text: str, cancelled: threading.Event) -> Iterator[Pcm]:
+        yield Pcm(np.zeros(160, np.float32), 16_000)
+'''
+
+
+def fetch(hub: Hub, cache: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    """In a process of its own, since the library reads its environment when it is imported."""
+    settings = {"HF_ENDPOINT": hub.url, "HF_HUB_CACHE": str(cache), "HF_HUB_DISABLE_XET": "1"}
+    return subprocess.run(
+        [sys.executable, "-c", FETCH],
+        cwd=ROOT,
+        env={"PATH": "", **settings, **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_what_is_needed_is_fetched_once(tmp_path: Path) -> None:
+    with local_hub({REPOSITORY: FILES}) as hub:
+        folder = Path(fetch(hub, tmp_path).stdout.strip())
+        assert folder.name == COMMIT
+        assert (folder / "voice.bin").read_bytes() == b"a voice"
+        assert sorted(hub.downloads) == ["config.json", "voice.bin"]
+        assert Path(fetch(hub, tmp_path).stdout.strip()) == folder
+        assert sorted(hub.downloads) == ["config.json", "voice.bin"]
+
+
+def test_weights_that_not_everybody_may_have_need_their_token(tmp_path: Path) -> None:
+    with local_hub({REPOSITORY: FILES}, token="s3cret") as hub:
+        refused = fetch(hub, tmp_path)
+        assert refused.returncode == 1
+        assert refused.stderr.splitlines()[-1].startswith("Misconfigured: The hub does not give out")
+        assert "set VOICE_TOKEN" in refused.stderr
+        assert fetch(hub, tmp_path, VOICE_TOKEN="s3cret").returncode == 0
+
+
+def test_a_repository_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with local_hub({"somebody/else": FILES}) as hub:
+        assert f"does not know the weights {REPOSITORY}" in fetch(hub, tmp_path).stderr
+
+
+def test_a_hub_that_cannot_be_reached_can_be_tried_again(tmp_path: Path) -> None:
+    nowhere = Hub({REPOSITORY: FILES}, url="http://127.0.0.1:9")
+    assert "StageFailed: The weights" in fetch(nowhere, tmp_path).stderr
+
+
+WORDS = """
+from shared.engines import EngineSpec, LLMModel, Weights, register_model
+
+@register_model("llm", "words", EngineSpec(
+    summary="Its hub and its Secret are nowhere.", licence="MIT",
+    weights=Weights(repository="somebody/some-words", revision="main", token="WORDS_TOKEN"),
+))
+class Words(LLMModel):
+    model_name = "words"
+    def load(self) -> None: ...
+    async def generate(self, messages, *, max_tokens, temperature):
+        yield "words"
+"""
+
+
+@pytest.fixture(scope="module")
+def project(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    made = project_in(tmp_path_factory.mktemp("project"), cloud)
+    made.add_engine(Stage.TTS, "voice", VOICE)
+    made.add_engine(Stage.LLM, "words", WORDS)
+    cloud.plane.create_secret("voice-token", {"VOICE_TOKEN": "s3cret"})
+    return made
+
+
+def test_deploying_fetches_first_what_is_deployed_on_modal_into_the_volume(project: Project) -> None:
+    with local_hub({REPOSITORY: FILES}, token="s3cret") as hub:
+        done = project.s2s("deploy", "tts", TTS_MODEL="voice", LLM_MODEL="words", S2S_HUB_URL=hub.url)
+        assert f"{REPOSITORY} is in the Volume" in done.stdout
+        assert hub.downloads == ["voice.bin"]
+        again = project.s2s(*("fetch-weights", "--target", "modal"), TTS_MODEL="voice", S2S_HUB_URL=hub.url)
+        assert f"{REPOSITORY} is in the Volume" in again.stdout
+        assert hub.downloads == ["voice.bin"]
+    listed = project.cloud.modal(project.folder, "volume", "ls", "speech-to-speech-weights")
+    assert "models--somebody--some-voice" in listed.stdout
+
+
+def test_a_missing_token_is_told_before_anything_is_fetched(project: Project) -> None:
+    done = project.s2s("deploy", "llm", LLM_MODEL="words", fails=True)
+    assert done.returncode == ExitCode.MISCONFIGURED
+    assert "modal secret create words-token WORDS_TOKEN=" in done.stderr
+    assert "Fetching" not in done.stderr
+
+
+def test_without_weights_there_is_nothing_to_fetch(project: Project) -> None:
+    assert "None of the selected models has weights" in project.s2s("fetch-weights").stdout

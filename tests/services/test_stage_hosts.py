@@ -1,0 +1,265 @@
+"""An engine behind its stage: loaded once, one piece of work at a time, errors with a name."""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncGenerator, Iterator, Sequence
+
+import numpy as np
+import pytest
+
+from services.host.stage_host import ASRHost, LLMHost, TTSHost
+from shared.audio.codec import encode_mp3
+from shared.audio.pcm import Pcm
+from shared.engines import ASRModel, EngineSpec, LLMModel, TTSModel
+from shared.errors import EngineLoadFailed, Stage, StageFailed, WeightsMissing
+from shared.payloads import ChatMessage, Mp3Audio
+from shared.settings import Settings
+from shared.stage_stream import SpeechPiece, StageFinished, StageItem, StageStarted, TextDelta, Transcript
+
+SPEC = EngineSpec(summary="for tests", licence="MIT")
+NOISE = Pcm(np.random.default_rng(1).uniform(-0.3, 0.3, 16_000).astype(np.float32), 16_000)
+MESSAGES = [ChatMessage(role="user", content="hello")]
+
+
+class Ears(ASRModel):
+    """Hears "words" in everything that it is asked about."""
+
+    spec = SPEC
+    model_name = "ears"
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def load(self) -> None:
+        pass
+
+    def transcribe(self, pcm: Pcm) -> str:
+        self.asked += 1
+        return " words "
+
+
+class Mind(LLMModel):
+    """Counts, slowly, until it is stopped."""
+
+    spec = EngineSpec(summary="for tests", licence="MIT", concurrent_inputs=2)
+    model_name = "mind"
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.at_work = self.most_at_work = 0
+
+    def load(self) -> None:
+        pass
+
+    async def generate(
+        self, messages: Sequence[ChatMessage], *, max_tokens: int, temperature: float
+    ) -> AsyncGenerator[str, None]:
+        self.at_work += 1
+        self.most_at_work = max(self.most_at_work, self.at_work)
+        try:
+            for n in range(max_tokens):
+                await asyncio.sleep(0.001)
+                yield f"{n} "
+            if self.error:
+                raise self.error
+        finally:
+            self.at_work -= 1
+
+
+class Voice(TTSModel):
+    """A piece of silence for every word of the text."""
+
+    spec = SPEC
+    model_name = "voice"
+    sample_rate_hz = 16_000
+
+    def __init__(self, load_error: Exception | None = None) -> None:
+        self.load_error = load_error
+        self.loads = 0
+        self.may_load = threading.Event()
+        self.may_load.set()
+        self.pieces_made = 0
+        self.threads: set[int] = set()
+
+    def load(self) -> None:
+        self.may_load.wait(30)
+        self.loads += 1
+        if self.load_error:
+            raise self.load_error
+
+    def synthesize(self, text: str, cancelled: threading.Event) -> Iterator[Pcm]:
+        self.threads.add(threading.get_ident())
+        for word in text.split():
+            if word == "bad":
+                raise ValueError("a word that cannot be spoken")
+            self.pieces_made += 1
+            yield Pcm(np.zeros(160, np.float32), 16_000)
+            if cancelled.wait(0.002):
+                return
+
+
+async def read(stream: AsyncGenerator[StageItem, None]) -> list[StageItem]:
+    return [item async for item in stream]
+
+
+async def test_a_stage_stream_begins_with_its_start_and_ends_with_its_cost_all_of_one_attempt() -> None:
+    host = TTSHost(Voice(), Settings())
+    items = await read(host.synthesize("one two three"))
+    await host.close()
+    assert [type(item).__name__ for item in items] == ["StageStarted", *["SpeechPiece"] * 3, "StageFinished"]
+    assert len({item.attempt_id for item in items}) == 1
+    elapsed = [item.elapsed_us for item in items if isinstance(item, SpeechPiece | StageFinished)]
+    assert elapsed == sorted(elapsed)
+    assert isinstance(items[-1], StageFinished)
+    assert items[-1].busy_us > 0
+
+
+async def test_each_call_is_an_attempt_of_its_own() -> None:
+    host = TTSHost(Voice(), Settings())
+    first, second = await read(host.synthesize("one")), await read(host.synthesize("one"))
+    await host.close()
+    assert first[0].attempt_id != second[0].attempt_id
+
+
+async def test_an_engine_is_loaded_once_and_calls_that_come_earlier_wait_for_it() -> None:
+    engine = Voice()
+    engine.may_load.clear()
+    host = TTSHost(engine, Settings())
+    early = [asyncio.create_task(read(host.synthesize("one"))) for _ in range(3)]
+    await asyncio.sleep(0.02)
+    engine.may_load.set()
+    started = [(await task)[0] for task in early]
+    later = (await read(host.synthesize("one")))[0]
+    await host.close()
+    assert engine.loads == 1
+    assert all(isinstance(item, StageStarted) and item.cold for item in started)
+    assert isinstance(later, StageStarted)
+    assert not later.cold
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [(WeightsMissing("fetch them"), WeightsMissing), (OSError("no such library"), EngineLoadFailed)],
+)
+async def test_an_engine_that_cannot_be_loaded_fails_every_call_with_a_typed_error(
+    error: Exception, kind: type[Exception]
+) -> None:
+    host = TTSHost(Voice(load_error=error), Settings())
+    for _ in range(2):
+        with pytest.raises(kind, match=str(error)) as raised:
+            await read(host.synthesize("one"))
+        assert raised.value.stage is Stage.TTS  # type: ignore[attr-defined]
+    await host.close()
+
+
+async def test_all_calls_work_on_one_thread() -> None:
+    engine = Voice()
+    host = TTSHost(engine, Settings())
+    await asyncio.gather(*(read(host.synthesize("one two")) for _ in range(5)))
+    await host.close()
+    assert len(engine.threads) == 1
+    assert engine.threads != {threading.get_ident()}
+
+
+async def test_what_an_engine_raises_is_a_failure_of_its_stage() -> None:
+    host = TTSHost(Voice(), Settings())
+    with pytest.raises(StageFailed, match="voice: a word that cannot be spoken") as raised:
+        await read(host.synthesize("one bad two"))
+    await host.close()
+    assert raised.value.stage is Stage.TTS
+
+
+async def test_closing_a_tts_stream_stops_the_engine_within_a_piece() -> None:
+    engine = Voice()
+    host = TTSHost(engine, Settings())
+    stream = host.synthesize("word " * 100_000)
+    async for item in stream:
+        if isinstance(item, SpeechPiece):
+            break
+    await stream.aclose()
+    await read(host.synthesize("one"))  # has its turn only once the thread is free
+    await host.close()
+    assert engine.pieces_made < 1000
+
+
+async def test_the_time_of_a_piece_is_never_before_that_of_the_piece_before_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    durations_s = iter([0.2, 0.0, 0.0])
+
+    def encode(pcm: Pcm, bitrate_kbps: int) -> Mp3Audio:
+        time.sleep(next(durations_s))  # the first takes longer than the engine needs for the next
+        return encode_mp3(pcm, bitrate_kbps)
+
+    monkeypatch.setattr("services.host.stage_host.encode_mp3", encode)
+    host = TTSHost(Voice(), Settings())
+    items = await read(host.synthesize_mp3("one two three"))
+    await host.close()
+    elapsed = [item.elapsed_us for item in items if isinstance(item, SpeechPiece)]
+    assert elapsed == sorted(elapsed)
+
+
+async def test_silence_and_noise_never_reach_the_asr_engine() -> None:
+    engine = Ears()
+    host = ASRHost(engine, Settings())
+    for audio in (NOISE, Pcm(np.zeros(16_000, np.float32), 16_000)):
+        (transcript,) = [i for i in await read(host.transcribe(audio)) if isinstance(i, Transcript)]
+        assert transcript.text == ""
+    await host.close()
+    assert engine.asked == 0
+
+
+async def test_closing_a_reply_stops_the_llm() -> None:
+    engine = Mind()
+    host = LLMHost(engine, Settings())
+    stream = host.generate(MESSAGES, max_tokens=10_000, temperature=0)
+    async for item in stream:
+        if isinstance(item, TextDelta):
+            break
+    assert engine.at_work == 1
+    await stream.aclose()
+    assert engine.at_work == 0
+    await host.close()
+
+
+async def test_an_llm_works_on_as_many_replies_at_once_as_it_can_and_no_more() -> None:
+    engine = Mind()
+    host = LLMHost(engine, Settings())
+    replies = await asyncio.gather(
+        *(read(host.generate(MESSAGES, max_tokens=5, temperature=0)) for _ in range(6))
+    )
+    await host.close()
+    assert engine.most_at_work == 2
+    assert {len(reply) for reply in replies} == {7}
+
+
+async def test_the_readers_own_time_is_not_the_llms() -> None:
+    host = LLMHost(Mind(), Settings())
+    stream = host.generate(MESSAGES, max_tokens=3, temperature=0)
+    began = time.perf_counter()
+    busy_us = 0
+    async for item in stream:
+        busy_us = item.busy_us if isinstance(item, StageFinished) else 0
+        await asyncio.sleep(0.2)
+    total_us = (time.perf_counter() - began) * 1e6
+    await host.close()
+    assert 0 < busy_us < total_us - 3 * 200_000
+
+
+async def test_an_error_of_the_llm_is_a_failure_of_its_stage_behind_what_it_wrote() -> None:
+    host = LLMHost(Mind(ConnectionError("gone")), Settings())
+    deltas = []
+    with pytest.raises(StageFailed, match="mind: gone") as raised:
+        async for item in host.generate(MESSAGES, max_tokens=3, temperature=0):
+            deltas.append(item)
+    await host.close()
+    assert len(deltas) == 4
+    assert raised.value.stage is Stage.LLM
+
+
+async def test_closing_a_host_leaves_no_thread() -> None:
+    host = TTSHost(Voice(), Settings())
+    await read(host.synthesize("one"))
+    await host.close()
+    assert not [t for t in threading.enumerate() if "tts-engine" in t.name]

@@ -1,0 +1,131 @@
+"""A program that runs beside us: what is told of it, and that nothing of it is left."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import psutil
+import pytest
+
+from services.process.watched_process import WatchedProcess
+
+PARENT_AND_CHILD = """
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[[str], WatchedProcess]]:
+    started: list[WatchedProcess] = []
+
+    def start_program(code: str) -> WatchedProcess:
+        command = [sys.executable, "-c", code]
+        started.append(WatchedProcess(command, os.environ, logging.getLogger("program")))
+        return started[-1]
+
+    yield start_program
+    for process in started:
+        process.end(grace_s=0)
+
+
+def until(condition: Callable[[], bool], within_s: float = 30) -> None:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)
+
+
+def runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_an_end_is_told_with_its_code_and_the_last_lines_of_both_streams(
+    start: Callable[[str], WatchedProcess],
+) -> None:
+    process = start(
+        "import sys; print(*range(100), sep='\\n'); sys.stdout.flush(); sys.exit('no such model')"
+    )
+    assert process.wait(30)
+    assert process.has_ended
+    told = process.how_it_ended
+    assert told.startswith("ended with code 1. Its last lines:\n")
+    assert told.endswith("\n98\n99\nno such model")
+    assert "\n10\n" not in told
+
+
+def test_an_end_by_a_signal_is_told_by_its_name(start: Callable[[str], WatchedProcess]) -> None:
+    process = start("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    assert process.wait(30)
+    assert process.how_it_ended == "was ended by SIGKILL. Its last lines:\n(none)"
+
+
+def test_what_it_says_is_logged_as_it_comes(
+    start: Callable[[str], WatchedProcess], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="program")
+    process = start("import time; print('ready', flush=True); time.sleep(600)")
+    until(lambda: "ready" in caplog.messages)
+    assert not process.wait(0)
+    assert not process.has_ended
+
+
+def test_bytes_that_are_no_text_do_not_stop_the_log(start: Callable[[str], WatchedProcess]) -> None:
+    process = start("import sys; sys.stdout.buffer.write(b'\\xff\\n'); print('after')")
+    assert process.wait(30)
+    assert process.how_it_ended.endswith("\nafter")
+
+
+@pytest.mark.parametrize("how", ["killed", "ended"])
+def test_what_it_has_started_ends_with_it(
+    start: Callable[[str], WatchedProcess], caplog: pytest.LogCaptureFixture, how: str
+) -> None:
+    caplog.set_level(logging.INFO, logger="program")
+    process = start(PARENT_AND_CHILD)
+    until(lambda: bool(caplog.messages))
+    child = int(caplog.messages[0])
+    if how == "killed":
+        psutil.Process(child).parent().kill()  # type: ignore[union-attr]
+        assert process.wait(30)
+    else:
+        process.end(grace_s=30)
+    assert process.has_ended
+    until(lambda: not runs(child))
+
+
+def test_a_program_that_will_not_end_is_killed(
+    start: Callable[[str], WatchedProcess], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="program")
+    ignore = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+    process = start(f"{ignore}; print('deaf', flush=True); time.sleep(600)")
+    until(lambda: bool(caplog.messages))
+    process.end(grace_s=0.05)
+    assert process.has_ended
+    assert "SIGKILL" in process.how_it_ended
+
+
+def test_it_and_what_it_has_started_end_when_we_are_killed() -> None:
+    code = f"""
+import logging, os, sys, time
+from services.process.watched_process import WatchedProcess
+logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+WatchedProcess([sys.executable, "-c", {PARENT_AND_CHILD!r}], os.environ, logging.getLogger())
+time.sleep(600)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as us:
+        assert us.stdout
+        child = int(us.stdout.readline())
+        parent = psutil.Process(child).ppid()
+        assert runs(parent)
+        us.send_signal(signal.SIGKILL)
+    until(lambda: not runs(parent) and not runs(child))

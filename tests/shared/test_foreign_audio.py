@@ -1,0 +1,158 @@
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from shared.audio.codec import decode_audio
+from shared.errors import TooLong
+from shared.settings import Settings
+from tests.support.sounds import ffmpeg_file, ffmpeg_stream, refused, sound_file, strength, tone
+
+SETTINGS = Settings()
+
+FOREIGN = {
+    "m4a": (),
+    "m4a, index first": ("-movflags", "+faststart"),
+    "m4a, lossless": ("-c:a", "alac"),
+    "aac": (),
+    "webm": (),
+    "webm, Vorbis": ("-c:a", "libvorbis"),
+    "mkv": ("-c:a", "pcm_s24le"),
+    "wma": (),
+    "mov": ("-c:a", "pcm_s16le"),
+}
+
+
+@pytest.mark.needs("ffmpeg")
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_what_libsndfile_cannot_read_is_decoded_by_ffmpeg(kind: str, tmp_path: Path) -> None:
+    wav = sound_file(np.stack([tone(440, 2.0, 48_000)] * 2, axis=1), 48_000)
+    data = ffmpeg_file(wav, tmp_path / f"x.{kind[:4].strip(', ')}", *FOREIGN[kind])
+    decoded = decode_audio(data, SETTINGS)
+    assert decoded.sample_rate_hz == 48_000
+    assert decoded.duration_s == pytest.approx(2.0, abs=0.1)
+    assert strength(decoded.samples, 440, 48_000) == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.needs("ffmpeg")
+def test_webm_as_a_browser_streams_it_is_decoded() -> None:
+    webm = ffmpeg_stream(sound_file(tone(440, 2.0)), "-f", "webm")
+    assert decode_audio(webm, SETTINGS).duration_s == pytest.approx(2.0, abs=0.1)
+
+
+@pytest.mark.needs("ffmpeg")
+def test_without_files_in_memory_ffmpeg_reads_from_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("os.memfd_create", raising=False)
+    webm = ffmpeg_stream(sound_file(tone(440, 2.0)), "-f", "webm")
+    assert decode_audio(webm, SETTINGS).duration_s == pytest.approx(2.0, abs=0.1)
+
+
+@pytest.mark.needs("ffmpeg")
+def test_half_an_hour_of_m4a_is_too_long(tmp_path: Path) -> None:
+    wav = sound_file(np.zeros(1_800 * 8_000, np.float32), 8_000)
+    m4a = ffmpeg_file(wav, tmp_path / "x.m4a")
+    with pytest.raises(TooLong, match="longer than 120 s"):
+        decode_audio(m4a, SETTINGS)
+
+
+@pytest.mark.needs("ffmpeg")
+def test_a_foreign_file_that_is_too_short_is_refused(tmp_path: Path) -> None:
+    aac = ffmpeg_file(sound_file(tone(440, 0.02)), tmp_path / "x.aac")
+    assert "at least 1 s" in refused(aac, Settings(min_audio_s=1.0))
+
+
+def test_pydub_which_warns_when_it_is_imported_stays_in_its_own_process() -> None:
+    script = "import shared.audio.codec, sys; sys.exit('pydub' in sys.modules)"
+    assert subprocess.run([sys.executable, "-W", "error", "-c", script], check=False).returncode == 0
+
+
+SIGNATURES = {
+    "M4A": b"\0\0\0\x20ftypM4A \0\0\0\0",
+    "WebM": b"\x1a\x45\xdf\xa3",
+    "WMA": b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c",
+    "AAC": b"\xff\xf1",
+}
+
+
+@pytest.mark.needs("ffmpeg")
+@pytest.mark.parametrize("name", SIGNATURES)
+@pytest.mark.parametrize(
+    "rest", [bytes(5_000), np.random.default_rng(0).bytes(5_000), b"\n#EXTM3U\nx.m3u8\n"]
+)
+def test_what_only_begins_like_a_foreign_file_is_refused(name: str, rest: bytes) -> None:
+    refused(SIGNATURES[name] + rest)
+
+
+@pytest.mark.needs("ffmpeg")
+def test_a_video_without_sound_is_refused() -> None:
+    picture = ("-f", "lavfi", "-i", "color=size=16x16:duration=1", "-map", "1:v", "-f", "matroska")
+    assert "no sound in it" in refused(ffmpeg_stream(sound_file(tone(440, 1.0)), *picture))
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_without_ffmpeg_a_foreign_file_is_refused_with_what_to_install(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    message = refused(SIGNATURES[name] + bytes(1_000))
+    assert name in message
+    assert "ffmpeg" in message
+    assert "apt install ffmpeg" in message
+
+
+@pytest.fixture
+def fake_ffmpeg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
+    """Put a program of that text first on the path, as ffmpeg."""
+
+    def install(script: str) -> None:
+        program = tmp_path / "ffmpeg"
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+
+    return install
+
+
+FakeFfmpeg = Callable[[str], None]
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_an_ffmpeg_that_takes_too_long_is_killed_with_all_it_started(
+    fake_ffmpeg: FakeFfmpeg, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "pids")  # it cannot write files
+    pids_pipe = os.open(tmp_path / "pids", os.O_RDWR)
+    fake_ffmpeg(f"sleep 1000 & echo $$ $! > {tmp_path}/pids; wait")
+    assert "within 2 s" in refused(SIGNATURES["M4A"] + bytes(1_000), Settings(ffmpeg_timeout_s=2.0))
+    pids = [int(pid) for pid in os.read(pids_pipe, 100).split()]
+    os.close(pids_pipe)
+    assert len(pids) == 2
+    for _ in range(1_000):  # killed, and perhaps not yet gone
+        if any(map(is_running, pids)):
+            time.sleep(0.01)
+    assert not any(map(is_running, pids))
+    assert not psutil.Process().children(recursive=True)
+
+
+@pytest.mark.parametrize("script", ["exit 1", "kill -9 $$", "exit 0", "echo no wav"])
+def test_an_ffmpeg_that_fails_is_a_refusal(script: str, fake_ffmpeg: FakeFfmpeg) -> None:
+    fake_ffmpeg(script)
+    assert "damaged" in refused(SIGNATURES["WebM"] + bytes(1_000))
+
+
+def test_nothing_is_written_to_disk_for_ffmpeg_or_by_it(fake_ffmpeg: FakeFfmpeg, tmp_path: Path) -> None:
+    fake_ffmpeg(f"head -c 1000 > {tmp_path}/copy; ls /tmp > {tmp_path}/listing")
+    refused(SIGNATURES["WebM"] + bytes(1_000))
+    assert [file.stat().st_size for file in tmp_path.iterdir() if file.name != "ffmpeg"] in ([], [0], [0, 0])

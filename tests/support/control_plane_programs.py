@@ -1,0 +1,46 @@
+"""A control plane that tests share, and real modal programs for it."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from local_cloud import ControlPlane
+
+GIVE_UP_S = 60.0
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """The control plane, and the `modal` command pointed at it."""
+
+    plane: ControlPlane
+
+    def modal(self, folder: Path, *arguments: str, fails: bool = False) -> subprocess.CompletedProcess[str]:
+        """Run the command in a folder; it must succeed, or fail where that is what is wanted."""
+        done = subprocess.run(
+            [sys.executable, "-m", "modal", *arguments],
+            cwd=folder,
+            env={**os.environ, **self.plane.environ, "PYTHONPATH": ""},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert bool(done.returncode) == fails, done.stdout + done.stderr
+        return done
+
+    def deploy(self, folder: Path, module: str, source: str) -> None:
+        """Write a program and deploy it."""
+        (folder / f"{module}.py").write_text(source)
+        self.modal(folder, "deploy", "-m", module)
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until something has come about; fail if it does not."""
+        give_up = time.monotonic() + GIVE_UP_S
+        while not condition():
+            assert time.monotonic() < give_up, "it has not come about"
+            time.sleep(0.05)

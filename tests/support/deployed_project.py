@@ -1,0 +1,106 @@
+"""The project as its user has it, deployed to the local control plane: with engines of their own."""
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from client.commands.deploy import MODULES
+from local_cloud.events import Event, Kind
+from shared.errors import Stage
+from tests.support.control_plane_programs import Cloud
+
+ROOT = Path(__file__).parents[2]
+COMMAND_TIMEOUT_S = 300.0
+SOURCES = ("shared", "services", "orchestrator", "client", "locks", "examples")
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with the project's sources, to which a test may add its own."""
+
+    folder: Path
+    cloud: Cloud
+
+    def add_engine(self, stage: Stage, name: str, source: str) -> None:
+        """Write a module of services/<stage>/: the engine is registered by its own decorator."""
+        (self.folder / "services" / stage / f"{name}.py").write_text(source)
+
+    def s2s(
+        self, *arguments: str | Path, fails: bool = False, **settings: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the command with these settings; it must succeed, or fail where that is what is wanted."""
+        return self._run([*self.command, *map(str, arguments)], fails=fails, **settings)
+
+    def deploy(self, stage: Stage, **settings: str) -> None:
+        """Deploy one app by Modal's own command: `s2s deploy` without its checks, in half the time."""
+        self.modal("deploy", MODULES[stage], **settings)
+
+    def modal(
+        self, command: str, module: str, *arguments: str, **settings: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run Modal's own command, deploy or run, on a module."""
+        program = [sys.executable, "-m", "modal", command, "-m", module, *arguments]
+        return self._run(program, fails=False, **settings)
+
+    def _run(self, command: list[str], *, fails: bool, **settings: str) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self.environ(**settings),
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_TIMEOUT_S,
+            check=False,
+        )
+        assert bool(done.returncode) == fails, done.stdout + done.stderr
+        return done
+
+    @property
+    def command(self) -> list[str]:
+        return [sys.executable, "-c", "from client.cli import main; main()"]
+
+    def environ(self, **settings: str) -> dict[str, str]:
+        """The environment of a command: the control plane, the settings, and these sources alone."""
+        return {**os.environ, **self.cloud.plane.environ, "PYTHONPATH": str(self.folder), **settings}
+
+    @contextmanager
+    def events(self, *kinds: Kind) -> Iterator[list[Event]]:
+        """Gather what happens on the control plane meanwhile."""
+        seen: list[Event] = []
+        lock = threading.Lock()
+
+        def gather(event: Event) -> None:
+            with lock:
+                if not kinds or event.kind in kinds:
+                    seen.append(event)
+
+        self.cloud.plane.watch(gather)
+        try:
+            yield seen
+        finally:
+            self.cloud.plane.watch(_nobody)
+
+
+def project_in(folder: Path, cloud: Cloud) -> Project:
+    """Copy the project's sources into an empty folder."""
+    for name in SOURCES:
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return Project(folder, cloud)
+
+
+def remote(app: str, function: str) -> Any:
+    """A deployed function, as a program outside finds it."""
+    import modal
+
+    return modal.Function.from_name(app, function)
+
+
+def _nobody(event: Event) -> None:
+    """Watch no longer."""

@@ -1,0 +1,67 @@
+"""Noise for tests at 16 kHz, recordings, and speech in noise."""
+
+from pathlib import Path
+
+import numpy as np
+
+from shared.audio.codec import decode_audio, resample
+from shared.settings import Settings
+from tests.support.sounds import Samples
+
+HZ = 16_000
+
+
+def decibels(db: float) -> np.float32:
+    return np.float32(10 ** (db / 20))
+
+
+def white_noise(duration_s: float, db: float, seed: int = 0) -> Samples:
+    """Gaussian, at this level below full scale."""
+    noise = np.random.default_rng(seed).standard_normal(round(duration_s * HZ)).astype(np.float32)
+    return (noise * decibels(db)).clip(-1, 1)
+
+
+def pink_noise(duration_s: float, db: float, seed: int = 0) -> Samples:
+    """Of equal power in every octave, at this level below full scale."""
+    spectrum = np.fft.rfft(np.random.default_rng(seed).standard_normal(round(duration_s * HZ)))
+    noise = np.fft.irfft(spectrum / np.sqrt(np.arange(spectrum.size).clip(1)), round(duration_s * HZ))
+    levelled: Samples = (noise / noise.std() * decibels(db)).astype(np.float32)
+    return levelled.clip(-1, 1)
+
+
+def clicks() -> Samples:
+    samples = np.zeros(2 * HZ, np.float32)
+    samples[:: HZ // 4] = 1.0
+    return samples
+
+
+def knocks() -> Samples:
+    """Short bursts of noise, like keys of a keyboard."""
+    one = white_noise(0.1, -10) * np.exp(-np.arange(HZ // 10) / 150).astype(np.float32)
+    return np.tile(np.pad(one, (0, HZ // 10)), 8)
+
+
+def cough(seed: int = 0) -> Samples:
+    """Two bursts like coughs: breath below 1.5 kHz that breaks out at once, then a little voice."""
+    time_s = np.arange(round(0.3 * HZ)) / HZ
+    breath = np.fft.rfft(np.random.default_rng(seed).standard_normal(time_s.size))
+    breath /= 1 + (np.fft.rfftfreq(time_s.size, 1 / HZ) / 1_500) ** 2
+    burst = np.fft.irfft(breath, time_s.size) * np.exp(-time_s / 0.07)
+    voice = np.sign(np.sin(2 * np.pi * (180 - 100 * time_s) * time_s)) * np.exp(
+        -(((time_s - 0.2) / 0.05) ** 2)
+    )
+    one = 0.7 * burst / np.abs(burst).max() + 0.2 * voice
+    return np.tile(np.pad(one, (0, HZ // 5)), 2).astype(np.float32)
+
+
+def with_noise(speech: Samples, noise: Samples, snr_db: float) -> Samples:
+    """Speech over noise, by the power of the speech where it is not silent."""
+    noise = np.resize(noise, speech.shape)
+    loud = speech[np.abs(speech) > 0.02 * np.abs(speech).max()]
+    gain = np.sqrt(np.mean(loud**2) / np.mean(noise**2)) / decibels(snr_db)
+    mixed: Samples = (speech + gain * noise).astype(np.float32)
+    return mixed / np.float32(max(1.0, np.abs(mixed).max()))
+
+
+def recording(path: Path) -> Samples:
+    return resample(decode_audio(path.read_bytes(), Settings(max_audio_s=200)), HZ).samples
