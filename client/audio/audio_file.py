@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from shared.audio.codec import decode_audio, encode_mp3, encode_wav
-from shared.audio.pcm import Pcm
+from shared.audio.decode import decode_audio
+from shared.audio.mp3 import encode_mp3
+from shared.audio.pcm import Pcm, encode_wav
 from shared.errors import BadAudio, SpeechError, TooLong
 from shared.settings import Settings
 
