@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from client.command_errors import reported_errors
+from client.errors import reported_errors
 from services.selection import select
 from services.weights.fetching import fetch
 from shared.errors import Stage

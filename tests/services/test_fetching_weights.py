@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from client.exit_code import ExitCode
+from client.errors import ExitCode
 from shared.errors import Stage
 from tests.support.control_plane_programs import Cloud
 from tests.support.deployed_project import ROOT, Project, project_in

@@ -3,7 +3,7 @@
 import pytest
 from packaging.utils import canonicalize_name
 
-from client.exit_code import ExitCode
+from client.errors import ExitCode
 from local_cloud import FunctionView, ImageView
 from services.on_modal.image_locks import BASE_LOCK, LOCKS
 from services.selection import discover
