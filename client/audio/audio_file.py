@@ -5,19 +5,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from client.errors import OutputNotWritten
 from shared.audio.codec import decode_audio, encode_mp3, encode_wav
 from shared.audio.pcm import Pcm
-from shared.errors import BadAudio, SpeechError, TooLong
+from shared.errors import BadAudio, TooLong
 from shared.settings import Settings
 
 STANDARD_INPUT = "-"
 OUTPUT_SUFFIXES = (".mp3", ".wav")
-
-
-class OutputNotWritten(SpeechError):
-    """The reply cannot be written where it should go."""
-
-    kind = "output_not_written"
 
 
 def read_audio(source: str, settings: Settings) -> Pcm:
