@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from client.audio.audio_file import OutputNotWritten
+from client.errors import OutputNotWritten
 from conversation.conversation import SpokenTurn
 from shared.audio.pcm import encode_wav, join
 

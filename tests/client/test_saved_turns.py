@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from client.audio.audio_file import OutputNotWritten
+from client.errors import OutputNotWritten
 from client.metrics.turn_record import TurnRecord
 from client.saved_turns import SavedTurns
 from conversation.conversation import SpokenTurn

@@ -21,7 +21,7 @@ import soundfile
 from typer.testing import CliRunner, Result
 
 from client.cli import app
-from client.exit_code import ExitCode
+from client.errors import ExitCode
 from services.asr.pocketsphinx import PocketsphinxASR
 from shared.audio.decode import decode_audio
 from shared.audio.pcm import Pcm, encode_wav, resample

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from client.audio.audio_file import OutputNotWritten
+from client.errors import OutputNotWritten
 from conversation.reply import Reply
 from shared.audio.mp3 import encode_mp3
 from shared.audio.pcm import Pcm

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from client.exit_code import ExitCode
+from client.errors import ExitCode
 from local_cloud.events import Kind
 from orchestrator.modal_stages import ModalStages
 from orchestrator.remote_stream import RemoteStreams

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from client.exit_code import ExitCode
+from client.errors import ExitCode
 from local_cloud.events import Kind
 from orchestrator.in_process import InProcessStages
 from orchestrator.pipeline import Pipeline
