@@ -7,15 +7,14 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
+from bench.sounds import EXAMPLES
 from shared.audio.codec import decode_audio, decode_mp3, encode_mp3, encode_wav, resample
 from shared.audio.pcm import Pcm
 from shared.settings import Settings
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
 DURATION_S = 10
 ROUNDS = 10
 

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.sounds import voice
 from shared.audio.codec import decode_audio, encode_wav, resample, to_pcm
 from shared.audio.pcm import MAX_SAMPLE_RATE_HZ, MIN_SAMPLE_RATE_HZ, Pcm, join
 from shared.errors import BadAudio
 from shared.settings import Settings
-from tests.support.sounds import likeness, tone, voice
+from tests.support.sounds import likeness, tone
 
 ANY_LENGTH = Settings(min_audio_s=0.0)
 
