@@ -18,7 +18,7 @@ from client.metrics.turn_record import TurnRecord
 from orchestrator.in_process import InProcessStages
 from orchestrator.stages import Stages
 from services.selection import check_runs_here, select
-from shared.audio.codec import encode_mp3
+from shared.audio.mp3 import encode_mp3
 from shared.payloads import Mp3Audio
 from shared.settings import Settings
 

@@ -17,7 +17,7 @@ from client.errors import reported_errors
 from client.turn_source import Target, TurnSource, deployed_turns, turns_in_process
 from orchestrator.turn_result import TurnResultBuilder
 from services.selection import check_runs_here, select
-from shared.audio.codec import to_pcm
+from shared.audio.decode import to_pcm
 from shared.audio.pcm import Pcm
 from shared.errors import NoSpeech
 from shared.logs import configure_logging

@@ -13,8 +13,7 @@ import pytest
 import soundfile
 
 from bench.sounds import Samples, voice
-from shared.audio.codec import resample
-from shared.audio.pcm import Pcm
+from shared.audio.pcm import Pcm, resample
 from tests.support.pulse_audio import RATE_HZ, PulseAudio
 from tests.support.sounds import likeness
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from bench.sounds import HZ, Samples, decibels
-from shared.audio.codec import decode_audio, resample
+from shared.audio.decode import decode_audio
+from shared.audio.pcm import resample
 from shared.settings import Settings
 
 

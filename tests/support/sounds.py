@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from bench.sounds import Samples
-from shared.audio.codec import decode_audio
+from shared.audio.decode import decode_audio
 from shared.errors import BadAudio
 from shared.settings import Settings
 
