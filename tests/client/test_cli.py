@@ -23,8 +23,9 @@ from shared.audio.decode import decode_audio
 from shared.audio.pcm import resample
 from shared.engines import EngineSpec
 from shared.settings import Settings, settings
+from tests.support.paths import EXAMPLES
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "what-is-two-plus-two.mp3"
+EXAMPLE = EXAMPLES / "what-is-two-plus-two.mp3"
 S2S = [sys.executable, "-c", "from client.cli import main; main()"]
 
 
