@@ -38,6 +38,9 @@ def deploy_command(apps: Sequence[App]) -> None:
 def fetch_weights_on_modal(models: Sequence[RegisteredModel]) -> None:
     """Fetch the models' weights into the Volume. Raises StageFailed if that fails; Modal's command has printed
     why."""
+    from services.on_modal.images import weights_image
+
+    weights_image(settings())  # raises here what Modal's command would print with a traceback
     stages = sorted({model.stage for model in models})
     if not run_modal_command("run", "-m", "services.weights_app", "--stages", ",".join(stages)):
         raise StageFailed("The weights could not be fetched; the reason is above.")
@@ -90,13 +93,14 @@ async def _checked(models: Models) -> list[App]:
 
 
 def _check_image(app: App, models: Sequence[RegisteredModel]) -> None:
-    from services.on_modal.images import monolith_image, service_image
+    from services.on_modal.images import monolith_image
+    from services.on_modal.service import service_options
 
     if app is App.MONOLITH:
         monolith_image(models, settings())
     else:
         for model in models:
-            service_image(model, settings())
+            service_options(model, settings())
 
 
 async def _check_secret(model: RegisteredModel, variable: str) -> None:
