@@ -5,14 +5,6 @@ from enum import StrEnum
 from shared.errors import Stage
 
 
-class Target(StrEnum):
-    """Where turns run: on engines in this process, on the four apps at Modal, or on the monolith there."""
-
-    LOCAL = "local"
-    MODAL = "modal"
-    MONOLITH = "monolith"
-
-
 class App(StrEnum):
     """An app of a deployment. The monolith holds the orchestrator and all three engines."""
 
@@ -32,9 +24,26 @@ class App(StrEnum):
     @property
     def engine_stages(self) -> tuple[Stage, ...]:
         """The stages whose engines the app holds."""
-        stages = (Stage.ASR, Stage.LLM, Stage.TTS)
-        return stages if self is App.MONOLITH else tuple(stage for stage in stages if stage == self.value)
+        if self is App.MONOLITH:
+            return Stage.ASR, Stage.LLM, Stage.TTS
+        return () if self is App.ORCHESTRATOR else (Stage(self.value),)
 
 
-FOUR_APPS = (App.ASR, App.LLM, App.TTS, App.ORCHESTRATOR)
+SERVICES = (App.ASR, App.LLM, App.TTS)
+"""The apps with one engine each."""
+
+FOUR_APPS = (*SERVICES, App.ORCHESTRATOR)
 """What is deployed unless the monolith is asked for."""
+
+
+class Target(StrEnum):
+    """Where turns run: on engines in this process, on the four apps at Modal, or on the monolith there."""
+
+    LOCAL = "local"
+    MODAL = "modal"
+    MONOLITH = "monolith"
+
+    @property
+    def apps(self) -> tuple[App, ...]:
+        """The deployed apps that take part; the last one runs the turns."""
+        return {Target.LOCAL: (), Target.MODAL: FOUR_APPS, Target.MONOLITH: (App.MONOLITH,)}[self]

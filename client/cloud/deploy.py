@@ -10,7 +10,7 @@ from client.errors import reported_errors
 from client.targets import App
 from services.selection import select_model
 from shared.engines import RegisteredModel
-from shared.errors import Misconfigured, Stage, StageFailed
+from shared.errors import Misconfigured, StageFailed
 from shared.settings import settings
 
 MODULES: Mapping[str, str] = {
@@ -36,8 +36,10 @@ def deploy_command(apps: Sequence[App]) -> None:
 
 
 def fetch_weights_on_modal(models: Sequence[RegisteredModel]) -> None:
-    """Fetch the models' weights into the Volume. Raises StageFailed if that fails; Modal's command has printed
-    why."""
+    """Fetch the models' weights into the Volume.
+
+    Raises StageFailed if Modal's command, which prints the reason, fails.
+    """
     from services.on_modal.images import weights_image
 
     weights_image(settings())  # raises here what Modal's command would print with a traceback
@@ -55,7 +57,7 @@ class _Deployment:
         self._deployed: list[App] = []
 
     def run(self, terminal: Console) -> None:
-        """Fetch weights and deploy. However it ends early, the error says what is deployed and what is not."""
+        """Fetch weights and deploy. The error that ends it early says what is deployed."""
         try:
             if with_weights := [one for app in self._models.values() for one in app if one.engine.weights()]:
                 terminal.print(Text("Fetching weights", "bold cyan"))
@@ -89,7 +91,7 @@ async def _checked(models: Models) -> list[App]:
         token = (weights.token,) if weights and weights.token else ()
         for variable in (*model.spec.secrets, *token):
             await _check_secret(model, variable)
-    return [app for app in models if await is_deployed(app.modal_name)]
+    return [app for app in models if await is_deployed(app)]
 
 
 def _check_image(app: App, models: Sequence[RegisteredModel]) -> None:

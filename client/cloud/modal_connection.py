@@ -7,9 +7,10 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import ModuleType
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from shared.deployment import APPS
+from client.targets import App
+from shared.deployment import APPS, CLASSES, MONOLITH_CLASS
 from shared.errors import Misconfigured, Stage, StageFailed
 from shared.settings import settings
 
@@ -67,23 +68,32 @@ async def connected() -> None:
             ) from None
 
 
-async def is_deployed(app: str) -> bool:
+async def is_deployed(app: App) -> bool:
     """Whether the app is deployed."""
     modal = modal_library()
     try:
-        await modal.App.lookup.aio(app)
+        await modal.App.lookup.aio(app.modal_name)
     except modal.exception.NotFoundError:
         return False
     return True
 
 
-async def check_deployed(app: str) -> None:
+async def check_deployed(app: App) -> None:
     """Raises Misconfigured, with the command that deploys it, if the app is not deployed."""
     modal = modal_library()
     from orchestrator.modal_errors import typed_errors
 
-    with typed_errors(Stage.ORCHESTRATOR, app):
-        await modal.App.lookup.aio(app)
+    with typed_errors(Stage.ORCHESTRATOR, app.modal_name):
+        await modal.App.lookup.aio(app.modal_name)
+
+
+def app_function(app: App, name: str) -> Any:
+    """A function of a deployed app, by its name."""
+    modal = modal_library()
+    if app is App.ORCHESTRATOR:
+        return modal.Function.from_name(app.modal_name, name)
+    cls = MONOLITH_CLASS if app is App.MONOLITH else CLASSES[Stage(app.value)]
+    return getattr(modal.Cls.from_name(app.modal_name, cls)(), name)
 
 
 def run_modal_command(*arguments: str) -> bool:

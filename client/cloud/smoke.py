@@ -14,7 +14,7 @@ from rich.text import Text
 
 from client.audio.audio_file import read_audio
 from client.cloud.modal_connection import run_on_modal
-from client.display.table import plain_table
+from client.display.terminal import plain_table
 from client.errors import exit_code_of, reported_errors
 from client.targets import App
 from client.turn_source import deployed_turns
@@ -120,11 +120,11 @@ class _Caller:
                 return self._stages.generate([question], max_tokens=50, temperature=0.0)
             case App.TTS:
                 return self._stages.synthesize(QUESTION_TEXT)
-        return self._turn(monolith=app is App.MONOLITH)
+        return self._turn(app)
 
-    async def _turn(self, *, monolith: bool) -> AsyncGenerator[TurnEvent, None]:
+    async def _turn(self, app: App) -> AsyncGenerator[TurnEvent, None]:
         async with (
-            deployed_turns(settings(), lambda _: None, monolith=monolith) as turns,
+            deployed_turns(app, settings(), lambda _: None) as turns,
             aclosing(turns(TurnRequest(audio=self._question))) as events,
         ):
             async for event in events:
@@ -156,7 +156,10 @@ def _table(checks: Sequence[Check]) -> Table:
     for heading in ("model", "answer"):
         table.add_column(heading, overflow="fold")
     for check in checks:
-        times = [f"{call.total_ms:,} ms" + (" cold" if call.cold else "") for call in check.calls] + ["-", "-"]
+        times = [f"{call.total_ms:,} ms" + (" cold" if call.cold else "") for call in check.calls] + [
+            "-",
+            "-",
+        ]
         model, answer = (check.calls[-1].model, check.calls[-1].text) if check.calls else ("-", "")
         shown = Text(check.error.message, "red") if check.error else Text(answer, "green")
         table.add_row(check.app.modal_name, *times[:2], model, shown)

@@ -13,7 +13,7 @@ from shared.errors import SpeechError
 def stop_command(apps: Sequence[App], *, yes: bool) -> None:
     """Run the command; see `s2s stop --help`. If it fails half-way, the error says which apps are left."""
     with reported_errors(as_json=False):
-        left = run_on_modal(lambda: _deployed([app.modal_name for app in apps]))
+        left = run_on_modal(lambda: _deployed(apps))
         if not left:
             typer.echo("None of them is deployed.")
             return
@@ -25,8 +25,8 @@ def stop_command(apps: Sequence[App], *, yes: bool) -> None:
             raise type(error)(f"{error.message} Left to stop: {', '.join(left)}.", error.stage) from error
 
 
-async def _deployed(apps: Sequence[str]) -> list[str]:
-    return [app for app in apps if await is_deployed(app)]
+async def _deployed(apps: Sequence[App]) -> list[str]:
+    return [app.modal_name for app in apps if await is_deployed(app)]
 
 
 async def _stop(apps: list[str]) -> None:

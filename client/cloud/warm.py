@@ -9,13 +9,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from client.cloud.modal_connection import modal_library, run_on_modal
-from client.display.table import plain_table
+from client.cloud.modal_connection import app_function, run_on_modal
+from client.display.terminal import plain_table
 from client.errors import exit_code_of, reported_errors
 from client.targets import App
 from orchestrator.modal_errors import typed_errors
 from orchestrator.modal_stages import ModalStages
-from shared.deployment import MONOLITH_CLASS, Health
+from shared.deployment import Health
 from shared.errors import SpeechError, Stage
 from shared.settings import settings
 from shared.turn import Failure
@@ -56,11 +56,10 @@ async def _warmed(app: App, stages: ModalStages) -> list[Health] | Failure:
 
 
 async def _warm_orchestrator(app: App) -> list[Health]:
-    modal = modal_library()
     if app is App.MONOLITH:
-        engines: list[Health] = await modal.Cls.from_name(app.modal_name, MONOLITH_CLASS)().warm.remote.aio()
+        engines: list[Health] = await app_function(app, "warm").remote.aio()
         return engines
-    async for _ in modal.Function.from_name(app.modal_name, "stream_turn").remote_gen.aio(None):
+    async for _ in app_function(app, "stream_turn").remote_gen.aio(None):
         pass
     return []
 
