@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 
-from client.cloud.turn_attempts import told_once
+from client.cloud.turn_attempts import deduplicated_events
 from client.targets import App, Target
 from orchestrator.in_process import InProcessStages
 from orchestrator.pipeline import Pipeline
 from services.selection import Selection, check_runs_here, select
-from shared.audio.codec import encode_mp3
+from shared.audio.mp3 import encode_mp3
 from shared.audio.pcm import Pcm
 from shared.errors import Stage
 from shared.settings import Settings
@@ -53,7 +53,7 @@ async def turns_in_process(
 
         loading(left)
         await engines.loaded(loaded)
-        yield Pipeline(engines.stages, settings).stream
+        yield Pipeline(engines, settings).stream
 
 
 @asynccontextmanager
@@ -76,7 +76,7 @@ async def deployed_turns(app: App, settings: Settings, waiting: Waiting) -> Asyn
     async def turns(request: TurnRequest) -> AsyncGenerator[TurnEvent, None]:
         waiting(f"Waiting for the {app} to start")
         request = await asyncio.to_thread(_compressed, request, settings.mp3_bitrate_kbps)
-        async with aclosing(told_once(play, request, attempts=settings.stage_attempts)) as events:
+        async with aclosing(deduplicated_events(play, request, attempts=settings.stage_attempts)) as events:
             async for event in events:
                 yield event
 

@@ -20,13 +20,14 @@ from client.targets import App
 from client.turn_source import deployed_turns
 from orchestrator.modal_stages import ModalStages
 from services.host.vad_gate import SpeechGate
-from shared.audio.codec import encode_mp3, resample, to_pcm
-from shared.audio.pcm import join
+from shared.audio.decode import to_pcm
+from shared.audio.mp3 import encode_mp3
+from shared.audio.pcm import join, resample
 from shared.engines import ASR_SAMPLE_RATE_HZ
 from shared.errors import SpeechError, StageFailed
-from shared.payloads import ChatMessage, Speech
+from shared.payloads import ChatMessage, Speech, TextDelta
 from shared.settings import settings
-from shared.stage_stream import SpeechPiece, StageItem, StageStarted, TextDelta, Transcript
+from shared.stage_stream import AudioSegment, LLMOutput, StageItem, StageStarted, Transcript
 from shared.turn import Failure, ReplyDelta, SpeechChunk, TurnCompleted, TurnEvent, TurnFailed, TurnRequest
 
 QUESTION = Path(__file__).parents[2] / "examples" / "what-is-two-plus-two.mp3"
@@ -97,10 +98,10 @@ class _Caller:
                 match item:
                     case StageStarted():
                         cold, model = item.cold, item.model
-                    case Transcript() | TextDelta() | ReplyDelta():
-                        text += item.text
-                    case SpeechPiece() | SpeechChunk():
-                        speech.append(item.audio)
+                    case Transcript(text=part) | LLMOutput(delta=TextDelta(text=part)) | ReplyDelta(text=part):
+                        text += part
+                    case AudioSegment(audio=audio) | SpeechChunk(audio=audio):
+                        speech.append(audio)
                     case TurnFailed():
                         raise item.to_error()
                     case TurnCompleted(models=models):

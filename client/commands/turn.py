@@ -17,7 +17,7 @@ from client.errors import reported_errors
 from client.targets import Target
 from client.turn_source import TurnSource, turns_at
 from orchestrator.turn_result import TurnResultBuilder
-from shared.audio.codec import to_pcm
+from shared.audio.decode import to_pcm
 from shared.audio.pcm import Pcm
 from shared.errors import NoSpeech
 from shared.settings import settings

@@ -11,9 +11,11 @@ from client.errors import ExitCode
 from client.targets import FOUR_APPS
 from local_cloud.events import Kind
 from tests.support.control_plane_programs import Cloud
-from tests.support.deployed_project import ROOT, Project, project_in
+from tests.support.deployed_project import Project, project_in
+from tests.support.paths import EXAMPLES, ROOT
+from tests.support.waiting import until
 
-QUESTION = ROOT / "examples" / "what-is-two-plus-two.mp3"
+QUESTION = EXAMPLES / "what-is-two-plus-two.mp3"
 APPS = [app.modal_name for app in FOUR_APPS]
 ASR, LLM, TTS, ORCHESTRATOR = APPS
 SETTINGS = {"TTS_MODEL": "espeak"}
@@ -46,7 +48,7 @@ def scale_to_zero(project: Project) -> None:
     plane = project.cloud.plane
     for container in plane.containers():
         plane.kill(container.id)
-    project.cloud.until(lambda: not plane.containers())
+    until(lambda: not plane.containers())
 
 
 def test_status_of_what_has_scaled_to_zero_starts_nothing(project: Project) -> None:
@@ -123,7 +125,7 @@ def test_stop_without_an_answer_to_its_question_stops_nothing(project: Project) 
 
 def test_stopping_leaves_no_app_and_no_container(project: Project) -> None:
     assert f"Stopped {ORCHESTRATOR}." in project.s2s("stop", "--yes").stdout
-    project.cloud.until(lambda: not project.cloud.plane.containers())
+    until(lambda: not project.cloud.plane.containers())
     assert "None of them is deployed." in project.s2s("stop", "--yes").stdout
     assert not any(deployed_apps(project).values())
 
