@@ -98,8 +98,8 @@ class _Caller:
                 match item:
                     case StageStarted():
                         cold, model = item.cold, item.model
-                    case Transcript(text=part) | LLMOutput(delta=TextDelta(text=part)) | ReplyDelta(text=part):
-                        text += part
+                    case Transcript(text=one) | LLMOutput(delta=TextDelta(text=one)) | ReplyDelta(text=one):
+                        text += one
                     case AudioSegment(audio=audio) | SpeechChunk(audio=audio):
                         speech.append(audio)
                     case TurnFailed():
