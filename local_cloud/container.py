@@ -12,7 +12,7 @@ from pathlib import Path
 import grpclib.server
 from modal_proto import api_pb2 as pb
 
-from local_cloud.signals import Signal
+from local_cloud.events import Signal
 from local_cloud.state import Function, Input, number_of
 
 HEARTBEAT_S = 60.0  # cancellations ride on heartbeats, which are answered late: long ones have few gaps

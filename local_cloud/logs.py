@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from modal_proto import api_pb2 as pb
 
-from local_cloud.events import Event, Kind
-from local_cloud.signals import Signal
+from local_cloud.events import Event, Kind, Signal
 
 if TYPE_CHECKING:
     from local_cloud.container import Container

@@ -11,8 +11,8 @@ import grpclib.server
 from grpclib import GRPCError, Status
 from modal_proto.api_grpc import ModalClientBase
 
+from local_cloud.env_file import IDENTIFY_PATH, identify_handler
 from local_cloud.events import Kind
-from local_cloud.identity import IDENTIFY_PATH, identify_handler
 from local_cloud.state import State
 from local_cloud.troubles import Troubles
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, TypeVar
 from grpclib import GRPCError, Status
 from modal_proto import api_pb2 as pb
 
+from local_cloud.events import Signal
 from local_cloud.logs import LogBook
-from local_cloud.signals import Signal
 
 if TYPE_CHECKING:
     from local_cloud.container import Container
