@@ -1,4 +1,4 @@
-"""How commands on this machine find the local cloud that runs: a file with its variables, and who it is."""
+"""How commands on this machine find the local cloud: a file with its variables, and its identity."""
 
 import asyncio
 import fcntl
@@ -25,6 +25,11 @@ ENV_FILE_VARIABLE = "LOCAL_CLOUD_ENV"
 
 DEFAULT_ENV_FILE = Path(__file__).parents[1] / ".local-cloud" / "env"
 IDENTIFY_PATH = "/local_cloud/Identify"
+
+
+def env_file_path() -> Path:
+    """Where the file is, on this machine; one for each local cloud."""
+    return Path(os.environ.get(ENV_FILE_VARIABLE, DEFAULT_ENV_FILE))
 
 
 class EnvFile:
@@ -69,8 +74,8 @@ class EnvFile:
 def running_local_cloud() -> dict[str, str]:
     """The variables of the local cloud that runs now. Raises Misconfigured unless it answers itself, so that
     nothing meant for it can reach an account on Modal."""
-    path = Path(os.environ.get(ENV_FILE_VARIABLE, DEFAULT_ENV_FILE))
-    environ = {name: value for name, value in dotenv_values(path, interpolate=False).items() if value}
+    variables = dotenv_values(env_file_path(), interpolate=False)
+    environ = {name: value for name, value in variables.items() if value is not None}
     url, identity = urlsplit(environ.get("MODAL_SERVER_URL", "")), environ.get("MODAL_TOKEN_ID")
     host = url.hostname or ""
     local = identity and url.port and _is_loopback(host)

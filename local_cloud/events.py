@@ -42,13 +42,13 @@ class Event:
 
 
 class Signal:
-    """Wakes everyone who waits for a condition, whenever something may have changed it."""
+    """Wakes the waiters of a condition whenever something may have changed it."""
 
     def __init__(self) -> None:
         self._changed = asyncio.Event()
 
     def notify(self) -> None:
-        """Let every waiter look again."""
+        """Let every waiter check again."""
         self._changed.set()
         self._changed = asyncio.Event()
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from local_cloud.env_file import EnvFile
+from local_cloud.env_file import EnvFile, env_file_path
 from local_cloud.events import Event, Kind
-from local_cloud.plane import ControlPlane
+from local_cloud.plane import DEFAULT_CACHE, ControlPlane
 
 INTRODUCTION = """\
 A local cloud: Modal's own client and containers, on this machine.
@@ -48,9 +48,9 @@ _STYLES: Mapping[Kind, str] = {
 _KIND_WIDTH = max(len(kind) for kind in Kind)
 
 
-def run(env_file: Path, state: Path | None, cache: Path) -> None:
-    """Run until a signal ends it. Raises Misconfigured if another one has this file."""
-    file = EnvFile(env_file)
+def run(state: Path | None = None, cache: Path | None = None) -> None:
+    """Run until a signal ends it. Raises Misconfigured if another one runs."""
+    file = EnvFile(env_file_path())
     file.claim()
     stop = threading.Event()
     for number in END_SIGNALS:
@@ -65,16 +65,16 @@ def run(env_file: Path, state: Path | None, cache: Path) -> None:
             stop.set()
 
     try:
-        with ControlPlane(state, cache) as plane:
+        with ControlPlane(state, cache or DEFAULT_CACHE) as plane:
             kept = f"the volumes' files, in {state}" if state else "nothing: apps, secrets and volumes go"
             written = file.write(plane.environ)
-            for text in (INTRODUCTION.format(kept=kept), written, HOW_TO_USE.format(path=env_file)):
+            for text in (INTRODUCTION.format(kept=kept), written, HOW_TO_USE.format(path=file.path)):
                 console.print(text, soft_wrap=True, highlight=False, markup=False)
             plane.watch(show)
             stop.wait()
     finally:
         file.remove()
-    console.print(f"The local cloud and all containers have ended; {env_file} is gone.", highlight=False)
+    console.print(f"The local cloud and all containers have ended; {file.path} is gone.", highlight=False)
 
 
 class EventLines:

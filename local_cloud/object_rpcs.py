@@ -51,7 +51,7 @@ class ObjectRpcs:
         return pb.MountBatchedCheckExistenceResponse(missing_sha256_hex_hashes=missing)
 
     async def mount_put_file(self, request: pb.MountPutFileRequest) -> pb.MountPutFileResponse:
-        """Keep a file by the hash of its content; asked without content, say whether it is there."""
+        """Keep a file by the hash of its content; without content, answer whether it exists."""
         path = self._state.files / request.sha256_hex
         if not path.exists() and request.WhichOneof("data_oneof"):
             data = self._blobs.read(request.data_blob_id) if request.data_blob_id else request.data

@@ -32,7 +32,7 @@ CALLS_KEPT_S = 600.0
 
 
 class Server:
-    """Everything that runs in the control plane's event loop."""
+    """Everything that runs in the local cloud's event loop."""
 
     def __init__(self, folder: Path, cache: Path, machine: Machine) -> None:
         self.state = State(folder)
@@ -65,7 +65,7 @@ class Server:
         self._chores = [asyncio.ensure_future(self.scheduler.run()), asyncio.ensure_future(self._sweep())]
 
     async def stop(self) -> None:
-        """End every container, close every port, take every link away."""
+        """End every container, close every port, remove every link."""
         for chore in self._chores:
             chore.cancel()
         await asyncio.gather(*self._chores, return_exceptions=True)
@@ -102,7 +102,7 @@ class Front:
         self.port = self._server.port
 
     async def stop(self) -> None:
-        """Refuse connections and end those that there are."""
+        """Refuse connections and drop those that exist."""
         if self._server is None:
             return
         self._server.close()
@@ -113,7 +113,7 @@ class Front:
 
 
 class _Server(grpclib.server.Server):
-    """grpclib's, which lets go of requests when it is closed, but not of connections."""
+    """grpclib's server, which ends requests when it is closed, but not connections."""
 
     def __init__(self, handlers: list[Rpcs]) -> None:
         super().__init__(handlers)

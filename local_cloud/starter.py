@@ -77,7 +77,7 @@ class Starter:
         if container.snapshots:
             arguments.function_def.is_checkpointing_function = True
             arguments.checkpoint_id = f"ch-{container.id}"
-        # There is no GPU to save: the container is not told to, what was asked for stays on record.
+        # There is no GPU to save. The view of the function still shows that it was asked for.
         arguments.function_def.ClearField("_experimental_enable_gpu_snapshot")
         return arguments
 
