@@ -47,7 +47,7 @@ def tiny_weights() -> Iterator[Hub]:
     assert Phi3.spec.weights
     repositories: dict[str, Mapping[str, File]] = {
         NEMO.repository: {"tone.nemo": PROJECT / "tests" / "engines" / "data" / "tone.nemo"},
-        Phi3.spec.weights.repository: _built("llm-phi3.txt", "Phi3", "tiny_llm", "build_phi3"),
+        Phi3.spec.weights.repository: _built("llm-vllm.txt", "Phi3", "tiny_llm", "build_phi3"),
         CHATTERBOX.repository: _built("tts-chatterbox.txt", "chatterbox", "tiny_chatterbox", "build"),
     }
     with local_hub(repositories) as hub:
