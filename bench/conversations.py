@@ -18,9 +18,9 @@ from client.metrics.session_summary import Summary
 from conversation.conversation import SpokenTurn, Talk
 from conversation.listener import Listener
 from orchestrator.pipeline import Pipeline
-from orchestrator.stages import Stages
 from shared.audio.pcm import Pcm
 from shared.settings import Settings
+from shared.stages import Stages
 from tests.support.conversations import HZ, Line, Seen, example, recording
 from tests.support.sounds import Samples
 

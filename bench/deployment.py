@@ -82,7 +82,7 @@ async def _both(rounds: int) -> list[Played]:
         deployed_turns(settings, lambda _: None) as deployed,
     ):
         sides: dict[str, Turns] = {
-            "in process": Pipeline(engines.stages, settings).stream,
+            "in process": Pipeline(engines, settings).stream,
             "local control plane": deployed,
         }
         times: dict[str, list[tuple[float, float]]] = {where: [] for where in sides}

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 import numpy as np
 
 from bench.conversations import converse
-from bench.simulated_stages import reply_of, simulated_stages
+from bench.simulated_stages import SimulatedStages, reply_of
 from client.audio.echo_canceller import EchoCanceller
 from conversation.listener import Listener
 from services.host.vad_gate import WINDOW_SAMPLES
@@ -85,7 +85,7 @@ def _listener_cpu_s(samples: Samples, cancels_echo: bool) -> float:
 
 async def _loop_cpu_s(samples: Samples, cancels_echo: bool) -> float:
     """For a second of sound, in which nobody is answered."""
-    stages, echo = simulated_stages(reply_of(1)), EchoCanceller() if cancels_echo else None
+    stages, echo = SimulatedStages(reply_of(1)), EchoCanceller() if cancels_echo else None
     began_s = time.process_time()
     await converse(stages, Pcm(samples, HZ), echo=echo)
     return (time.process_time() - began_s) / (samples.size / HZ)

@@ -12,7 +12,7 @@ from multiprocessing import get_context
 import psutil
 
 from bench.designs import Design, Times, critical_path_s, hand_chained, overlapped, sequential
-from bench.simulated_stages import reply_of, simulated_stages
+from bench.simulated_stages import SimulatedStages, reply_of
 
 SESSION_COUNTS = (1, 10, 50, 100)
 REPLY_SENTENCES = (1, 3, 8)
@@ -65,7 +65,7 @@ def latencies(rounds: int = 5) -> list[Latency]:
 
 async def _latencies(rounds: int) -> list[Latency]:
     cases = [(name, sentences) for sentences in REPLY_SENTENCES for name in DESIGNS]
-    stages = {sentences: simulated_stages(reply_of(sentences)) for sentences in REPLY_SENTENCES}
+    stages = {sentences: SimulatedStages(reply_of(sentences)) for sentences in REPLY_SENTENCES}
     times = [
         await asyncio.gather(*(DESIGNS[name](stages[sentences]) for name, sentences in cases))
         for _ in range(rounds + 1)
@@ -98,7 +98,7 @@ def _load(name: str, sessions: int) -> Load:
 
 
 async def _load_of(name: str, sessions: int) -> Load:
-    design, stages = DESIGNS[name], simulated_stages(reply_of(3))
+    design, stages = DESIGNS[name], SimulatedStages(reply_of(3))
     await design(stages)  # warm
     gc.collect()
     gc.freeze()  # as a server does once it has started: a full collection of its imports takes 40 ms

@@ -67,7 +67,14 @@ class FliteTTS(TTSModel):
             message = f"flite cannot be loaded ({error}): apt install libflite1"
             raise EngineLoadFailed(message, Stage.TTS) from None
 
-    def synthesize(self, text: str, cancelled: threading.Event) -> Iterator[Pcm]:
+    def synthesize(
+        self,
+        text: str,
+        cancelled: threading.Event,
+        *,
+        voice: str | None = None,
+        language: str | None = None,
+    ) -> Iterator[Pcm]:
         """A piece for each sentence. Accents are dropped; other scripts than Latin are not spoken."""
         if self._library is None:
             raise StageFailed("flite is not loaded.", Stage.TTS)

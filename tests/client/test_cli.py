@@ -228,7 +228,7 @@ def test_an_engine_that_fails_to_load_is_refused_with_its_reason_and_nothing_is_
         "class Mute(TTSModel):\n"
         "    model_name, sample_rate_hz = 'Mute', 16_000\n"
         "    def load(self): raise OSError('no voice in this file')\n"
-        "    def synthesize(self, text, cancelled): raise AssertionError\n"
+        "    def synthesize(self, text, cancelled, **options): raise AssertionError\n"
     )
     code = f"import services.tts; services.tts.__path__.append({str(tmp_path)!r}); {S2S[2]}"
     run = subprocess.run(

@@ -150,7 +150,7 @@ class Unloadable(TTSModel):
     def load(self) -> None:
         raise OSError("there is no voice in it")
 
-    def synthesize(self, text: str, cancelled: threading.Event) -> Iterator[Pcm]:
+    def synthesize(self, text: str, cancelled: threading.Event, **options: str | None) -> Iterator[Pcm]:
         raise AssertionError
 
 

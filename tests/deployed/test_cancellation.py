@@ -36,6 +36,7 @@ import asyncio, threading, time
 import numpy as np
 from shared.engines import ASRModel, EngineSpec, LLMModel, TTSModel, register_model
 from shared.audio.pcm import Pcm
+from shared.payloads import TextDelta
 
 def note(what):
     with open("NOTES", "a") as file:
@@ -46,7 +47,7 @@ HEARS = """
 class Hears(ASRModel):
     model_name = "hears"
     def load(self): ...
-    def transcribe(self, pcm):
+    def transcribe(self, pcm, *, language=None):
         return "tell me a long story"
 """
 TALKS = """
@@ -54,11 +55,11 @@ TALKS = """
 class Talks(LLMModel):
     model_name = "talks"
     def load(self): ...
-    async def generate(self, messages, *, max_tokens, temperature):
+    async def generate(self, messages, *, tools=(), max_tokens, temperature):
         try:
             for n in range(1200):
                 note("llm")
-                yield "and then they went on. "
+                yield TextDelta(text="and then they went on. ")
                 await asyncio.sleep(0.05)
         finally:
             note("llm-closed")
@@ -70,12 +71,12 @@ class Wakes(LLMModel):
     def load(self):
         note("llm-loading")
         time.sleep(5)
-    async def generate(self, messages, *, max_tokens, temperature):
+    async def generate(self, messages, *, tools=(), max_tokens, temperature):
         note("llm-asked-with-" + str(len(messages)))
         try:
             while True:
                 note("llm")
-                yield "and then they went on. "
+                yield TextDelta(text="and then they went on. ")
                 await asyncio.sleep(0.05)
         finally:
             note("llm-closed")
@@ -86,7 +87,7 @@ class Speaks(TTSModel):
     model_name = "speaks"
     sample_rate_hz = 16000
     def load(self): ...
-    def synthesize(self, text, cancelled):
+    def synthesize(self, text, cancelled, **options):
         for n in range(600):
             if cancelled.wait(0.1):
                 note("tts-closed")
@@ -165,7 +166,7 @@ async def test_a_cancel_in_mid_reply_stops_llm_and_tts_at_once(project: Project,
         async for event in remote("speech-to-speech", "stream_turn").remote_gen.aio(question()):
             if isinstance(event, TurnStarted):
                 call_id = event.call_id
-            if isinstance(event, SpeechChunk) and event.piece == 3:
+            if isinstance(event, SpeechChunk) and event.segment == 3:
                 await modal.FunctionCall.from_id(call_id).cancel.aio()
                 await notes.show_that_work_stops("llm", "tts")
     assert len(project.cloud.plane.containers()) == 4  # nothing died of it
@@ -176,7 +177,7 @@ async def test_closing_the_stream_of_a_turn_cancels_it(project: Project, notes: 
     stream_turn = remote("speech-to-speech", "stream_turn")
     turn = streams.stream(stream_turn, question(), call_id=turn_call_id, last=TurnEnd)
     async for event in turn:
-        if isinstance(event, SpeechChunk) and event.piece == 3:
+        if isinstance(event, SpeechChunk) and event.segment == 3:
             break
     await turn.aclose()
     await notes.show_that_work_stops("llm", "tts")

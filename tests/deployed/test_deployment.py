@@ -63,7 +63,7 @@ def heard(events: list[TurnEvent]) -> Heard:
     return Heard(
         transcript="".join(event.text for event in events if isinstance(event, TranscriptReady)),
         reply="".join(event.text for event in events if isinstance(event, ReplyDelta)),
-        chunks=[(one.index, one.piece, one.text) for one in events if isinstance(one, SpeechChunk)],
+        chunks=[(one.index, one.segment, one.text) for one in events if isinstance(one, SpeechChunk)],
     )
 
 
@@ -142,7 +142,7 @@ async def test_the_events_come_in_order_and_say_what_the_same_turn_says_in_proce
     request = request_for(EXAMPLES / "what-is-two-plus-two.mp3")
     settings = Settings(TTS_MODEL=TTS)
     async with InProcessStages(select(settings), settings) as engines:
-        here = [event async for event in Pipeline(engines.stages, settings).stream(request)]
+        here = [event async for event in Pipeline(engines, settings).stream(request)]
     events = [e async for e in remote("speech-to-speech", "stream_turn").remote_gen.aio(request)]
     assert heard(events) == heard(here)
     told = [event for event in events if not isinstance(event, StageWaiting)]

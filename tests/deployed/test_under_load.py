@@ -124,7 +124,9 @@ async def test_turns_cancelled_in_a_row_and_at_once_leave_nothing_running(projec
 
 async def test_an_upload_of_5_megabytes_is_answered(project: AnsweringProject) -> None:
     number = 216_000
-    speech = resample(to_pcm(question(0).audio), 48_000).samples.copy()
+    audio = question(0).audio
+    assert audio
+    speech = resample(to_pcm(audio), 48_000).samples.copy()
     speech.resize(3 * (QUESTION_0_SAMPLES + number), refcheck=False)
     upload = sound_file(np.stack([speech, speech], axis=1), 48_000, "WAV", "FLOAT")
     assert len(upload) > 5 * 2**20

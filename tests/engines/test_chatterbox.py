@@ -26,7 +26,7 @@ from shared.audio.pcm import Pcm
 from shared.engines import TTSModel
 from shared.errors import EngineLoadFailed, Misconfigured, StageFailed, WeightsMissing
 from shared.settings import Settings, settings
-from shared.stage_stream import SpeechPiece, StageFinished
+from shared.stage_stream import AudioSegment, StageFinished
 from tests.engines.built_models import built_model
 from tests.engines.hub_cache import put_into_hub_cache
 from tests.engines.no_network import only_loopback
@@ -266,7 +266,7 @@ async def test_the_only_thread_is_free_soon_after_a_stream_or_the_engine_is_clos
     await closed_while_it_speaks(stream, stream.aclose)
     with counted() as calls:
         items = [item async for item in host.synthesize("Yes.")]
-    assert isinstance(items[1], SpeechPiece)
+    assert isinstance(items[1], AudioSegment)
     assert isinstance(items[-1], StageFinished)
     assert calls[TOKEN_STEP] < longest_s("Yes.") * 25 + 5
 

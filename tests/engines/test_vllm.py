@@ -32,6 +32,7 @@ from tests.engines.tiny_llm import (
 )
 from tests.engines.vllm_metrics import vllm_metric
 from tests.engines.vllm_on_cpu import ENVIRON, FLAGS
+from tests.support.replies import texts
 
 BUILDERS: dict[type[VllmLLM], Callable[[Path], None]] = {Phi3: build_phi3, Llama: build_llama}
 
@@ -86,7 +87,7 @@ class Loaded:
             for index, text in enumerate(said)
         ]
         reply = self.engine.generate(messages, max_tokens=max_tokens, temperature=0.0)
-        return "".join([text async for text in reply])
+        return "".join([text async for text in texts(reply)])
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum of vLLM's own counter over its labels."""
@@ -132,7 +133,8 @@ async def test_the_system_prompt_reaches_the_model(phi3: Loaded) -> None:
 
 async def test_a_reply_comes_piece_by_piece(phi3: Loaded) -> None:
     messages = [ChatMessage(role="user", content="Tell me a story.")]
-    pieces = [text async for text in phi3.engine.generate(messages, max_tokens=60, temperature=0.0)]
+    reply = phi3.engine.generate(messages, max_tokens=60, temperature=0.0)
+    pieces = [text async for text in texts(reply)]
     assert len(pieces) > 5
     assert "".join(pieces) == DIALOGUES["Tell me a story."]
 

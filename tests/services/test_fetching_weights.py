@@ -43,7 +43,9 @@ class Voice(TTSModel):
     model_name = "voice"
     sample_rate_hz = 16_000
     def load(self) -> None: ...
-    def synthesize(self, text: str, cancelled: threading.Event) -> Iterator[Pcm]:
+    def synthesize(
+        self, text: str, cancelled: threading.Event, **options: str | None
+    ) -> Iterator[Pcm]:
         yield Pcm(np.zeros(160, np.float32), 16_000)
 '''
 
@@ -100,7 +102,7 @@ from shared.engines import EngineSpec, LLMModel, Weights, register_model
 class Words(LLMModel):
     model_name = "words"
     def load(self) -> None: ...
-    async def generate(self, messages, *, max_tokens, temperature):
+    async def generate(self, messages, *, tools=(), max_tokens, temperature):
         yield "words"
 """
 

@@ -138,7 +138,7 @@ class Told:
             return "something was told after the end"
         if told[:1] not in ([TurnStarted], []) or (SpeechChunk in told and TranscriptReady not in told[:2]):
             return f"out of order: {[kind.__name__ for kind in told]}"
-        places = [(chunk.index, chunk.piece) for chunk in self.spoken]
+        places = [(chunk.index, chunk.segment) for chunk in self.spoken]
         return None if places == sorted(set(places)) else f"speech out of order: {places}"
 
     def wrong(self) -> str | None:

@@ -117,7 +117,7 @@ async def converse(
     async with FileMicrophone(said) as microphone, FileSpeaker(output, sample_rate_hz=HZ) as speaker:
         with Session(now) as session:
             talk = Talk(
-                Pipeline(cast.stages, chosen).stream,
+                Pipeline(cast, chosen).stream,
                 microphone,
                 speaker,
                 session,
