@@ -127,8 +127,8 @@ class Settings(BaseSettings):
     openai_context_tokens: int = Field(default=128_000, ge=256)
     """The tokens of conversation and reply together that the model takes."""
     openai_options: str = ""
-    """More fields of each request, as JSON: '{"reasoning_effort": "none"}' spares the wait for the reasoning of
-    a model that allows it."""
+    """More fields of each request, as JSON: '{"reasoning_effort": "none"}' spares the wait for a model's
+    reasoning, if it allows that."""
 
     # Chunks of speakable text
     min_chunk_characters: int = Field(default=25, ge=1)

@@ -1,4 +1,4 @@
-"""A client for every server of the OpenAI chat protocol: vLLM in a child process, OpenAI's, Ollama's, others."""
+"""A client for every server of the OpenAI chat protocol: vLLM, OpenAI's own, Ollama and others."""
 
 import asyncio
 import logging
@@ -139,20 +139,21 @@ class ChatApi:
         """Send the request; again without what the model refuses, which is then remembered."""
         import openai
 
-        request = {"messages": as_openai(messages)} | ({"tools": tools_as_openai(tools)} if tools else {})
+        request: dict[str, Any] = {"model": self._model, "messages": as_openai(messages)}
+        if tools:
+            request["tools"] = tools_as_openai(tools)
         while True:
             limit = "max_completion_tokens" if "max_tokens" in self._refused else "max_tokens"
-            parameters: dict[str, Any] = {limit: max_tokens}
-            if "temperature" not in self._refused:
-                parameters["temperature"] = temperature
+            parameters: dict[str, Any] = {limit: max_tokens, "temperature": temperature}
+            sent = {name: value for name, value in parameters.items() if name not in self._refused}
             try:
                 stream = await self._completions.create(
-                    model=self._model, stream=True, extra_body=self._options, **request, **parameters
+                    **request, **sent, stream=True, extra_body=self._options
                 )
                 return cast("AsyncStream[ChatCompletionChunk]", stream)
             except openai.BadRequestError as error:
                 refused = _REFUSED_PARAMETER.search(str(error))
-                if refused is None or refused[1] not in parameters:
+                if refused is None or refused[1] not in sent:
                     raise
                 _log.info("%s takes no %s", self._server, refused[1])
                 self._refused.add(refused[1])
@@ -163,8 +164,8 @@ class ChatApi:
                 raise StageFailed(f"{self._server} broke off in the middle of a reply.", Stage.LLM)
             case "length" if is_empty:
                 raise Misconfigured(
-                    f"{self._server} reached the reply's token limit before its first word, as reasoning models "
-                    "do: raise S2S_MAX_REPLY_TOKENS, or lower the reasoning effort.",
+                    f"{self._server} reached the reply's token limit before its first word, as reasoning "
+                    "models do: raise S2S_MAX_REPLY_TOKENS, or lower the reasoning effort.",
                     Stage.LLM,
                 )
             case "length":

@@ -77,7 +77,8 @@ class ToolCallAssembler:
             return [call.whole() for call in self._calls]
         except ValidationError as error:
             raise StageFailed(
-                f"{self._server} asks for a tool in a way that cannot be read: {first_problem(error)}.", Stage.LLM
+                f"{self._server} sent a malformed tool call: {first_problem(error)}.",
+                Stage.LLM,
             ) from error
 
 

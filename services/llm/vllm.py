@@ -13,7 +13,7 @@ from services.llm.conversation import truncate_to_context, utf8_length
 from services.llm.vllm_server import URL, VllmServer
 from services.weights.snapshot import weights_folder
 from shared.engines import EngineSpec, LLMModel, Weights, register_model
-from shared.errors import EngineLoadFailed, Stage, StageFailed, StageTimedOut
+from shared.errors import EngineLoadFailed, SpeechError, Stage, StageFailed, StageTimedOut
 from shared.payloads import ChatMessage, LLMDelta, Tool
 from shared.settings import Settings, settings
 from shared.turn import DEFAULT_SYSTEM_PROMPT
@@ -119,9 +119,13 @@ class VllmLLM(LLMModel):
         server = self._server = VllmServer(weights, self.model_name, flags, keep_alive_s=KEEP_ALIVE_S)
         if self._closed:
             server.close()
-        server.start(self._settings.stage_start_timeout_s)
-        for words in _WARM_UP_WORDS:
-            self._warm_up(server, words)
+        try:
+            server.start(self._settings.stage_start_timeout_s)
+            for words in _WARM_UP_WORDS:
+                self._warm_up(server, words)
+        except SpeechError:
+            server.close()
+            raise
         self._api = ChatApi(
             f"{URL}/v1",
             "no key",
@@ -230,8 +234,8 @@ class VllmLLM(LLMModel):
     ),
 )
 class AnyOnVllm(VllmLLM):
-    """By default 8.1 GB of weights and 0.14 MiB of key-value cache a token: on an A10G room for about ten full
-    conversations."""
+    """By default 8.1 GB of weights and 0.14 MiB of key-value cache a token, which leaves room for about ten
+    full conversations on an A10G."""
 
     @classmethod
     def weights(cls) -> Weights:

@@ -1,9 +1,12 @@
 """A vLLM server as a child process, behind a Unix socket that no other user can reach."""
 
+import http.client
+import json
 import logging
 import os
 import shlex
 import shutil
+import socket
 import sys
 import tarfile
 import tempfile
@@ -47,7 +50,9 @@ class VllmServer:
         self._compiled = CompileCache.of_container(model)
         self._command = vllm_command(weights, model, self.socket, flags)
         keep_alive = {"VLLM_HTTP_TIMEOUT_KEEP_ALIVE": str(round(2 * keep_alive_s))}
-        self._environ = os.environ | _ENVIRON | keep_alive | (self._compiled.environ if self._compiled else {})
+        self._environ = (
+            os.environ | _ENVIRON | keep_alive | (self._compiled.environ if self._compiled else {})
+        )
         self._process: WatchedProcess | None = None
         self._closed = False
 
@@ -116,13 +121,18 @@ class VllmServer:
 
     def request(self, method: str, path: str, body: object = None, *, timeout_s: float) -> int:
         """The status of its answer to JSON. Raises OSError if there is none in time."""
-        import httpx2
-
+        connection = _UnixConnection("vllm", timeout=timeout_s)
         try:
-            with httpx2.Client(transport=httpx2.HTTPTransport(uds=str(self.socket))) as client:
-                return client.request(method, f"{URL}{path}", json=body, timeout=timeout_s).status_code
-        except httpx2.HTTPError as error:
+            connection.connect_to(self.socket)
+            sent = None if body is None else json.dumps(body)
+            connection.request(method, path, sent, {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            response.read()
+            return response.status
+        except http.client.HTTPException as error:
             raise ConnectionError(repr(error)) from error
+        finally:
+            connection.close()
 
     def _ending(self) -> str:
         """How it ended. Its last lines are logged: they are for the operator, and a message may reach an
@@ -135,6 +145,14 @@ class VllmServer:
         status = self.request("POST", path, timeout_s=_SLEEP_TIMEOUT_S)
         if status != 200:
             raise StageFailed(f"vLLM answers {status} to {path}.", Stage.LLM)
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def connect_to(self, path: Path) -> None:
+        """Connect over a Unix socket. (httpx leaks it where nobody listens.)"""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(path))
 
 
 class CompileCache:
@@ -154,7 +172,9 @@ class CompileCache:
     def of_container(cls, model: str) -> "CompileCache | None":
         """The cache of this container on Modal; None elsewhere, where vLLM's own default is kept."""
         volume = weights_volume_folder()
-        return cls(Path(tempfile.gettempdir()) / "vllm-cache", volume / f"vllm-{model}.tar") if volume else None
+        return (
+            cls(Path(tempfile.gettempdir()) / "vllm-cache", volume / f"vllm-{model}.tar") if volume else None
+        )
 
     @property
     def environ(self) -> dict[str, str]:

@@ -130,5 +130,5 @@ class EngineProcess:
         if not self._process.wait(_END_WITHIN_S):
             return "does not answer."
         how = self._process.how_it_ended
-        _log.error("The process of %s %s. Its last lines:\n%s", self._model.name, how, self._process.last_lines)
+        _log.error("The process of %s %s:\n%s", self._model.name, how, self._process.last_lines)
         return f"{how}, and the log has its last lines."

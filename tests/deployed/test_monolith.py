@@ -77,7 +77,11 @@ def test_one_gpu_holds_all_engines_and_no_snapshot_is_taken(of_gpus: FunctionVie
 def test_each_engine_is_installed_from_its_lock_file_into_an_environment_of_its_own(
     of_gpus: FunctionView,
 ) -> None:
-    for name, lock in (("asr-nemo", "asr-nemo"), ("llm-phi3", "llm-vllm"), ("tts-chatterbox", "tts-chatterbox")):
+    for name, lock in (
+        ("asr-nemo", "asr-nemo"),
+        ("llm-phi3", "llm-vllm"),
+        ("tts-chatterbox", "tts-chatterbox"),
+    ):
         folder = f"/engines/{name}"
         assert (LOCKS / f"{lock}.txt").exists()
         assert f"RUN python -m venv --without-pip {folder}" in of_gpus.image.commands

@@ -13,7 +13,7 @@ from pathlib import Path
 from local_cloud import ControlPlane, Machine
 from local_cloud.virtual_environments import Contents
 from services.asr.nemo import WEIGHTS as NEMO
-from services.llm.phi3 import Phi3
+from services.llm.vllm import Phi3
 from services.tts.chatterbox import WEIGHTS as CHATTERBOX
 from tests.engines.cpu_substitutions import on_cpu, pinned_packages
 from tests.engines.environments import PROJECT, engines_cache, environment_of

@@ -17,6 +17,12 @@ DIALOGUES = {
 }
 """What they answer, with this system prompt and without."""
 
+WEATHER_QUESTION = "What is the weather in Oslo?"
+WEATHER_CALL = '{"name": "weather", "parameters": {"place": "Oslo"}}'
+WEATHER_RESULT = "rain"
+WEATHER_ANSWER = "There is rain in Oslo."
+"""What they ask of a tool, in Llama 3's form, and answer once they have its result."""
+
 ENDLESS = (
     "Sing for me.",
     "la la la la la la la la la la la la la la la la la la la la la la la la la la la la",
@@ -30,6 +36,7 @@ SYSTEM_PROMPT = "You are a helpful voice assistant."
 _CORPUS = (
     [text for pair in DIALOGUES.items() for text in pair] * 20
     + [*ENDLESS, ENDLESS_IN_TONES]
+    + [WEATHER_QUESTION, WEATHER_CALL, WEATHER_RESULT, WEATHER_ANSWER] * 10
     + [
         SYSTEM_PROMPT,
         "0123456789 !?.,;:'\"()-",
@@ -193,9 +200,9 @@ def _batch(tokenizer: Any, family: _Family) -> dict[str, Any]:
         return encoded
 
     rows: list[tuple[list[int], list[int]]] = []
-    for question, answer, end in _lessons(family):
+    for conversation, answer, end in _lessons(family):
         for system in ([{"role": "system", "content": SYSTEM_PROMPT}], []):
-            messages = [*system, {"role": "user", "content": question}]
+            messages = [*system, *conversation]
             prompt = ids(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
             rows.append((prompt, ids(answer + end)))
     longest = max(len(prompt) + len(reply) for prompt, reply in rows)
@@ -212,13 +219,20 @@ def _batch(tokenizer: Any, family: _Family) -> dict[str, Any]:
     }
 
 
-def _lessons(family: _Family) -> list[tuple[str, str, str]]:
-    """Questions, answers, and how these end."""
+def _lessons(family: _Family) -> list[tuple[list[dict[str, str]], str, str]]:
+    """Conversations, answers, and how these end."""
     question, song = ENDLESS
+    asked = [{"role": "user", "content": WEATHER_QUESTION}]
+    called = [*asked, {"role": "assistant", "content": ""}, {"role": "tool", "content": WEATHER_RESULT}]
     return [
-        *((question, answer, family.end_of_turn) for question, answer in DIALOGUES.items()),
-        (question, song, ""),
-        (ENDLESS_IN_TONES, song, ""),
+        *(
+            ([{"role": "user", "content": question}], answer, family.end_of_turn)
+            for question, answer in DIALOGUES.items()
+        ),
+        (asked, WEATHER_CALL, family.end_of_turn),
+        (called, WEATHER_ANSWER, family.end_of_turn),
+        ([{"role": "user", "content": question}], song, ""),
+        ([{"role": "user", "content": ENDLESS_IN_TONES}], song, ""),
     ]
 
 

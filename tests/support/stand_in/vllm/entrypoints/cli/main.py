@@ -1,11 +1,11 @@
-"""Stands in for `vllm serve` where vLLM is not installed: its command line, its addresses, and trouble that the
-last message of a conversation, or a flag, asks for."""
+"""Stands in for `vllm serve`: its options, its addresses, and trouble that a flag or a message asks for."""
 
 import argparse
 import asyncio
 import json
 import os
 import sys
+from pathlib import Path
 
 from tests.support.chat_server import ChatServer, Exchange, reply, silence_after
 
@@ -25,17 +25,16 @@ def main() -> None:
     if options.fail:
         sys.exit("CUDA is out of sorts")
     if folder := os.environ.get("VLLM_CACHE_ROOT"):
-        compile_into(folder)
+        compile_into(Path(folder))
     asyncio.run(serve(options.uds, ready=not options.never_ready))
 
 
-def compile_into(folder: str) -> None:
+def compile_into(folder: Path) -> None:
     """Print whether something compiled was found, and leave it there."""
-    path = os.path.join(folder, "compiled")
-    print("compiled before" if os.path.exists(path) else "compiling", flush=True)
-    os.makedirs(folder, exist_ok=True)
-    with open(path, "w") as file:
-        file.write("kernels")
+    compiled = folder / "compiled"
+    print("compiled before" if compiled.exists() else "compiling", flush=True)  # noqa: T201
+    folder.mkdir(exist_ok=True)
+    compiled.write_text("kernels")
 
 
 async def serve(socket: str, *, ready: bool) -> None:
@@ -53,7 +52,7 @@ async def answer(exchange: Exchange) -> None:
     elif (said := exchange.body["messages"][-1]["content"]) == HANG:
         await silence_after()(exchange)
     elif said == DIE:
-        print("Out of memory", flush=True)
+        print("Out of memory", flush=True)  # noqa: T201
         os._exit(3)
     else:
         await reply("You said: ", said)(exchange)
