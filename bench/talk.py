@@ -17,7 +17,7 @@ from client.metrics.percentile import percentile
 from client.metrics.turn_record import TurnRecord
 from orchestrator.in_process import InProcessStages
 from services.selection import check_runs_here, select
-from shared.audio.codec import encode_mp3
+from shared.audio.mp3 import encode_mp3
 from shared.payloads import Mp3Audio
 from shared.settings import Settings
 from shared.stages import Stages

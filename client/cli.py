@@ -284,7 +284,7 @@ def stop(
 
 def _check_modal_is_installed() -> None:
     from client.cloud.modal_connection import modal_library
-    from client.command_errors import reported_errors
+    from client.errors import reported_errors
 
     with reported_errors(as_json=False):
         modal_library()

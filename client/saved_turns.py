@@ -3,10 +3,9 @@
 import json
 from pathlib import Path
 
-from client.audio.audio_file import OutputNotWritten
+from client.errors import OutputNotWritten
 from conversation.conversation import SpokenTurn
-from shared.audio.codec import encode_wav
-from shared.audio.pcm import join
+from shared.audio.pcm import encode_wav, join
 
 
 class SavedTurns:

@@ -9,7 +9,7 @@ from client.cloud.turn_attempts import deduplicated_events
 from orchestrator.in_process import InProcessStages
 from orchestrator.pipeline import Pipeline
 from services.selection import Selection
-from shared.audio.codec import encode_mp3
+from shared.audio.mp3 import encode_mp3
 from shared.audio.pcm import Pcm
 from shared.errors import Stage
 from shared.settings import Settings

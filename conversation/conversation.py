@@ -24,7 +24,7 @@ from conversation.listener import (
 )
 from conversation.memory import ConversationMemory, SpokenPiece, heard_text
 from conversation.reply import Reply
-from shared.audio.codec import to_pcm
+from shared.audio.decode import to_pcm
 from shared.audio.pcm import Pcm
 from shared.errors import SpeechError
 from shared.payloads import Mp3Audio

@@ -5,19 +5,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from shared.audio.codec import decode_audio, encode_mp3, encode_wav
-from shared.audio.pcm import Pcm
-from shared.errors import BadAudio, SpeechError, TooLong
+from client.errors import OutputNotWritten
+from shared.audio.decode import decode_audio
+from shared.audio.mp3 import encode_mp3
+from shared.audio.pcm import Pcm, encode_wav
+from shared.errors import BadAudio, TooLong
 from shared.settings import Settings
 
 STANDARD_INPUT = "-"
 OUTPUT_SUFFIXES = (".mp3", ".wav")
-
-
-class OutputNotWritten(SpeechError):
-    """The reply cannot be written where it should go."""
-
-    kind = "output_not_written"
 
 
 def read_audio(source: str, settings: Settings) -> Pcm:

@@ -8,11 +8,11 @@ from typing import Self
 
 import numpy as np
 
-from client.audio.audio_file import OutputNotWritten
 from client.audio.playback_buffer import PieceHeard, PlaybackBuffer
 from client.audio.sample_queue import Samples
 from client.audio.sound_devices import SoundDeviceLost
 from client.audio.stream_resampler import StreamResampler
+from client.errors import OutputNotWritten
 from shared.audio.pcm import Pcm
 from shared.engines import ASR_SAMPLE_RATE_HZ
 

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.text import Text
 
 from client.cloud.modal_connection import connected, modal_library
-from client.command_errors import reported_errors
 from client.commands.fetch_weights import PROJECT, fetch_on_modal
+from client.errors import reported_errors
 from services.selection import Selection, select, select_model
 from shared.deployment import APPS, CLASSES, MONOLITH_APP
 from shared.engines import RegisteredModel
@@ -71,10 +71,10 @@ async def _check(models: Sequence[RegisteredModel], check_images: Callable[[], N
 
 
 def _check_images(models: Iterable[RegisteredModel]) -> None:
-    from services.on_modal.images import service_image
+    from services.on_modal.service import service_options
 
     for model in models:
-        service_image(model, settings())
+        service_options(model, settings())
 
 
 def _check_monolith_image(selection: Selection) -> None:

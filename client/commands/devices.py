@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from client.audio.sound_devices import NoSoundDevice, SoundDevice, sound_devices
-from client.command_errors import reported_errors
+from client.errors import reported_errors
 
 
 def devices_command(*, as_json: bool) -> None:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from client.command_errors import reported_errors
+from client.errors import reported_errors
 from services.selection import discover, select
 from shared.engines import MODEL_REGISTRY, RegisteredModel, Weights
 from shared.settings import settings

@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from client.command_errors import reported_errors
+from client.errors import reported_errors
 from client.metrics.metrics_file import read_metrics
 from client.metrics.session_summary import Summary, summarised
 from client.metrics.session_table import session_table

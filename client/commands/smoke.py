@@ -13,8 +13,7 @@ from rich.text import Text
 
 from client.cloud.modal_connection import connected
 from client.cloud.smoke_calls import Answer, SmokeCalls
-from client.command_errors import reported_errors
-from client.exit_code import exit_code_of
+from client.errors import exit_code_of, reported_errors
 from shared.deployment import APPS
 from shared.errors import SpeechError, Stage
 from shared.settings import settings

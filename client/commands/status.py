@@ -16,8 +16,7 @@ from rich.text import Text
 
 from client.cloud.last_hour import LastHour, summed
 from client.cloud.modal_connection import connected, is_deployed, modal_library
-from client.command_errors import reported_errors
-from client.exit_code import ExitCode
+from client.errors import ExitCode, reported_errors
 from orchestrator.modal_stages import ModalStages
 from shared.deployment import APPS, CLASSES, MONOLITH_APP, Health
 from shared.errors import Stage, StageFailed

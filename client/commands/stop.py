@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import typer
 
 from client.cloud.modal_connection import connected, is_deployed
-from client.command_errors import reported_errors
+from client.errors import reported_errors
 
 
 def stop_command(apps: Sequence[str], *, yes: bool) -> None:

@@ -10,11 +10,10 @@ import numpy as np
 from rich.console import Console
 from rich.file_proxy import FileProxy  # prints above what goes on
 
-from client.audio.audio_file import OutputNotWritten
 from client.audio.talk_audio import SoundOptions, TalkSound
 from client.cloud.modal_connection import check_deployed
-from client.command_errors import reported_errors
 from client.display.talk_display import TalkConversation
+from client.errors import OutputNotWritten, reported_errors
 from client.metrics.metrics_file import MetricsFile
 from client.metrics.session import Session
 from client.metrics.session_table import session_table

@@ -12,12 +12,12 @@ from rich.text import Text
 
 from client.audio.audio_file import check_writable, read_audio, write_audio
 from client.audio.loudspeaker import Loudspeaker, NoLoudspeaker
-from client.command_errors import reported_errors
 from client.display.turn_display import Conversation, Progress
+from client.errors import reported_errors
 from client.turn_source import Target, TurnSource, deployed_turns, turns_in_process
 from orchestrator.turn_result import TurnResultBuilder
 from services.selection import check_runs_here, select
-from shared.audio.codec import to_pcm
+from shared.audio.decode import to_pcm
 from shared.audio.pcm import Pcm
 from shared.errors import NoSpeech
 from shared.logs import configure_logging

@@ -10,8 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from client.cloud.warming import Warmed, warmed
-from client.command_errors import reported_errors
-from client.exit_code import exit_code_of
+from client.errors import exit_code_of, reported_errors
 from shared.deployment import Health
 from shared.turn import Failure
 

@@ -8,7 +8,7 @@ from typing import Self
 
 from pydantic import TypeAdapter, ValidationError
 
-from client.audio.audio_file import OutputNotWritten
+from client.errors import OutputNotWritten
 from client.metrics.session_line import SessionLine
 from shared.errors import BadRequest
 from shared.payloads import first_problem

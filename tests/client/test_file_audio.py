@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from client.audio.audio_file import OutputNotWritten
 from client.audio.file_microphone import FileMicrophone
 from client.audio.file_speaker import FileSpeaker
 from client.audio.microphone import Microphone
 from client.audio.sample_queue import Samples
 from client.audio.speaker import Speaker
+from client.errors import OutputNotWritten
 from shared.audio.pcm import Pcm
 from shared.errors import BadAudio
 from shared.settings import Settings

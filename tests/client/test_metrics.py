@@ -14,8 +14,8 @@ from pydantic import TypeAdapter
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from client.audio.audio_file import OutputNotWritten
 from client.cli import app
+from client.errors import OutputNotWritten
 from client.metrics.metrics_file import MAX_LINE_BYTES, BadMetrics, MetricsFile, read_metrics
 from client.metrics.session import Session
 from client.metrics.session_line import SessionEnded, SessionLine, SessionStarted

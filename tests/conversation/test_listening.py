@@ -19,7 +19,7 @@ from conversation.recent_audio import RecentAudio
 from conversation.utterance import ENCODER_LAG_SAMPLES, UtteranceEncoder
 from conversation.voice_activity import VoiceActivity
 from services.host.vad_gate import LOUD_LEVEL
-from shared.audio.codec import decode_mp3
+from shared.audio.decode import decode_mp3
 from shared.payloads import Mp3Audio
 from shared.settings import Settings
 from tests.support.flite_speech import flite_says

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from client.exit_code import ExitCode
+from client.errors import ExitCode
 from local_cloud.events import Kind
 from tests.support.control_plane_programs import Cloud
 from tests.support.deployed_project import ROOT, Project, project_in

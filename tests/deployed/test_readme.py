@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from client.exit_code import ExitCode
+from client.errors import ExitCode
 from services.selection import EMBEDDED, ON_MODAL, discover
 from shared.engines import MODEL_REGISTRY
 

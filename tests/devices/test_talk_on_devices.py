@@ -9,7 +9,7 @@ from statistics import median
 
 import pytest
 
-from client.exit_code import ExitCode
+from client.errors import ExitCode
 from services.asr.pocketsphinx import PocketsphinxASR
 from shared.audio.pcm import Pcm
 from tests.support.conversations import HZ, example

@@ -94,10 +94,10 @@ def chosen() -> Iterator["Loaded"]:
         patch.setenv("S2S_LLM_TIMEOUT_S", "10")
         patch.setenv("S2S_LLM_CONTEXT_LENGTH", "1024")
         settings.cache_clear()
-        loaded = Loaded(AnyOnVllm())
-        yield loaded
-        loaded.engine.close()
+        engine = AnyOnVllm()
     settings.cache_clear()
+    yield Loaded(engine)
+    engine.close()
 
 
 class Loaded:

@@ -44,10 +44,9 @@ def plane_without_gpu() -> ControlPlane:
 @contextmanager
 def tiny_weights() -> Iterator[Hub]:
     """A hub with the tiny models in the place of the real ones; they are built if they are not there."""
-    assert Phi3.spec.weights
     repositories: dict[str, Mapping[str, File]] = {
         NEMO.repository: {"tone.nemo": PROJECT / "tests" / "engines" / "data" / "tone.nemo"},
-        Phi3.spec.weights.repository: _built("llm-vllm.txt", "Phi3", "tiny_llm", "build_phi3"),
+        Phi3.weights().repository: _built("llm-vllm.txt", "build_phi3", "tiny_llm", "build_phi3"),
         CHATTERBOX.repository: _built("tts-chatterbox.txt", "chatterbox", "tiny_chatterbox", "build"),
     }
     with local_hub(repositories) as hub:

@@ -16,8 +16,8 @@ from client.metrics.session_summary import Summary
 from conversation.conversation import SpokenTurn, Talk
 from conversation.listener import Listener
 from orchestrator.pipeline import Pipeline
-from shared.audio.codec import decode_audio, resample
-from shared.audio.pcm import Pcm
+from shared.audio.decode import decode_audio
+from shared.audio.pcm import Pcm, resample
 from shared.settings import Settings
 from shared.turn import TurnEvent
 from tests.support.scripted_stages import Cast

@@ -1,0 +1,90 @@
+"""How a command of `s2s` fails: the client's own errors, one line on standard error, and an exit code."""
+
+import json
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from shared.errors import (
+    BadAudio,
+    BadRequest,
+    EngineLoadFailed,
+    Misconfigured,
+    NoSpeech,
+    SpeechError,
+    TooLong,
+    WeightsMissing,
+)
+from shared.settings import settings
+from shared.turn import Failure
+
+
+class OutputNotWritten(SpeechError):
+    """The reply, or what else a command writes, cannot be written where it should go."""
+
+    kind = "output_not_written"
+
+
+class ExitCode(IntEnum):
+    """The process's exit code, for scripts; README.md lists them for users."""
+
+    ANSWERED = 0
+    INTERNAL_ERROR = 1
+    USAGE = 2  # what the argument parser refuses
+    NO_SPEECH = 3
+    BAD_INPUT = 4
+    MISCONFIGURED = 5
+    TURN_FAILED = 6  # trying again can help
+    OUTPUT_NOT_WRITTEN = 7
+    INTERRUPTED = 130  # 128 + SIGINT, as shells count
+
+
+def exit_code_of(error: SpeechError) -> ExitCode:
+    """The exit code of a command that ends with this error."""
+    match error:
+        case NoSpeech():
+            return ExitCode.NO_SPEECH
+        case BadAudio() | TooLong() | BadRequest():
+            return ExitCode.BAD_INPUT
+        case Misconfigured() | EngineLoadFailed() | WeightsMissing():
+            return ExitCode.MISCONFIGURED
+        case OutputNotWritten():
+            return ExitCode.OUTPUT_NOT_WRITTEN
+        case _:
+            return ExitCode.TURN_FAILED
+
+
+@contextmanager
+def reported_errors(*, as_json: bool) -> Iterator[None]:
+    """Turn what a command raises into a line on standard error and its exit code.
+
+    With `as_json`, standard output gets one object with the member `error` as well.
+    """
+    try:
+        yield
+    except SpeechError as error:
+        if as_json:
+            typer.echo(json.dumps({"error": Failure.of(error).model_dump(mode="json")}))
+        _print(error.message)
+        raise typer.Exit(exit_code_of(error)) from error
+    except KeyboardInterrupt:
+        _print("Interrupted.")
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    except typer.Exit:
+        raise
+    except Exception as error:
+        if settings().log_level == "DEBUG":
+            traceback.print_exc(file=sys.stderr)
+        _print(f"Internal error: {error!r}. Please report it, with what S2S_LOG_LEVEL=DEBUG shows.")
+        raise typer.Exit(ExitCode.INTERNAL_ERROR) from error
+
+
+def _print(message: str) -> None:
+    line = Text.assemble(("s2s: ", "bold red"), " ".join(message.split()))
+    Console(stderr=True, soft_wrap=True).print(line)
