@@ -41,18 +41,13 @@ BUILDERS: dict[type[VllmLLM], Callable[[Path], None]] = {
     Llama: build_llama,
     AnyOnVllm: build_llama,
 }
+CHOSEN = {"S2S_LLM_REPOSITORY": "somebody/tiny-model", "S2S_LLM_REVISION": "v1"}
+"""What LLM_MODEL=vllm serves."""
+
 WEATHER = Tool(
     name="weather",
     parameters={"type": "object", "properties": {"place": {"type": "string"}}, "required": ["place"]},
 )
-
-
-CHOSEN = {
-    "S2S_LLM_REPOSITORY": "somebody/tiny-model",
-    "S2S_LLM_REVISION": "v1",
-    "S2S_LLM_TOOL_PARSER": "llama3_json",
-}
-"""What LLM_MODEL=vllm serves."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -93,6 +88,7 @@ def chosen() -> Iterator["Loaded"]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("S2S_LLM_TIMEOUT_S", "10")
         patch.setenv("S2S_LLM_CONTEXT_LENGTH", "1024")
+        patch.setenv("S2S_LLM_TOOL_PARSER", "llama3_json")
         settings.cache_clear()
         engine = AnyOnVllm()
     settings.cache_clear()
@@ -393,7 +389,7 @@ def test_vllm_s_own_parser_accepts_the_flags_of_production(engine: type[VllmLLM]
     assert options.performance_mode == "interactivity"
     assert options.enable_sleep_mode
     assert options.max_num_seqs == 16
-    assert options.enable_auto_tool_choice == (engine is not Phi3)
+    assert options.tool_call_parser == ("llama3_json" if engine is Llama else None)
 
 
 def test_flags_of_the_setting_win() -> None:

@@ -78,6 +78,7 @@ _LLAMA = _Family(
         "<|end_header_id|>",
         "<|eot_id|>",
         "<|finetune_right_pad_id|>",
+        "<|python_tag|>",  # vLLM's parser of tool calls looks for it
     ),
     "<|begin_of_text|>{% for m in messages %}<|start_header_id|>{{ m.role }}<|end_header_id|>\n\n"
     "{{ m.content }}<|eot_id|>{% endfor %}"
