@@ -1,4 +1,4 @@
-"""Three designs of a turn over the same stages: ours, a hand-chained one, the original's sequence."""
+"""Three designs of a turn over the same stages: ours, one chained by hand, and one stage after another."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine
@@ -80,7 +80,7 @@ async def hand_chained(stages: Stages) -> Times:
 
 
 async def sequential(stages: Stages) -> Times:
-    """The original's: all of the transcript, then all of the reply, then all of its speech."""
+    """All of the transcript, then all of the reply, then all of its speech: as a first version does."""
     watch = _Watch()
     async with aclosing(stages.transcribe(AUDIO)) as items:
         async for _ in items:

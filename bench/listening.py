@@ -9,14 +9,12 @@ import numpy as np
 
 from bench.conversations import converse
 from bench.simulated_stages import SimulatedStages, reply_of
+from bench.sounds import HZ, Samples, example, pink_noise
 from client.audio.echo_canceller import EchoCanceller
 from conversation.listener import Listener
 from services.host.vad_gate import WINDOW_SAMPLES
 from shared.audio.pcm import Pcm
 from shared.settings import Settings
-from tests.support.conversations import HZ, example
-from tests.support.noises import pink_noise
-from tests.support.sounds import Samples
 
 DURATION_S = 30.0
 IN_REAL_TIME_S = 15.0

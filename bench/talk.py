@@ -13,7 +13,7 @@ import numpy as np
 
 from bench.conversations import Conversed, converse, questions, said
 from bench.simulated_stages import SimulatedStages
-from client.metrics.percentile import percentile
+from bench.sounds import HZ, Line, Samples, voice
 from client.metrics.turn_record import TurnRecord
 from orchestrator.in_process import InProcessStages
 from services.selection import check_runs_here, select
@@ -21,8 +21,6 @@ from shared.audio.mp3 import encode_mp3
 from shared.payloads import Mp3Audio
 from shared.settings import Settings
 from shared.stages import Stages
-from tests.support.conversations import HZ, Line
-from tests.support.sounds import Samples, voice
 
 REPLY = "Leave at eight. Take a coat."
 SIMULATED_ROOM_S = {0.5: 4.0, 1.0: 4.5, 2.0: 6.0}
@@ -109,7 +107,7 @@ def _talked(name: str, lines: list[Line], conversed: Conversed, *, speculative: 
         turns=len(times),
         first_audio_s=median(first_audio_s),
         voice_to_voice_s=median(heard_s),
-        voice_to_voice_p95_s=percentile(heard_s, 95),
+        voice_to_voice_p95_s=float(np.percentile(heard_s, 95)),
         target_s=median(targets_s),
         above_target_ms=median(above_ms),
         above_target_max_ms=max(above_ms),

@@ -8,6 +8,7 @@ from shared.payloads import ChatMessage, TextDelta
 from shared.stage_stream import LLMOutput
 from tests.support.control_plane_programs import Cloud
 from tests.support.deployed_project import project_in
+from tests.support.waiting import until
 
 APP = "speech-to-speech-llm"
 FRAGILE = """
@@ -69,4 +70,4 @@ def test_a_container_whose_engine_breaks_is_replaced(cloud: Cloud) -> None:
     with pytest.raises(StageFailed, match="It went wrong"):
         life("Break!")
     assert life()[0] != first
-    cloud.until(lambda: len(cloud.plane.containers(APP)) == 1)
+    until(lambda: len(cloud.plane.containers(APP)) == 1)

@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import aclosing
 from importlib.metadata import version
@@ -20,6 +19,7 @@ from shared.errors import EngineLoadFailed, SpeechError, StageFailed, StageTimed
 from shared.payloads import ChatMessage, LLMDelta, TextDelta, Tool, ToolCall
 from shared.settings import Settings, settings
 from tests.engines.built_models import built_model
+from tests.engines.hub_cache import put_into_hub_cache
 from tests.engines.loopback_only import loopback_only, refuses_strangers
 from tests.engines.tiny_llm import (
     DIALOGUES,
@@ -28,13 +28,13 @@ from tests.engines.tiny_llm import (
     WEATHER_ANSWER,
     WEATHER_QUESTION,
     WEATHER_RESULT,
-    as_hub_cache,
     build_llama,
     build_phi3,
 )
 from tests.engines.vllm_metrics import vllm_metric
 from tests.engines.vllm_on_cpu import ENVIRON, FLAGS
 from tests.support.replies import texts
+from tests.support.waiting import until, until_async
 
 BUILDERS: dict[type[VllmLLM], Callable[[Path], None]] = {
     Phi3: build_phi3,
@@ -60,7 +60,7 @@ def _environ(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         settings.cache_clear()
         for engine, build in BUILDERS.items():
             weights = engine.weights()
-            as_hub_cache(cache, weights.repository, weights.revision, built_model(build.__name__, build))
+            put_into_hub_cache(cache, weights, built_model(build.__name__, build))
         yield
     settings.cache_clear()
 
@@ -121,13 +121,6 @@ class Loaded:
         return vllm_metric(self.engine._server.socket, name, **labels)
 
 
-async def until(condition: Callable[[], bool], within_s: float = 60) -> None:
-    deadline = time.monotonic() + within_s
-    while not await asyncio.to_thread(condition):
-        assert time.monotonic() < deadline, "it did not come about"
-        await asyncio.sleep(0.05)
-
-
 def gone(processes: list[psutil.Process]) -> bool:
     _, alive = psutil.wait_procs(processes, timeout=0)
     return all(is_zombie(one) for one in alive)
@@ -175,7 +168,7 @@ async def test_a_reply_ends_at_its_token_limit(phi3: Loaded) -> None:
 async def test_concurrent_replies_are_worked_on_together_and_not_mixed_up(phi3: Loaded) -> None:
     questions = [*DIALOGUES] * 4
     singing = asyncio.create_task(phi3.answer(ENDLESS[0], max_tokens=2000))
-    await until(lambda: phi3.metric("num_requests_running") == 1)
+    await until_async(lambda: phi3.metric("num_requests_running") == 1)
     answers = await asyncio.gather(*(phi3.answer(question) for question in questions))
     assert not singing.done()  # they did not wait for it
     singing.cancel()
@@ -193,7 +186,7 @@ async def test_closing_a_reply_aborts_it_in_vllm(phi3: Loaded) -> None:
     async with aclosing(reply):
         for _ in range(3):
             await anext(reply)
-    await until(lambda: phi3.metric("num_requests_running") == 0)
+    await until_async(lambda: phi3.metric("num_requests_running") == 0)
     assert 3 <= phi3.metric("generation_tokens_total") - before < 1500
     assert await phi3.answer("Goodbye.") == DIALOGUES["Goodbye."]
 
@@ -201,9 +194,9 @@ async def test_closing_a_reply_aborts_it_in_vllm(phi3: Loaded) -> None:
 async def test_cancelling_who_waits_for_a_reply_aborts_it_in_vllm(phi3: Loaded) -> None:
     before = phi3.metric("generation_tokens_total")
     waiting = asyncio.create_task(phi3.answer(ENDLESS[0], max_tokens=2000))
-    await until(lambda: phi3.metric("num_requests_running") == 1)
+    await until_async(lambda: phi3.metric("num_requests_running") == 1)
     waiting.cancel()
-    await until(lambda: phi3.metric("num_requests_running") == 0)
+    await until_async(lambda: phi3.metric("num_requests_running") == 0)
     assert 0 < phi3.metric("generation_tokens_total") - before < 1500
 
 
@@ -306,7 +299,7 @@ async def test_vllm_killed_in_mid_reply_is_told_with_its_last_lines_and_leaves_n
         assert llama.engine.is_broken()
         with pytest.raises(StageFailed, match="vLLM is lost"):
             await llama.answer("Goodbye.")
-        await until(lambda: gone(llama.processes))
+        await until_async(lambda: gone(llama.processes))
     finally:
         await asyncio.to_thread(llama.engine.close)
 
@@ -323,7 +316,7 @@ async def test_a_vllm_whose_engine_hangs_is_ended_though_it_calls_itself_healthy
     with pytest.raises(StageTimedOut):
         await chosen.answer("Goodbye.")
     assert chosen.engine.is_broken()
-    await until(lambda: gone(chosen.processes))
+    await until_async(lambda: gone(chosen.processes))
 
 
 async def test_it_ends_with_a_vllm_whose_engine_dies_and_with_all_its_processes(phi3: Loaded) -> None:
@@ -337,19 +330,19 @@ async def test_it_ends_with_a_vllm_whose_engine_dies_and_with_all_its_processes(
         async for _ in reply:
             pass
     assert phi3.engine.is_broken()
-    await until(lambda: gone(phi3.processes))
+    await until_async(lambda: gone(phi3.processes))
 
 
 def test_a_program_that_is_killed_leaves_no_vllm_behind(tmp_path: Path) -> None:
     code = "from services.llm.vllm import Phi3; Phi3().load()"
     program = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
     try:
-        wait_for(lambda: len(psutil.Process(program.pid).children(recursive=True)) >= 2)
+        until(lambda: len(psutil.Process(program.pid).children(recursive=True)) >= 2, 300)
         vllm = psutil.Process(program.pid).children(recursive=True)
     finally:
         program.kill()
         program.wait()
-    wait_for(lambda: gone(vllm))
+    until(lambda: gone(vllm), 300)
 
 
 def test_closing_it_while_it_starts_ends_its_processes() -> None:
@@ -365,18 +358,11 @@ def test_closing_it_while_it_starts_ends_its_processes() -> None:
     before = set(psutil.Process().children(recursive=True))
     loading = threading.Thread(target=load)
     loading.start()
-    wait_for(lambda: set(psutil.Process().children(recursive=True)) > before)
+    until(lambda: set(psutil.Process().children(recursive=True)) > before, 300)
     engine.close()
     loading.join(60)
     assert isinstance(failures[0], EngineLoadFailed)
     assert set(psutil.Process().children(recursive=True)) <= before
-
-
-def wait_for(condition: Callable[[], bool], within_s: float = 300) -> None:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.05)
 
 
 # Starting
@@ -435,7 +421,7 @@ def test_damaged_weights_fail_the_load(monkeypatch: pytest.MonkeyPatch, tmp_path
     damaged.mkdir()
     for name in ("config.json", "tokenizer.json", "model.safetensors"):
         (damaged / name).write_text("{}")
-    as_hub_cache(tmp_path, Phi3.weights().repository, Phi3.weights().revision, damaged)
+    put_into_hub_cache(tmp_path, Phi3.weights(), damaged)
     use_cache(tmp_path, monkeypatch)
     with pytest.raises(EngineLoadFailed, match="ended with code 1"):
         Phi3().load()

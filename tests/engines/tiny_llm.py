@@ -1,6 +1,5 @@
 """A tiny Phi-3 and a tiny Llama with tokenizers of their own, which know a few dialogues by heart."""
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -235,11 +234,3 @@ def _lessons(family: _Family) -> list[tuple[list[dict[str, str]], str, str]]:
         ([{"role": "user", "content": question}], song, ""),
         ([{"role": "user", "content": ENDLESS_IN_TONES}], song, ""),
     ]
-
-
-def as_hub_cache(cache: Path, repository: str, revision: str, model: Path) -> None:
-    """Lay a built model into a folder as if it had been fetched from a model hub."""
-    folder = cache / f"models--{repository.replace('/', '--')}"
-    shutil.copytree(model, folder / "snapshots" / revision)
-    (folder / "refs").mkdir()
-    (folder / "refs" / "main").write_text(revision)

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from pathlib import Path
 
 import psutil
 
@@ -15,8 +14,9 @@ from shared.audio.pcm import Pcm
 from shared.errors import Stage
 from shared.settings import Settings
 from shared.turn import StageWaiting, TranscriptReady, TurnRequest, TurnResult
+from tests.support.paths import EXAMPLES
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "what-is-two-plus-two.mp3"
+EXAMPLE = EXAMPLES / "what-is-two-plus-two.mp3"
 SETTINGS = Settings(tts_model="espeak")
 
 

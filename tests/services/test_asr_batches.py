@@ -3,7 +3,6 @@
 import asyncio
 import threading
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,8 +15,9 @@ from shared.errors import BadAudio, StageFailed
 from shared.payloads import Mp3Audio, Speech
 from shared.settings import ServiceSettings, Settings
 from shared.stage_stream import StageFinished, StageStarted, Transcript
+from tests.support.paths import EXAMPLES
 
-HELLO = Path(__file__).parents[2] / "examples" / "hello.mp3"
+HELLO = EXAMPLES / "hello.mp3"
 SILENCE = Pcm(np.zeros(ASR_SAMPLE_RATE_HZ, np.float32), ASR_SAMPLE_RATE_HZ)
 
 

@@ -2,7 +2,6 @@ import asyncio
 from collections.abc import Iterator
 from datetime import datetime
 from fractions import Fraction
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -17,10 +16,10 @@ from services.tts.flite import FliteTTS
 from shared.audio.decode import decode_audio, decode_mp3
 from shared.payloads import ChatMessage
 from shared.settings import Settings
+from tests.support.paths import EXAMPLES
 from tests.support.replies import texts
 
 NOW = datetime(2026, 11, 23, 15, 10)
-EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 async def deltas(*messages: ChatMessage, max_tokens: int = 200) -> list[str]:

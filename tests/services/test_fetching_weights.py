@@ -9,8 +9,9 @@ import pytest
 from client.errors import ExitCode
 from shared.errors import Stage
 from tests.support.control_plane_programs import Cloud
-from tests.support.deployed_project import ROOT, Project, project_in
+from tests.support.deployed_project import Project, project_in
 from tests.support.local_hub import COMMIT, Hub, local_hub
+from tests.support.paths import ROOT
 
 REPOSITORY = "somebody/some-voice"
 FILES = {"voice.bin": b"a voice", "notes/readme.md": b"not needed", "config.json": b"{}"}
