@@ -5,8 +5,7 @@ from pathlib import Path
 
 from client.errors import OutputNotWritten
 from conversation.conversation import SpokenTurn
-from shared.audio.codec import encode_wav
-from shared.audio.pcm import join
+from shared.audio.pcm import encode_wav, join
 
 
 class SavedTurns:

@@ -24,7 +24,7 @@ from conversation.listener import (
 )
 from conversation.memory import ConversationMemory, SpokenPiece, heard_text
 from conversation.reply import Reply
-from shared.audio.codec import to_pcm
+from shared.audio.decode import to_pcm
 from shared.audio.pcm import Pcm
 from shared.errors import SpeechError
 from shared.payloads import Mp3Audio
@@ -170,6 +170,7 @@ class Talk:
             audio=audio,
             conversation=self._memory.messages,
             session_id=self._session.session_id,
+            speculative=second_chunk_after_s > 0.0,
             second_chunk_after_s=second_chunk_after_s,
             **self._asked,
         )

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 from client.turn_source import TurnSource
-from shared.audio.codec import to_pcm
+from shared.audio.decode import to_pcm
 from shared.errors import SpeechError
 from shared.payloads import Mp3Audio
 from shared.turn import SpeechChunk, TranscriptReady, TurnEvent, TurnRequest

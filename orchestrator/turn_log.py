@@ -1,4 +1,4 @@
-"""The one log line of a turn: ids, models, durations, sizes, outcome."""
+"""The log line of a turn: ids, models, durations, sizes, outcome."""
 
 import logging
 from dataclasses import dataclass, field
@@ -6,18 +6,18 @@ from dataclasses import dataclass, field
 from shared.errors import Stage
 from shared.ledger import Ledger
 from shared.logs import log_fields
-from shared.payloads import Mp3Audio
+from shared.payloads import Mp3Audio, Speech
 from shared.turn import Failure, Models, TurnRequest
 
 logger = logging.getLogger("speech_to_speech.turn")
 
 TURN = "turn"
-"""The message of the line, by which it is found again."""
+"""The message of the line, by which `s2s status` finds it."""
 
 
 @dataclass
 class TurnLog:
-    """What there is to say of a turn, gathered while it runs."""
+    """Collects the fields of a turn's log line while the turn runs."""
 
     request: TurnRequest
     models: Models = field(default_factory=Models)
@@ -27,10 +27,11 @@ class TurnLog:
     transcript: str = ""
     reply: str = ""
     chunks: int = 0
+    tool_calls: int = 0
     speech_s: float = 0.0
 
     def write(self, ledger: Ledger, *, texts: bool) -> None:
-        """Write the line; `texts`: also what was said on both sides, which is nobody's business."""
+        """Write the line; with `texts` also the transcript and the reply, which are private."""
         audio, first_us = self.request.audio, ledger.time_to_first_audio_us
         fields: dict[str, object] = {
             "outcome": self.outcome,
@@ -40,11 +41,13 @@ class TurnLog:
             "total_ms": round(ledger.total_us / 1000, 1),
             "first_audio_ms": None if first_us is None else round(first_us / 1000, 1),
             **{f"{busy.stage}_busy_ms": round(busy.busy_us / 1000, 1) for busy in ledger.busy},
-            "audio_s": round(audio.duration_s, 2),
-            "audio_bytes": len(audio.mp3) if isinstance(audio, Mp3Audio) else audio.samples.nbytes,
+            "audio_s": round(audio.duration_s, 2) if audio else 0,
+            "audio_bytes": _size(audio),
             "transcript_characters": len(self.transcript),
             "reply_characters": len(self.reply),
             "chunks": self.chunks,
+            "tool_calls": self.tool_calls,
+            "speculative": self.request.speculative,
             "speech_s": round(self.speech_s, 2),
         }
         if self.cold:
@@ -58,3 +61,9 @@ class TurnLog:
         if texts:
             fields |= {"transcript": self.transcript, "reply": self.reply}
         log_fields(logger, TURN, fields)
+
+
+def _size(audio: Speech | None) -> int:
+    if audio is None:
+        return 0
+    return len(audio.mp3) if isinstance(audio, Mp3Audio) else audio.samples.nbytes

@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from client.errors import OutputNotWritten
-from shared.audio.codec import decode_audio, encode_mp3, encode_wav
-from shared.audio.pcm import Pcm
+from shared.audio.decode import decode_audio
+from shared.audio.mp3 import encode_mp3
+from shared.audio.pcm import Pcm, encode_wav
 from shared.errors import BadAudio, TooLong
 from shared.settings import Settings
 
@@ -57,8 +58,8 @@ def write_errors(path: Path) -> Iterator[None]:
 
 def _read_bytes(source: str, max_bytes: int) -> bytes:
     if source == STANDARD_INPUT:
-        if sys.stdin.isatty():
-            raise BadAudio("Standard input is the keyboard: pipe audio into it, or name a file.")
+        if sys.stdin is None or sys.stdin.isatty():
+            raise BadAudio("Standard input is closed or the keyboard: pipe audio into it, or name a file.")
         data = sys.stdin.buffer.read(max_bytes + 1)
     else:
         data = _read_file(Path(source), max_bytes)

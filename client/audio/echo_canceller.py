@@ -10,7 +10,7 @@ import numpy as np
 
 from client.audio.sample_queue import SampleQueue, Samples
 from services.host.vad_gate import WINDOW_SAMPLES
-from shared.audio.codec import as_int16
+from shared.audio.pcm import as_int16
 from shared.engines import ASR_SAMPLE_RATE_HZ
 from shared.errors import Misconfigured
 

@@ -9,8 +9,7 @@ from client.audio.audio_file import read_audio
 from client.audio.microphone import SAMPLE_RATE_HZ, WINDOW_S, Window
 from client.audio.sample_queue import SampleQueue
 from services.host.vad_gate import WINDOW_SAMPLES
-from shared.audio.codec import resample
-from shared.audio.pcm import Pcm
+from shared.audio.pcm import Pcm, resample
 from shared.settings import Settings
 
 MAX_RECORDING_S = 3600.0

@@ -7,8 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,23 +19,24 @@ import pytest
 import soundfile
 from typer.testing import CliRunner, Result
 
+from bench.sounds import HZ, example, recording
 from client.cli import app
 from client.errors import ExitCode
 from services.asr.pocketsphinx import PocketsphinxASR
-from shared.audio.codec import decode_audio, encode_wav, resample
-from shared.audio.pcm import Pcm
+from shared.audio.decode import decode_audio
+from shared.audio.pcm import Pcm, encode_wav, resample
 from shared.engines import MODEL_REGISTRY, EngineSpec, RegisteredModel, TTSModel
 from shared.errors import Stage
 from shared.settings import Settings, settings
-from tests.support.conversations import HZ, example, recording
 from tests.support.terminal_screen import ProgramInTerminal
+from tests.support.waiting import until
 
 S2S = [sys.executable, "-c", "from client.cli import main; main()"]
 ANSWERED = {
     "my-name-is-peter": "Nice to meet you, Peter.",
     "what-is-my-name": "Your name is Peter.",
     "what-can-you-do": "I am the offline responder",
-    "what-is-six-times-seven": "Six times seven is forty two.",
+    "what-is-six-times-seven": "Six times seven is forty-two.",
 }
 BEGINS_S = dict(zip(ANSWERED, (0.5, 8.0, 15.5, 20.5), strict=True))
 """The last one speaks into the reply before, which takes nine seconds."""
@@ -150,7 +150,7 @@ class Unloadable(TTSModel):
     def load(self) -> None:
         raise OSError("there is no voice in it")
 
-    def synthesize(self, text: str, cancelled: threading.Event) -> Iterator[Pcm]:
+    def synthesize(self, text: str, cancelled: threading.Event, **options: str | None) -> Iterator[Pcm]:
         raise AssertionError
 
 
@@ -198,13 +198,6 @@ def test_ctrl_c_in_mid_reply_ends_it_with_the_summary_and_leaves_nothing_behind(
     talked = Talked(talking.folder, "", "", 0)
     assert [line["record"] for line in talked.lines] == ["session_started", "turn", "session_ended"]
     assert talked.heard.samples.any()
-
-
-def until(condition: Callable[[], bool]) -> None:
-    give_up_s = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < give_up_s, "it has not come about"
-        time.sleep(0.05)
 
 
 def has_sound(wav: Path) -> bool:
@@ -295,7 +288,7 @@ def test_the_output_holds_each_reply_where_it_was_said(talked: Talked) -> None:
         replies = [asr.transcribe(pcm) for pcm in first_words]
     finally:
         asr.close()
-    for words, reply in zip(("nice to meet", "is peter", "responder", "forty two"), replies, strict=True):
+    for words, reply in zip(("nice to meet", "is peter", "responder", "forty-two"), replies, strict=True):
         assert words in reply
 
 

@@ -10,8 +10,8 @@ import pytest
 from services.asr.whisper import WhisperASR
 from services.asr.whisper_models import whisper_weights
 from services.host.stage_host import ASRHost
-from shared.audio.codec import decode_audio, resample
-from shared.audio.pcm import Pcm, join
+from shared.audio.decode import decode_audio
+from shared.audio.pcm import Pcm, join, resample
 from shared.engines import ASR_SAMPLE_RATE_HZ
 from shared.errors import Misconfigured, WeightsMissing
 from shared.settings import Settings, settings
@@ -19,9 +19,10 @@ from shared.stage_stream import Transcript
 from tests.engines.hub_cache import put_into_hub_cache
 from tests.engines.no_network import only_loopback
 from tests.engines.tiny_whisper import TinyWhisper, write_tiny_whisper
+from tests.support.paths import EXAMPLES
 
 SENTENCE = "Hello there, how are you today?"
-HELLO = Path(__file__).parents[2] / "examples" / "hello.mp3"
+HELLO = EXAMPLES / "hello.mp3"
 
 Loaded = Callable[..., WhisperASR]
 
