@@ -13,7 +13,7 @@ from shared.audio.mp3 import encode_mp3
 from shared.audio.pcm import Pcm
 from shared.errors import Stage
 from shared.settings import Settings
-from shared.turn import TurnEnd, TurnEvent, TurnRequest, TurnStarted
+from shared.turn import TurnEvent, TurnRequest
 
 TurnSource = Callable[[TurnRequest], AsyncGenerator[TurnEvent, None]]
 """Plays a turn and yields its events; closing the generator cancels the turn in all its stages."""
@@ -60,33 +60,26 @@ async def deployed_turns(
     from client.cloud.modal_connection import connected, modal_library
 
     modal = modal_library()
-    from orchestrator.modal_errors import typed_errors
     from orchestrator.remote_stream import RemoteStreams
-    from shared.deployment import APPS, MONOLITH_APP, MONOLITH_CLASS
+    from shared.deployment import APPS, CLASSES, MONOLITH_APP, MONOLITH_CLASS
 
     waiting("Connecting to Modal")
     await connected()
     streams = RemoteStreams(settings.stage_start_timeout_s)
     app = MONOLITH_APP if monolith else APPS[Stage.ORCHESTRATOR]
-    if monolith:
-        stream_turn = modal.Cls.from_name(app, MONOLITH_CLASS)().stream_turn
-    else:
-        stream_turn = modal.Function.from_name(app, "stream_turn")
+    cls = MONOLITH_CLASS if monolith else CLASSES[Stage.ORCHESTRATOR]
+    stream_turn = modal.Cls.from_name(app, cls)().stream_turn
 
     async def turns(request: TurnRequest) -> AsyncGenerator[TurnEvent, None]:
         waiting(f"Waiting for {'the monolith' if monolith else 'the orchestrator'} to start")
         request = await asyncio.to_thread(_compressed, request, settings.mp3_bitrate_kbps)
-        async with aclosing(deduplicated_events(play, request, attempts=settings.stage_attempts)) as events:
+        events = deduplicated_events(
+            lambda: streams.stream(stream_turn, request, stage=Stage.ORCHESTRATOR, app=app),
+            attempts=settings.stage_attempts,
+        )
+        async with aclosing(events):
             async for event in events:
                 yield event
-
-    async def play(request: TurnRequest) -> AsyncGenerator[TurnEvent, None]:
-        with typed_errors(Stage.ORCHESTRATOR, app):
-            async with aclosing(
-                streams.stream(stream_turn, request, call_id=_call_id, last=TurnEnd)
-            ) as events:
-                async for event in events:
-                    yield event
 
     try:
         yield turns
@@ -98,7 +91,3 @@ def _compressed(request: TurnRequest, bitrate_kbps: int) -> TurnRequest:
     if not isinstance(request.audio, Pcm):
         return request
     return request.model_copy(update={"audio": encode_mp3(request.audio, bitrate_kbps)})
-
-
-def _call_id(event: TurnEvent) -> str:
-    return event.call_id if isinstance(event, TurnStarted) else ""

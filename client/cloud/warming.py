@@ -5,7 +5,7 @@ import asyncio
 from client.cloud.modal_connection import connected, modal_library
 from orchestrator.modal_errors import typed_errors
 from orchestrator.modal_stages import ModalStages
-from shared.deployment import APPS, MONOLITH_APP, MONOLITH_CLASS, Health
+from shared.deployment import APPS, CLASSES, MONOLITH_APP, MONOLITH_CLASS, Health
 from shared.errors import SpeechError, Stage
 from shared.settings import settings
 from shared.turn import Failure
@@ -27,7 +27,8 @@ async def warmed(*, monolith: bool = False) -> Warmed:
 
 
 async def _orchestrator() -> Failure | None:
-    stream_turn = modal_library().Function.from_name(APPS[Stage.ORCHESTRATOR], "stream_turn")
+    app, cls = APPS[Stage.ORCHESTRATOR], CLASSES[Stage.ORCHESTRATOR]
+    stream_turn = modal_library().Cls.from_name(app, cls)().stream_turn
     try:
         with typed_errors(Stage.ORCHESTRATOR):
             async for _ in stream_turn.remote_gen.aio(None):

@@ -14,7 +14,7 @@ from client.cloud.modal_connection import connected, modal_library
 from client.commands.fetch_weights import PROJECT, fetch_on_modal
 from client.errors import reported_errors
 from services.selection import Selection, select, select_model
-from shared.deployment import APPS, CLASSES, MONOLITH_APP
+from shared.deployment import APPS, MONOLITH_APP, SERVICES
 from shared.engines import RegisteredModel
 from shared.errors import Misconfigured, Stage
 from shared.settings import Settings, settings
@@ -32,7 +32,7 @@ def deploy_command(stages: Sequence[Stage]) -> None:
     """Run the command; see `s2s deploy --help`."""
     with reported_errors(as_json=False):
         models = {
-            stage: select_model(stage, settings(), on_modal=True) for stage in stages if stage in CLASSES
+            stage: select_model(stage, settings(), on_modal=True) for stage in stages if stage in SERVICES
         }
         terminal = Console(stderr=True)
         _prepare(list(models.values()), lambda: _check_images(models.values()), terminal)

@@ -18,7 +18,7 @@ from client.cloud.last_hour import LastHour, summed
 from client.cloud.modal_connection import connected, is_deployed, modal_library
 from client.errors import ExitCode, reported_errors
 from orchestrator.modal_stages import ModalStages
-from shared.deployment import APPS, CLASSES, MONOLITH_APP, Health
+from shared.deployment import APPS, MONOLITH_APP, SERVICES, Health
 from shared.errors import Stage, StageFailed
 from shared.settings import settings
 from shared.turn import Failure
@@ -95,7 +95,7 @@ async def _containers() -> dict[str, list[datetime]]:
 async def _app_status(app: str, stage: Stage | None, running: dict[str, list[datetime]]) -> AppStatus:
     started = running.get(app, [])
     status = AppStatus(app, await is_deployed(app), len(started), min(started, default=None))
-    if started and stage in CLASSES:  # asked only where that starts no container
+    if started and stage in SERVICES:  # asked only where that starts no container
         match await _health(stage):
             case Health(model=model, device=device):
                 status.model, status.device = model, device
