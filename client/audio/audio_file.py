@@ -58,8 +58,8 @@ def write_errors(path: Path) -> Iterator[None]:
 
 def _read_bytes(source: str, max_bytes: int) -> bytes:
     if source == STANDARD_INPUT:
-        if sys.stdin.isatty():
-            raise BadAudio("Standard input is the keyboard: pipe audio into it, or name a file.")
+        if sys.stdin is None or sys.stdin.isatty():
+            raise BadAudio("Standard input is closed or the keyboard: pipe audio into it, or name a file.")
         data = sys.stdin.buffer.read(max_bytes + 1)
     else:
         data = _read_file(Path(source), max_bytes)

@@ -14,13 +14,12 @@ from client.audio.audio_file import check_writable, read_audio, write_audio
 from client.audio.loudspeaker import Loudspeaker, NoLoudspeaker
 from client.display.turn_display import Conversation, Progress
 from client.errors import reported_errors
-from client.turn_source import Target, TurnSource, deployed_turns, turns_in_process
+from client.targets import Target
+from client.turn_source import TurnSource, turns_at
 from orchestrator.turn_result import TurnResultBuilder
-from services.selection import check_runs_here, select
 from shared.audio.decode import to_pcm
 from shared.audio.pcm import Pcm
 from shared.errors import NoSpeech
-from shared.logs import configure_logging
 from shared.settings import settings
 from shared.turn import SpeechChunk, TurnEvent, TurnRequest, TurnResult
 
@@ -30,23 +29,14 @@ def turn_command(
 ) -> None:
     """Run the command; see `s2s turn --help`. What is wrong is found out before any engine is loaded."""
     with reported_errors(as_json=as_json):
-        configure_logging(settings())
         terminal = Console(stderr=True)
         display = Progress(terminal) if as_json else Conversation(Console(), terminal)
-        turns = _turns(target, display)
+        turns = turns_at(target, settings(), display.waiting, display.loading)
         check_writable(output)
         audio = read_audio(source, settings())
         request = TurnRequest.checked(audio=audio, **({} if system is None else {"system_prompt": system}))
         result = asyncio.run(_OneTurn(turns, display, terminal).run(request, play=play))
         _finish(result, output, as_json=as_json)
-
-
-def _turns(target: Target, display: Progress) -> AbstractAsyncContextManager[TurnSource]:
-    if target != "local":
-        return deployed_turns(settings(), display.waiting, monolith=target == "monolith")
-    selection = select(settings())
-    check_runs_here(selection)
-    return turns_in_process(selection, settings(), display.loading)
 
 
 def _finish(result: TurnResult, output: Path, *, as_json: bool) -> None:
