@@ -210,7 +210,7 @@ def test_a_chunk_that_the_voice_cannot_speak_is_left_out_and_the_turn_completes(
     scripted = cast(
         llm=[
             typed(
-                "In Japanese you say this. こんばんは、友よ、お元気ですか。 Take a hat with you.",
+                "In Russian you say this. Добрый вечер, дорогие мои друзья. Take a hat with you.",
                 1,
             )
         ],
