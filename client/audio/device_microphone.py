@@ -6,12 +6,13 @@ from contextlib import suppress
 from threading import Lock
 from typing import Self
 
-from client.audio.microphone import SAMPLE_RATE_HZ, Window
+from client.audio.microphone import SAMPLE_RATE_HZ
 from client.audio.sample_queue import SampleQueue, Samples
 from client.audio.sound_devices import Direction, SoundDevice, SoundDeviceLost
 from client.audio.sound_stream import SoundStream
 from client.audio.stream_resampler import StreamResampler
-from services.host.vad_gate import WINDOW_SAMPLES
+from conversation.audio import Frame
+from shared.audio.vad import FRAME_SAMPLES
 
 LOST_AFTER_S = 5.0
 """A device that has been silent for so long is gone. PulseAudio's first block came after up to 2.1 s."""
@@ -37,7 +38,8 @@ class DeviceMicrophone:
         self._lock = Lock()
         self._heard = SampleQueue()  # at the device's rate
         self._lost: int = 0
-        self._windows = SampleQueue()
+        self._frames = SampleQueue()
+        self._told_lost = 0
         self._closed = False
 
     @property
@@ -49,6 +51,11 @@ class DeviceMicrophone:
     def lost_samples(self) -> int:
         """How many samples, at 16 kHz, were dropped because nobody took them in time."""
         return self._lost * SAMPLE_RATE_HZ // self._stream.sample_rate_hz
+
+    @property
+    def latency_s(self) -> float:
+        """How long audio takes from the air to a frame, as PortAudio reports it."""
+        return self._stream.latency_s
 
     @property
     def xruns(self) -> int:
@@ -84,12 +91,13 @@ class DeviceMicrophone:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Window:
-        while len(self._windows) < WINDOW_SAMPLES and not self._closed:
-            self._windows.append(self._resampler.convert(await self._next_heard()))
+    async def __anext__(self) -> Frame:
+        while len(self._frames) < FRAME_SAMPLES and not self._closed:
+            self._frames.append(self._resampler.convert(await self._next_heard()))
         if self._closed:
             raise StopAsyncIteration
-        return self._windows.take(WINDOW_SAMPLES)
+        lost, self._told_lost = self.lost_samples - self._told_lost, self.lost_samples
+        return Frame(self._frames.take(FRAME_SAMPLES), lost)
 
     def _hear(self, samples: Samples) -> None:
         """On the audio thread: it wakes the event loop only if that sleeps."""

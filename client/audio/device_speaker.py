@@ -53,7 +53,7 @@ class DeviceSpeaker(Speaker):
         return self._buffer.underruns + self._gaps
 
     @property
-    def first_sound_at_s(self) -> float | None:
+    def first_audio_at_s(self) -> float | None:
         """The event loop's time at which the reply began to sound; None until then and once cleared."""
         sample, at_s = self._begun
         return at_s + self.latency_s if sample is not None and sample == self._buffer.begun_at else None

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from client.audio.sample_queue import SampleQueue, Samples
-from services.host.vad_gate import WINDOW_SAMPLES
 from shared.audio.codec import as_int16
+from shared.audio.vad import FRAME_SAMPLES as VAD_FRAME_SAMPLES
 from shared.engines import ASR_SAMPLE_RATE_HZ
 from shared.errors import Misconfigured
 
@@ -84,13 +84,13 @@ class EchoCanceller:
 
     def near(self, window: Samples) -> Samples:
         """What the microphone heard, (512,), without the echo; of equal shape, LATENCY_SAMPLES late."""
-        if window.shape != (WINDOW_SAMPLES,):
-            raise ValueError(f"The echo canceller takes windows of ({WINDOW_SAMPLES},), not {window.shape}.")
+        if window.shape != (VAD_FRAME_SAMPLES,):
+            raise ValueError(f"The echo canceller takes windows of ({VAD_FRAME_SAMPLES},), not {window.shape}.")
         self._near.append(window)
         for _ in range(len(self._near) // FRAME_SAMPLES):
             self._module.process_reverse_stream(_frame(self._next_far()))
             self._clean.append(self._cleaned(self._near.take(FRAME_SAMPLES)))
-        return self._clean.take(WINDOW_SAMPLES)
+        return self._clean.take(VAD_FRAME_SAMPLES)
 
     def _next_far(self) -> Samples:
         """The frame of the speaker's sound to go with one of the microphone's.

@@ -6,11 +6,12 @@ from typing import Self
 import numpy as np
 
 from client.audio.audio_file import read_audio
-from client.audio.microphone import SAMPLE_RATE_HZ, WINDOW_S, Window
+from client.audio.microphone import SAMPLE_RATE_HZ
 from client.audio.sample_queue import SampleQueue
-from services.host.vad_gate import WINDOW_SAMPLES
+from conversation.audio import Frame
 from shared.audio.codec import resample
 from shared.audio.pcm import Pcm
+from shared.audio.vad import FRAME_S, FRAME_SAMPLES
 from shared.settings import Settings
 
 MAX_RECORDING_S = 3600.0
@@ -19,11 +20,12 @@ MAX_RECORDING_S = 3600.0
 class FileMicrophone:
     """A recording heard at the pace of the event loop's clock, then silence until it is closed.
 
-    Its windows come when they would have been spoken, counted from opening: no delay adds up, and who
+    Its frames come when they would have been spoken, counted from opening: no delay adds up, and who
     is late gets at once what is due.
     """
 
     lost_samples = 0
+    latency_s = 0.0
 
     def __init__(self, pcm: Pcm) -> None:
         self._left = SampleQueue()
@@ -50,7 +52,7 @@ class FileMicrophone:
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
         self._opened_at_s = self._loop.time()
-        self._windows = 0
+        self._frames = 0
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -59,11 +61,11 @@ class FileMicrophone:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Window:
-        self._windows += 1
-        due_s = self._opened_at_s + self._windows * WINDOW_S
+    async def __anext__(self) -> Frame:
+        self._frames += 1
+        due_s = self._opened_at_s + self._frames * FRAME_S
         await asyncio.sleep(max(0.0, due_s - self._loop.time()))
         if self._closed:
             raise StopAsyncIteration
-        samples = self._left.take(WINDOW_SAMPLES)
-        return np.pad(samples, (0, WINDOW_SAMPLES - samples.size))
+        samples = self._left.take(FRAME_SAMPLES)
+        return Frame(np.pad(samples, (0, FRAME_SAMPLES - samples.size)))

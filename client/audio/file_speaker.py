@@ -29,7 +29,7 @@ class FileSpeaker(Speaker):
         self._path = path
 
     @property
-    def first_sound_at_s(self) -> float | None:
+    def first_audio_at_s(self) -> float | None:
         """The event loop's time at which the reply began to sound; None until then and once cleared."""
         begun_at = self._buffer.begun_at
         return None if begun_at is None else self._opened_at_s + begun_at / self.sample_rate_hz

@@ -1,16 +1,11 @@
-"""Where speech comes from: windows of sound, whether of a device or of a recording."""
+"""Where speech comes from: frames of audio, of a device or of a recording."""
 
 from typing import Protocol, Self
 
-from client.audio.sample_queue import Samples
-from services.host.vad_gate import WINDOW_SAMPLES
+from conversation.audio import Frame
 from shared.engines import ASR_SAMPLE_RATE_HZ
 
-Window = Samples
-"""float32 (512,): 32 ms of 16 kHz mono."""
-
 SAMPLE_RATE_HZ = ASR_SAMPLE_RATE_HZ
-WINDOW_S = WINDOW_SAMPLES / SAMPLE_RATE_HZ
 
 
 class Microphone(Protocol):
@@ -27,6 +22,10 @@ class Microphone(Protocol):
     def lost_samples(self) -> int:
         """How many samples were dropped because nobody took them in time."""
 
+    @property
+    def latency_s(self) -> float:
+        """How long audio takes from the air to a frame."""
+
     def close(self) -> None:
         """Let the iteration end."""
 
@@ -36,4 +35,4 @@ class Microphone(Protocol):
 
     def __aiter__(self) -> Self: ...
 
-    async def __anext__(self) -> Window: ...
+    async def __anext__(self) -> Frame: ...

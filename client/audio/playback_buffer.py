@@ -1,29 +1,16 @@
 """What is to be heard, between a turn that brings it in pieces and a sound card that pulls it in blocks."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from threading import Lock
 
 import numpy as np
 
 from client.audio.sample_queue import SampleQueue, Samples
+from conversation.audio import SegmentPlayed
 from shared.audio.pcm import Pcm
 
 FADE_S = 0.005
 """Sound that stops within a sample clicks."""
-
-
-@dataclass(frozen=True, slots=True)
-class PieceHeard:
-    """How much of one piece has been handed out."""
-
-    num_samples: int
-    heard_samples: int
-
-    @property
-    def fraction(self) -> float:
-        """From 0.0, not begun, to 1.0, all of it (a piece without samples too)."""
-        return self.heard_samples / self.num_samples if self.num_samples else 1.0
 
 
 class PlaybackBuffer:
@@ -104,7 +91,7 @@ class PlaybackBuffer:
             self._heard += self._ahead.take(self._faded).size  # it had not quite faded: no step back
             self._faded = 0
 
-    def clear(self) -> tuple[PieceHeard, ...]:
+    def clear(self) -> tuple[SegmentPlayed, ...]:
         """Drop the reply and be ready for the next one, not paused.
 
         Returns how much of each piece had been heard.
@@ -116,7 +103,7 @@ class PlaybackBuffer:
             self._begin()
             return heard
 
-    def heard(self) -> tuple[PieceHeard, ...]:
+    def heard(self) -> tuple[SegmentPlayed, ...]:
         """How much of each of the reply's pieces has been handed out; of the last reply, before the next."""
         with self._lock:
             return self._account()
@@ -192,7 +179,7 @@ class PlaybackBuffer:
             self.underrun_samples += self._dry_samples
             self._dry_samples = 0
 
-    def _account(self) -> tuple[PieceHeard, ...]:
+    def _account(self) -> tuple[SegmentPlayed, ...]:
         return tuple(_account(self._sizes, self._heard))
 
     @staticmethod
@@ -201,9 +188,9 @@ class PlaybackBuffer:
         return samples.size
 
 
-def _account(sizes: Sequence[int], heard: int) -> list[PieceHeard]:
+def _account(sizes: Sequence[int], heard: int) -> list[SegmentPlayed]:
     pieces = []
     for size in sizes:
-        pieces.append(PieceHeard(size, min(size, heard)))
-        heard -= pieces[-1].heard_samples
+        pieces.append(SegmentPlayed(size, min(size, heard)))
+        heard -= pieces[-1].played_samples
     return pieces

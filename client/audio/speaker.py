@@ -8,11 +8,12 @@ from typing import Self
 
 import numpy as np
 
-from client.audio.playback_buffer import PieceHeard, PlaybackBuffer
+from client.audio.playback_buffer import PlaybackBuffer
 from client.audio.sample_queue import Samples
 from client.audio.sound_devices import SoundDeviceLost
 from client.audio.stream_resampler import StreamResampler
 from client.errors import OutputNotWritten
+from conversation.audio import SegmentPlayed
 from shared.audio.pcm import Pcm
 from shared.engines import ASR_SAMPLE_RATE_HZ
 
@@ -51,7 +52,7 @@ class Speaker(ABC):
 
     @property
     @abstractmethod
-    def first_sound_at_s(self) -> float | None:
+    def first_audio_at_s(self) -> float | None:
         """The event loop's time at which the reply began to sound; None until then and once cleared."""
 
     def play(self, pcm: Pcm) -> None:
@@ -83,14 +84,14 @@ class Speaker(ABC):
         self._up_to_now()
         self._buffer.resume()
 
-    def clear(self) -> tuple[PieceHeard, ...]:
+    def clear(self) -> tuple[SegmentPlayed, ...]:
         """Drop the reply, and be ready for the next one; tells how much of each piece has been heard."""
         with suppress(SoundDeviceLost, OutputNotWritten):  # what is played next tells that
             self._up_to_now()
         self._resampler = None
         return self._buffer.clear()
 
-    def heard(self) -> tuple[PieceHeard, ...]:
+    def heard(self) -> tuple[SegmentPlayed, ...]:
         """How much of each of the reply's pieces has been heard, in samples of the speaker's own rate."""
         return self._buffer.heard()
 

@@ -101,11 +101,11 @@ def test_everything_from_the_opening_on_is_written_each_sample_in_its_place(tmp_
         speaker: Speaker = FileSpeaker(tmp_path / "said.wav", sample_rate_hz=HZ, played=played.append)
         async with speaker:
             await asyncio.sleep(1.5)
-            assert speaker.first_sound_at_s is None
+            assert speaker.first_audio_at_s is None
             speaker.play(first)
             await asyncio.sleep(0.3)
             speaker.play(second)
-            assert speaker.first_sound_at_s == pytest.approx(1.5)
+            assert speaker.first_audio_at_s == pytest.approx(1.5)
             speaker.end_reply()
             await speaker.heard_out()
             assert asyncio.get_running_loop().time() == pytest.approx(1.5 + 17_345 / HZ, abs=0.02)
