@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from shared.audio.codec import decode_audio, decode_mp3, encode_mp3, encode_wav, resample
-from shared.audio.pcm import Pcm
+from shared.audio.decode import decode_audio, decode_mp3
+from shared.audio.mp3 import encode_mp3
+from shared.audio.pcm import Pcm, encode_wav, resample
 from shared.settings import Settings
 
 EXAMPLES = Path(__file__).parent.parent / "examples"

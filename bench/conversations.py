@@ -1,7 +1,7 @@
 """Conversations for the bench: recorded questions, and the client's own loop in real time."""
 
-import asyncio
 import tempfile
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from itertools import cycle, islice
@@ -13,15 +13,15 @@ import soundfile
 from client.audio.echo_canceller import EchoCanceller
 from client.audio.file_microphone import FileMicrophone
 from client.audio.file_speaker import FileSpeaker
-from client.metrics.session import Session
-from client.metrics.session_summary import Summary
-from conversation.conversation import SpokenTurn, Talk
-from conversation.listener import Listener
+from client.metrics.summary import Summary, summarized
+from conversation.audio import Frame
+from conversation.conversation import Conversation
+from conversation.reply import SpokenTurn
 from orchestrator.pipeline import Pipeline
 from orchestrator.stages import Stages
 from shared.audio.pcm import Pcm
 from shared.settings import Settings
-from tests.support.conversations import HZ, Line, Seen, example, recording
+from tests.support.conversations import HZ, Line, example, recording
 from tests.support.sounds import Samples
 
 QUESTIONS = (
@@ -37,12 +37,12 @@ PAUSE_S = 0.6
 
 @dataclass(frozen=True)
 class Conversed:
-    """What came of a conversation; `heard` is what the speaker played at 16 kHz, from the moment at which the
+    """What came of a conversation; `played` is what the speaker played at 16 kHz, from the moment at which the
     recording began."""
 
     turns: list[SpokenTurn]
     summary: Summary
-    heard: Samples
+    played: Samples
 
 
 def questions(count: int, room_s: float, from_s: float) -> list[Line]:
@@ -71,18 +71,25 @@ async def converse(
     stages: Stages, said: Pcm, *, speculative: bool = True, echo: EchoCanceller | None = None
 ) -> Conversed:
     """Have a recording talk with the stages, in real time, to the end of both."""
-    settings, seen, now = Settings(), Seen(), asyncio.get_running_loop().time
+    settings, turns = Settings(), list[SpokenTurn]()
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        output = Path(folder) / "heard.wav"
+        output = Path(folder) / "played.wav"
         async with AsyncExitStack() as stack:
             speaker = FileSpeaker(output, sample_rate_hz=HZ, played=echo.far if echo else None)
             await stack.enter_async_context(speaker)
             microphone = await stack.enter_async_context(FileMicrophone(said))
-            session = stack.enter_context(Session(now))
-            turns, listener = Pipeline(stages, settings).stream, Listener(settings, now, echo=echo)
-            await Talk(
-                turns, microphone, speaker, session, seen, settings,
-                listener=listener, speculative=speculative,
-            ).run()  # fmt: skip
-        heard, _ = soundfile.read(output, dtype="float32")
-    return Conversed(seen.turns, session.summary(), heard)
+            conversation = Conversation(
+                Pipeline(stages, settings).stream,
+                speaker,
+                settings,
+                speculative=speculative,
+                on_turn=turns.append,
+            )
+            await conversation.run(_without_echo(microphone, echo), ended=lambda: microphone.ended)
+        played, _ = soundfile.read(output, dtype="float32")
+    return Conversed(turns, summarized(turn.record for turn in turns), played)
+
+
+async def _without_echo(microphone: FileMicrophone, echo: EchoCanceller | None) -> AsyncIterator[Frame]:
+    async for frame in microphone:
+        yield Frame(echo.near(frame.samples)) if echo else frame

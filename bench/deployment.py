@@ -22,7 +22,8 @@ from local_cloud import DEFAULT_CACHE, ControlPlane
 from orchestrator.in_process import InProcessStages
 from orchestrator.pipeline import Pipeline
 from services.selection import Selection
-from shared.audio.codec import decode_audio, encode_mp3
+from shared.audio.decode import decode_audio
+from shared.audio.mp3 import encode_mp3
 from shared.engines import Engine, RegisteredModel
 from shared.errors import Stage
 from shared.settings import Settings

@@ -6,17 +6,15 @@ from contextlib import aclosing, asynccontextmanager
 from typing import Literal
 
 from client.cloud.turn_attempts import told_once
+from conversation.reply import TurnSource as TurnSource
 from orchestrator.in_process import InProcessStages
 from orchestrator.pipeline import Pipeline
 from services.selection import Selection
-from shared.audio.codec import encode_mp3
+from shared.audio.mp3 import encode_mp3
 from shared.audio.pcm import Pcm
 from shared.errors import Stage
 from shared.settings import Settings
 from shared.turn import TurnEnd, TurnEvent, TurnRequest, TurnStarted
-
-TurnSource = Callable[[TurnRequest], AsyncGenerator[TurnEvent, None]]
-"""Plays a turn and yields its events; closing the generator cancels the turn in all its stages."""
 
 Target = Literal["local", "modal", "monolith"]
 """Where turns are played: in this process, by the four apps on Modal, or by the one that is all of it."""

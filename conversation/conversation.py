@@ -19,7 +19,7 @@ from conversation.listener import Listener, ListeningEvent
 from conversation.memory import ConversationMemory
 from conversation.reply import OnEvent, Reply, SpokenTurn, TurnSource
 from conversation.turn_recorder import TurnRecorder
-from shared.audio.codec import to_pcm
+from shared.audio.decode import to_pcm
 from shared.settings import Settings
 from shared.turn import SpeechChunk, TurnEnd, TurnEvent, TurnRequest
 

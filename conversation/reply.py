@@ -9,7 +9,7 @@ from conversation.audio import SegmentPlayed
 from conversation.memory import SpokenSegment, played_text
 from conversation.turn_record import TurnRecord
 from conversation.turn_recorder import TurnRecorder
-from shared.audio.codec import to_pcm
+from shared.audio.decode import to_pcm
 from shared.audio.pcm import Pcm
 from shared.errors import SpeechError
 from shared.payloads import Mp3Audio

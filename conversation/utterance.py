@@ -6,8 +6,7 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.audio.codec import encode_mp3, mp3_writer
-from shared.audio.mp3_frames import first_frame_bytes
+from shared.audio.mp3 import encode_mp3, first_frame_bytes, mp3_writer
 from shared.audio.pcm import Pcm
 from shared.engines import ASR_SAMPLE_RATE_HZ
 from shared.errors import BadAudio

@@ -5,7 +5,7 @@ import threading
 from pathlib import Path
 
 from services.tts.flite import FliteTTS
-from shared.audio.codec import encode_mp3
+from shared.audio.mp3 import encode_mp3
 from shared.audio.pcm import join
 from shared.payloads import Mp3Audio
 

@@ -6,19 +6,24 @@ import subprocess
 import sys
 
 _SECTIONS = ("global", "install", ":env:")  # from weakest to strongest
-_SAME_IN_UV = ("index-url", "extra-index-url", "find-links")
+_DEFAULT_INDEX = "https://pypi.org/simple"  # pip's own
 
 
 def configured_sources() -> tuple[str, ...]:
-    """Return uv's options for the indexes and folders of pip's files and PIP_* variables; () for none."""
+    """Return uv's options for the indexes and folders of pip's files and PIP_* variables.
+
+    pip chooses among the files of all indexes. uv does so among their versions (`unsafe-best-match`), and
+    takes a version's files from the first index that has one that fits, be it a wheel without the platform's
+    libraries. So the main index, which is complete, comes first; uv's own order would have it last.
+    """
     settings = _settings()
-    places = [(name, place) for name in _SAME_IN_UV for place in settings.get(name, "").split()]
+    indexes = (settings.get("index-url", _DEFAULT_INDEX), *settings.get("extra-index-url", "").split())
+    places = [("index", index) for index in indexes]
+    places += [("find-links", folder) for folder in settings.get("find-links", "").split()]
     options = [word for name, place in places for word in (f"--{name}", place)]
     if settings.get("no-index") in {"1", "true", "yes", "on"}:
         options.append("--no-index")
-    if "extra-index-url" in settings:
-        options += ["--index-strategy", "unsafe-best-match"]  # as pip does: the best of all indexes
-    return tuple(options)
+    return (*options, "--index-strategy", "unsafe-best-match")
 
 
 def configured_variables() -> dict[str, str]:

@@ -44,8 +44,8 @@ class Contents:
 
     @property
     def key(self) -> str:
-        """The same for the same contents, on every machine."""
-        return hashlib.sha256(repr(self).encode()).hexdigest()[:24]
+        """The same for the same contents from the same sources."""
+        return hashlib.sha256(repr((self, configured_sources())).encode()).hexdigest()[:24]
 
 
 class VirtualEnvironments:

@@ -11,7 +11,7 @@ import modal
 from orchestrator.modal_errors import typed_errors
 from orchestrator.remote_stream import RemoteStreams
 from orchestrator.stages import Stages
-from shared.audio.codec import encode_mp3
+from shared.audio.mp3 import encode_mp3
 from shared.audio.pcm import Pcm
 from shared.deployment import APPS, CLASSES, COLD_WITHIN_S, Health
 from shared.errors import AttemptLost, SpeechError, Stage

@@ -8,7 +8,7 @@ from typing import Self
 
 from orchestrator.stages import Stages
 from services.process.engine_process import EngineProcess
-from shared.audio.codec import encode_mp3
+from shared.audio.mp3 import encode_mp3
 from shared.audio.pcm import Pcm
 from shared.deployment import Health
 from shared.payloads import ChatMessage, Mp3Audio, Speech

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from orchestrator.turn_calls import as_mp3
-from shared.audio.codec import encode_wav, to_pcm
+from shared.audio.decode import to_pcm
+from shared.audio.pcm import encode_wav
 from shared.errors import SpeechError
 from shared.settings import settings
 from shared.turn import TurnRequest, TurnResult

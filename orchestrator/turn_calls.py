@@ -9,7 +9,8 @@ from uuid import uuid4
 from orchestrator.pipeline import Pipeline
 from orchestrator.stages import Stages
 from orchestrator.turn_result import TurnResultBuilder
-from shared.audio.codec import decode_audio, encode_mp3, to_pcm
+from shared.audio.decode import decode_audio, to_pcm
+from shared.audio.mp3 import encode_mp3
 from shared.errors import BadRequest, NoSpeech
 from shared.logs import configure_logging
 from shared.payloads import Mp3Audio

@@ -1,6 +1,6 @@
 """A TurnResult, put together from the events of a turn."""
 
-from shared.audio.codec import to_pcm
+from shared.audio.decode import to_pcm
 from shared.audio.pcm import Pcm, join
 from shared.turn import (
     Failure,

@@ -5,7 +5,7 @@ import importlib.util
 import os
 from pathlib import Path
 
-from shared.engines import GPU_DEVICE
+from shared.engines import has_gpu
 from shared.errors import EngineLoadFailed
 
 
@@ -13,7 +13,7 @@ def check_gpu_is_used(found: bool, library: str) -> None:
     """`found` is whether the library sees a GPU. Raises EngineLoadFailed if the machine has one and it does
     not: an engine that ran on the CPU instead would be slow, and its GPU paid for."""
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") == ""
-    if GPU_DEVICE.exists() and not found and not hidden:
+    if has_gpu() and not found and not hidden:
         raise EngineLoadFailed(
             f"{library} does not find this machine's GPU; its driver may be too old. "
             "CUDA_VISIBLE_DEVICES= (empty) lets the engine run on the CPU."

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal, TypeVar
+from typing import ClassVar, Literal, TypeVar, cast
 
 from shared.audio.pcm import Pcm
 from shared.errors import Misconfigured, Stage
@@ -23,7 +23,12 @@ ModelStage = Literal["asr", "llm", "tts"]
 ASR_SAMPLE_RATE_HZ = 16_000
 """The rate at which every ASR engine gets its audio."""
 
-GPU_DEVICE = Path("/dev/nvidia0")
+DEVICES = Path("/dev")
+
+
+def has_gpu() -> bool:
+    """Whether this machine has an NVIDIA GPU. A container may see /dev/nvidia1 alone, WSL 2 has /dev/dxg."""
+    return any(DEVICES.glob("nvidia[0-9]*")) or (DEVICES / "dxg").exists()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +112,7 @@ class Engine(ABC):
         absent = [name for name in cls.spec.modules if importlib.util.find_spec(name) is None]
         if absent:
             return f"Python package: pip install {' '.join(cls.spec.packages or absent)}"
-        if cls.spec.gpu and not cls.spec.runs_on_cpu and not GPU_DEVICE.exists():
+        if cls.spec.gpu and not cls.spec.runs_on_cpu and not has_gpu():
             return f"an NVIDIA GPU ({cls.spec.gpu} on Modal)"
         unset = [name for name in cls.spec.secrets if not os.environ.get(name)]
         if unset:
@@ -178,21 +183,24 @@ EngineClass = TypeVar("EngineClass", bound=type[Engine])
 
 
 def register_model(stage: ModelStage, name: str, spec: EngineSpec) -> Callable[[EngineClass], EngineClass]:
-    """Enter an engine class into the registry under `name`, which selects it (`ASR_MODEL=name`).
+    """Register an engine class under `name`, which selects it (`ASR_MODEL=name`).
 
+    The entry is a subclass that holds the spec, so that one class can be registered under several names.
     Raises Misconfigured if the class is not one of that stage, or the name is taken by another class.
     """
 
     def register(engine: EngineClass) -> EngineClass:
-        entry = RegisteredModel(Stage(stage), name, engine)
+        members = {"spec": spec, "__module__": engine.__module__, "__doc__": engine.__doc__}
+        registered = cast(EngineClass, type(engine.__name__, (engine,), members))
+        registered.__qualname__ = engine.__qualname__
+        entry = RegisteredModel(Stage(stage), name, registered)
         base = _BASE_CLASSES[entry.stage]
         if not issubclass(engine, base):
             raise Misconfigured(f"{engine.__name__} is registered as {stage} but is no {base.__name__}.")
         taken = MODEL_REGISTRY[entry.stage].get(name)
         if taken and taken.engine.__qualname__ != engine.__qualname__:
             raise Misconfigured(f"The {stage} model name '{name}' is already taken by {taken.engine}.")
-        engine.spec = spec
         MODEL_REGISTRY[entry.stage][name] = entry
-        return engine
+        return registered
 
     return register

@@ -16,6 +16,9 @@ from shared.errors import BadRequest
 MAX_MP3_BYTES = 64 * 2**20
 """No payload may carry more. What a request may carry is a setting, and less."""
 
+MAX_SPEECH_S = 3600.0
+"""No speech may be longer. What a request may last is a setting, and less."""
+
 MAX_TEXT_CHARACTERS = 100_000
 
 
@@ -66,7 +69,7 @@ class Mp3Audio(Payload):
 
     mp3: bytes = Field(min_length=1, max_length=MAX_MP3_BYTES, repr=False)
     sample_rate_hz: Literal[8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000]
-    num_samples: int = Field(ge=1)
+    num_samples: int = Field(ge=1, le=int(MAX_SPEECH_S * 48_000))
 
     @property
     def duration_s(self) -> float:

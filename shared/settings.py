@@ -38,6 +38,9 @@ class ServiceSettings(BaseModel):
     """Idle containers held ready while others work: they spare a rush its cold starts."""
     scaledown_window_s: int = Field(default=300, ge=2, le=3600)
     """How long an idle container is kept, and paid for."""
+    snapshot: Literal["none", "cpu", "gpu"] = "cpu"
+    """What a container starts from: "cpu" is a snapshot of its memory, if its engine survives one, "gpu" one
+    of its GPU's memory too, which is alpha at Modal; "none" starts from the beginning."""
 
 
 class Settings(BaseSettings):

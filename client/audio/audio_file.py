@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from client.errors import OutputNotWritten
-from shared.audio.codec import decode_audio, encode_mp3, encode_wav
-from shared.audio.pcm import Pcm
+from shared.audio.decode import decode_audio
+from shared.audio.mp3 import encode_mp3
+from shared.audio.pcm import Pcm, encode_wav
 from shared.errors import BadAudio, TooLong
 from shared.settings import Settings
 

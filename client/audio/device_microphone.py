@@ -39,7 +39,7 @@ class DeviceMicrophone:
         self._heard = SampleQueue()  # at the device's rate
         self._lost: int = 0
         self._frames = SampleQueue()
-        self._told_lost = 0
+        self._reported_lost = 0
         self._closed = False
 
     @property
@@ -96,8 +96,10 @@ class DeviceMicrophone:
             self._frames.append(self._resampler.convert(await self._next_heard()))
         if self._closed:
             raise StopAsyncIteration
-        lost, self._told_lost = self.lost_samples - self._told_lost, self.lost_samples
-        return Frame(self._frames.take(FRAME_SAMPLES), lost)
+        lost_samples = self.lost_samples
+        frame = Frame(self._frames.take(FRAME_SAMPLES), lost_samples - self._reported_lost)
+        self._reported_lost = lost_samples
+        return frame
 
     def _hear(self, samples: Samples) -> None:
         """On the audio thread: it wakes the event loop only if that sleeps."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from client.audio.sample_queue import SampleQueue, Samples
-from shared.audio.codec import as_int16
+from shared.audio.pcm import as_int16
 from shared.audio.vad import FRAME_SAMPLES as VAD_FRAME_SAMPLES
 from shared.engines import ASR_SAMPLE_RATE_HZ
 from shared.errors import Misconfigured

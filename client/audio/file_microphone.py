@@ -9,8 +9,7 @@ from client.audio.audio_file import read_audio
 from client.audio.microphone import SAMPLE_RATE_HZ
 from client.audio.sample_queue import SampleQueue
 from conversation.audio import Frame
-from shared.audio.codec import resample
-from shared.audio.pcm import Pcm
+from shared.audio.pcm import Pcm, resample
 from shared.audio.vad import FRAME_S, FRAME_SAMPLES
 from shared.settings import Settings
 
@@ -25,6 +24,7 @@ class FileMicrophone:
     """
 
     lost_samples = 0
+    xruns = 0
     latency_s = 0.0
 
     def __init__(self, pcm: Pcm) -> None:

@@ -8,7 +8,7 @@ from typing import Self
 
 from client.audio.audio_file import check_writable, write_errors
 from client.audio.speaker import SAMPLE_RATE_HZ, Played, Speaker
-from shared.audio.codec import as_int16
+from shared.audio.pcm import as_int16
 
 
 class FileSpeaker(Speaker):

@@ -23,6 +23,10 @@ class Microphone(Protocol):
         """How many samples were dropped because nobody took them in time."""
 
     @property
+    def xruns(self) -> int:
+        """How often the device reported that it had lost audio itself."""
+
+    @property
     def latency_s(self) -> float:
         """How long audio takes from the air to a frame."""
 

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from client.metrics.percentile import percentile
+import numpy as np
+
 from orchestrator.turn_log import TURN
 from shared.logs import read_fields
 
@@ -43,12 +44,12 @@ class LastHour:
     @property
     def first_audio_p50_ms(self) -> float | None:
         """The median time to first audio."""
-        return percentile(self.first_audio_ms, 50) if self.first_audio_ms else None
+        return float(np.percentile(self.first_audio_ms, 50)) if self.first_audio_ms else None
 
     @property
     def first_audio_p95_ms(self) -> float | None:
         """The time to first audio that 95 of 100 turns kept."""
-        return percentile(self.first_audio_ms, 95) if self.first_audio_ms else None
+        return float(np.percentile(self.first_audio_ms, 95)) if self.first_audio_ms else None
 
 
 def summed(lines: Iterable[tuple[datetime, str]]) -> LastHour:

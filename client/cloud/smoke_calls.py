@@ -10,8 +10,9 @@ from client.audio.audio_file import read_audio
 from client.turn_source import deployed_turns
 from orchestrator.modal_stages import ModalStages
 from services.host.vad_gate import SpeechGate
-from shared.audio.codec import encode_mp3, resample, to_pcm
-from shared.audio.pcm import join
+from shared.audio.decode import to_pcm
+from shared.audio.mp3 import encode_mp3
+from shared.audio.pcm import join, resample
 from shared.engines import ASR_SAMPLE_RATE_HZ
 from shared.errors import Stage, StageFailed
 from shared.payloads import ChatMessage, Speech

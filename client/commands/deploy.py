@@ -71,10 +71,10 @@ async def _check(models: Sequence[RegisteredModel], check_images: Callable[[], N
 
 
 def _check_images(models: Iterable[RegisteredModel]) -> None:
-    from services.on_modal.images import service_image
+    from services.on_modal.service import service_options
 
     for model in models:
-        service_image(model, settings())
+        service_options(model, settings())
 
 
 def _check_monolith_image(selection: Selection) -> None:

@@ -35,6 +35,9 @@ def fetch_weights_command(*, on_modal: bool) -> None:
 def fetch_on_modal(stages: Sequence[Stage]) -> None:
     """Have Modal fetch the weights of these stages' models, by a function that runs for as long as it
     takes."""
+    from services.on_modal.images import weights_image
+
+    weights_image(settings())  # what is wrong with it is said here, not from within Modal's command
     done = subprocess.run(
         [sys.executable, "-m", "modal", "run", "-m", "services.weights_app", "--stages", ",".join(stages)],
         cwd=PROJECT,

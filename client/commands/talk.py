@@ -2,25 +2,28 @@
 
 import asyncio
 import sys
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.file_proxy import FileProxy  # prints above what goes on
 
+from client.audio.microphone import Microphone
 from client.audio.talk_audio import SoundOptions, TalkSound
 from client.cloud.modal_connection import check_deployed
-from client.display.talk_display import TalkConversation
-from client.errors import OutputNotWritten, reported_errors
+from client.display.talk_display import TalkDisplay
+from client.errors import reported_errors
+from client.metrics.conversation_metrics import ConversationMetrics
 from client.metrics.metrics_file import MetricsFile
-from client.metrics.session import Session
-from client.metrics.session_table import session_table
+from client.metrics.table import summary_table
 from client.saved_turns import SavedTurns
-from client.turn_source import Target, TurnSource, deployed_turns, turns_in_process
-from conversation.conversation import SpokenTurn, Talk
-from conversation.listener import Listener
+from client.turn_source import Target, deployed_turns, turns_in_process
+from conversation.audio import Frame
+from conversation.conversation import Conversation
+from conversation.reply import SpokenTurn, TurnSource
 from services.selection import check_runs_here, select
 from shared.audio.pcm import Pcm
 from shared.deployment import APPS, MONOLITH_APP
@@ -33,7 +36,7 @@ from shared.turn import Failure, TurnRequest
 
 @dataclass(frozen=True, kw_only=True)
 class TalkOptions:
-    """What `s2s talk` was told."""
+    """The options of `s2s talk`."""
 
     target: Target
     sound: SoundOptions
@@ -46,28 +49,28 @@ class TalkOptions:
 def talk_command(options: TalkOptions) -> None:
     """Run the command; see `s2s talk --help`. Ctrl-C is how a conversation ends, and no error.
 
-    What is wrong is found out before any engine is loaded. However a conversation ends, its summary is told.
+    What is wrong is reported before any engine is loaded. However a conversation ends, its summary is printed.
     """
     with reported_errors(as_json=False), ExitStack() as stack:
         output, terminal = Console(), Console(stderr=True)
         configure_logging(settings(), FileProxy(terminal, sys.stderr) if terminal.is_terminal else None)
-        display = TalkConversation(output, terminal)
+        display = TalkDisplay(output, terminal)
         turns = _turns(options.target, display)
         sound = TalkSound.chosen(options.sound, settings())
         _check_system_prompt(options.system)
-        saved = SavedTurns(options.save) if options.save else None
+        saved = SavedTurns(options.save, display.problem) if options.save else None
         metrics = stack.enter_context(MetricsFile(options.metrics)) if options.metrics else None
-        conversation = _Conversation(options, turns, sound, display, metrics, saved)
-        stack.callback(conversation.tell_summary, output)
+        talk = _Talk(options, turns, sound, display, metrics, saved)
+        stack.callback(talk.print_summary, output)
         stack.callback(display.close)
         try:
-            asyncio.run(conversation.run())
+            asyncio.run(talk.run())
         except KeyboardInterrupt:
-            if not conversation.session:
+            if not talk.metrics:
                 raise
 
 
-def _turns(target: Target, display: TalkConversation) -> AbstractAsyncContextManager[TurnSource]:
+def _turns(target: Target, display: TalkDisplay) -> AbstractAsyncContextManager[TurnSource]:
     if target != "local":
         return deployed_turns(settings(), display.waiting, monolith=target == "monolith")
     selection = select(settings())
@@ -80,55 +83,71 @@ def _check_system_prompt(system: str | None) -> None:
         TurnRequest.checked(audio=Pcm(np.zeros(1, np.float32), ASR_SAMPLE_RATE_HZ), system_prompt=system)
 
 
-class _Conversation:
-    """One conversation; `session` is there once it has begun."""
+class _Talk:
+    """One conversation; `metrics` is set once it has begun."""
 
     def __init__(
         self,
         options: TalkOptions,
         turns: AbstractAsyncContextManager[TurnSource],
         sound: TalkSound,
-        display: TalkConversation,
-        metrics: MetricsFile | None,
+        display: TalkDisplay,
+        metrics_file: MetricsFile | None,
         saved: SavedTurns | None,
     ) -> None:
         self._options = options
         self._turns = turns
         self._sound = sound
         self._display = display
-        self._metrics = metrics
+        self._metrics_file = metrics_file
         self._saved = saved
-        self.session: Session | None = None
+        self.metrics: ConversationMetrics | None = None
 
     async def run(self) -> None:
         """Talk to the end. Raises SpeechError if there is nobody or nothing to talk with."""
-        now = asyncio.get_running_loop().time
         async with AsyncExitStack() as stack:
             turns = await stack.enter_async_context(self._turns)
             if self._options.target != "local":
                 await check_deployed(self._app)
                 stack.push_async_callback(_cancelled, asyncio.create_task(self._warm()))
+            if self._saved:
+                await stack.enter_async_context(self._saved)
             speaker = await stack.enter_async_context(self._sound.speaker)
             microphone = await stack.enter_async_context(self._sound.microphone)
             self._display.waiting("")
-            self.session = stack.enter_context(Session(now, self._metrics, microphone))
-            await Talk(
+            now = asyncio.get_running_loop().time
+            self.metrics = stack.enter_context(ConversationMetrics(now, self._metrics_file, microphone))
+            conversation = Conversation(
                 turns,
-                microphone,
                 speaker,
-                self.session,
-                self._display,
                 settings(),
-                listener=Listener(settings(), now, echo=self._sound.echo, lag_s=self._sound.lag_s),
+                lag_s=microphone.latency_s + self._sound.lag_s,
                 speculative=self._options.speculative,
                 system_prompt=self._options.system,
-                on_turn=self._save,
-            ).run()
+                session_id=self.metrics.session_id,
+                on_phase=self._display.phase,
+                on_event=self._display.event,
+                on_turn=self._turn_over,
+            )
+            await conversation.run(self._frames(microphone), ended=lambda: microphone.ended)
 
-    def tell_summary(self, output: Console) -> None:
+    def print_summary(self, output: Console) -> None:
         """Print where the time of the conversation went, if there was one."""
-        if self.session:
-            output.print(session_table(self.session.summary()))
+        if self.metrics:
+            output.print(summary_table(self.metrics.summary()))
+
+    async def _frames(self, microphone: Microphone) -> AsyncIterator[Frame]:
+        """Without what the loudspeaker plays."""
+        echo = self._sound.echo
+        async for frame in microphone:
+            yield replace(frame, samples=echo.near(frame.samples)) if echo else frame
+
+    def _turn_over(self, turn: SpokenTurn) -> None:
+        if self.metrics:
+            self.metrics.add(turn.record)
+        self._display.turn_over(turn)
+        if self._saved:
+            self._saved.save(turn)
 
     @property
     def _app(self) -> str:
@@ -149,14 +168,6 @@ class _Conversation:
             self._display.problem(message)
         if not failures:
             self._display.remark("All that is deployed has started.")
-
-    def _save(self, turn: SpokenTurn) -> None:
-        """The conversation is worth more than what is kept of it."""
-        try:
-            if self._saved:
-                self._saved.save(turn)
-        except OutputNotWritten as error:
-            self._display.problem(error.message)
 
 
 async def _cancelled(task: "asyncio.Task[None]") -> None:

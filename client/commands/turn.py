@@ -12,12 +12,12 @@ from rich.text import Text
 
 from client.audio.audio_file import check_writable, read_audio, write_audio
 from client.audio.loudspeaker import Loudspeaker, NoLoudspeaker
-from client.display.turn_display import Conversation, Progress
+from client.display.turn_display import TurnDisplay, TurnProgress
 from client.errors import reported_errors
 from client.turn_source import Target, TurnSource, deployed_turns, turns_in_process
 from orchestrator.turn_result import TurnResultBuilder
 from services.selection import check_runs_here, select
-from shared.audio.codec import to_pcm
+from shared.audio.decode import to_pcm
 from shared.audio.pcm import Pcm
 from shared.errors import NoSpeech
 from shared.logs import configure_logging
@@ -32,7 +32,7 @@ def turn_command(
     with reported_errors(as_json=as_json):
         configure_logging(settings())
         terminal = Console(stderr=True)
-        display = Progress(terminal) if as_json else Conversation(Console(), terminal)
+        display = TurnProgress(terminal) if as_json else TurnDisplay(Console(), terminal)
         turns = _turns(target, display)
         check_writable(output)
         audio = read_audio(source, settings())
@@ -41,7 +41,7 @@ def turn_command(
         _finish(result, output, as_json=as_json)
 
 
-def _turns(target: Target, display: Progress) -> AbstractAsyncContextManager[TurnSource]:
+def _turns(target: Target, display: TurnProgress) -> AbstractAsyncContextManager[TurnSource]:
     if target != "local":
         return deployed_turns(settings(), display.waiting, monolith=target == "monolith")
     selection = select(settings())
@@ -81,7 +81,7 @@ class _OneTurn:
     """Runs the turn, shows it, and lets it be heard."""
 
     def __init__(
-        self, turns: AbstractAsyncContextManager[TurnSource], display: Progress, terminal: Console
+        self, turns: AbstractAsyncContextManager[TurnSource], display: TurnProgress, terminal: Console
     ) -> None:
         self._turns = turns
         self._display = display
@@ -104,7 +104,7 @@ class _OneTurn:
     ) -> TurnResult:
         result = None
         async for event in events:
-            self._display.tell(event)
+            self._display.event(event)
             if loudspeaker and isinstance(event, SpeechChunk):
                 loudspeaker.play(to_pcm(event.audio))
             result = self._result.add(event)

@@ -13,8 +13,9 @@ from uuid import uuid4
 from services.host.batch_queue import BatchQueue
 from services.host.vad_gate import SpeechGate
 from services.host.worker_thread import WorkerThread
-from shared.audio.codec import encode_mp3, resample, to_pcm
-from shared.audio.pcm import Pcm
+from shared.audio.decode import to_pcm
+from shared.audio.mp3 import encode_mp3
+from shared.audio.pcm import Pcm, resample
 from shared.engines import ASR_SAMPLE_RATE_HZ, ASRModel, Engine, LLMModel, TTSModel
 from shared.errors import EngineLoadFailed, SpeechError, Stage, StageFailed
 from shared.payloads import ChatMessage, Mp3Audio, Speech

@@ -8,7 +8,7 @@ import modal
 
 from services.on_modal.image_locks import BASE_LOCK, BASE_PYTHON, WEIGHTS_LOCK, lock_file
 from shared.engines import RegisteredModel
-from shared.errors import Misconfigured
+from shared.errors import Misconfigured, Stage
 from shared.settings import Settings
 
 UV_VERSION = "0.13.9"
@@ -21,6 +21,25 @@ ENVIRONMENTS_FOLDER = "/engines"
 
 _OFFLINE = {"HF_HUB_CACHE": WEIGHTS_FOLDER, "HF_HUB_OFFLINE": "1"}
 """Loading never downloads."""
+
+_NO_CONTAINERS = (
+    r"S2S_(MODAL_DEFAULTS|HUB_URL|REGION|ROUTING_REGION|CALL_TIMEOUT_S"
+    r"|[A-Z]+_(CPU|MEMORY_MB|(MIN|MAX|BUFFER)_CONTAINERS|SCALEDOWN_WINDOW_S)"
+    r"|PRE_ROLL_S|MIN_SPEECH_S|SPECULATION_AFTER_S|END_OF_TURN_SILENCE_S|MAX_UTTERANCE_S|BARGE_IN_AFTER_S"
+    r"|SPEAKER_LATENCY_S|MAX_FILE_BYTES)"
+)
+"""The variables of settings that are read only where one deploys, or by a client."""
+
+_BY_READER = {
+    Stage.ASR: r"ASR_MODEL|S2S_(ASR|WHISPER)_\w+",
+    Stage.LLM: r"LLM_MODEL|S2S_(LLM|OPENAI|VLLM)_\w+",
+    Stage.TTS: r"TTS_MODEL|S2S_(TTS|CHATTERBOX)_\w+",
+    Stage.ORCHESTRATOR: r"S2S_(ORCHESTRATOR_\w+|(ASR|LLM|TTS)_TIMEOUT_S)",
+    "monolith": r"S2S_MONOLITH_\w+",
+}
+"""The variables of settings that not every container reads, by who does."""
+
+_CREDENTIALS = re.compile(r"://[^/\s]*@")
 
 _EXACT = re.compile(r"^[\w.\-\[\],]+(==[\w.+!]+| ?@ ?\S+)$")
 
@@ -36,7 +55,7 @@ def service_image(model: RegisteredModel, settings: Settings) -> modal.Image:
     if spec.apt_packages:
         image = image.apt_install(*spec.apt_packages)
     image = _with_engine(image, model)
-    variables = _baked(settings) | {f"{model.stage.upper()}_MODEL": model.name}
+    variables = _baked(settings, model.stage) | {f"{model.stage.upper()}_MODEL": model.name}
     if spec.weights:
         variables |= _OFFLINE
     return image.env(variables).add_local_python_source("shared", "services")
@@ -44,8 +63,11 @@ def service_image(model: RegisteredModel, settings: Settings) -> modal.Image:
 
 def orchestrator_image(settings: Settings) -> modal.Image:
     """The image of the orchestrator's app; it holds no engine."""
-    image = _with_lock(modal.Image.debian_slim(python_version=BASE_PYTHON), str(BASE_LOCK))
-    return image.env(_baked(settings)).add_local_python_source("shared", "services", "orchestrator")
+    image = modal.Image.debian_slim(python_version=BASE_PYTHON).apt_install("ffmpeg")  # for `process_audio`
+    image = _with_lock(image, str(BASE_LOCK))
+    return image.env(_baked(settings, Stage.ORCHESTRATOR)).add_local_python_source(
+        "shared", "services", "orchestrator"
+    )
 
 
 def monolith_image(models: Sequence[RegisteredModel], settings: Settings) -> modal.Image:
@@ -54,11 +76,10 @@ def monolith_image(models: Sequence[RegisteredModel], settings: Settings) -> mod
 
     Raises Misconfigured for an engine on another Python than the image's.
     """
-    image = modal.Image.debian_slim(python_version=BASE_PYTHON)
-    if apt_packages := sorted({package for model in models for package in model.spec.apt_packages}):
-        image = image.apt_install(*apt_packages)
+    apt_packages = sorted({"ffmpeg", *(package for model in models for package in model.spec.apt_packages)})
+    image = modal.Image.debian_slim(python_version=BASE_PYTHON).apt_install(*apt_packages)
     image = _with_lock(image, str(BASE_LOCK))
-    variables = _baked(settings)
+    variables = _baked(settings, *Stage, "monolith")
     for model in models:
         variables[f"{model.stage.upper()}_MODEL"] = model.name
         if model.spec.packages:
@@ -78,8 +99,10 @@ def interpreter_variable(model: RegisteredModel) -> str:
 def weights_image(settings: Settings) -> modal.Image:
     """The image of the function that fetches weights."""
     image = _with_lock(modal.Image.debian_slim(python_version=BASE_PYTHON), str(WEIGHTS_LOCK))
-    hub = {"HF_ENDPOINT": settings.hub_url} if settings.hub_url else {}
-    variables = _baked(settings) | {"HF_HUB_CACHE": WEIGHTS_FOLDER} | hub
+    variables = _baked(settings) | {"HF_HUB_CACHE": WEIGHTS_FOLDER}
+    if settings.hub_url:
+        _refuse_credentials("S2S_HUB_URL", settings.hub_url)
+        variables["HF_ENDPOINT"] = settings.hub_url
     return image.env(variables).add_local_python_source("shared", "services")
 
 
@@ -107,10 +130,33 @@ def _with_environment(image: modal.Image, model: RegisteredModel, folder: str) -
     return _with_engine(image, model, f"--prefix {folder}")
 
 
-def _baked(settings: Settings) -> dict[str, str]:
-    """The settings for the container; it logs its turns unless told not to."""
+def _baked(settings: Settings, *readers: Stage | str) -> dict[str, str]:
+    """The settings that an app's containers read, so that changing another leaves its image as it is. A
+    container logs its turns unless a setting says otherwise.
+
+    Raises Misconfigured if one of them holds credentials.
+    """
+    own, others = (
+        re.compile("|".join([names for reader, names in _BY_READER.items() if (reader in readers) is wanted]))
+        for wanted in (True, False)
+    )
     logs = {} if "log_level" in settings.model_fields_set else {"S2S_LOG_LEVEL": "INFO"}
-    return logs | settings.environ()
+    variables = {
+        name: value
+        for name, value in settings.environ().items()
+        if not re.fullmatch(_NO_CONTAINERS, name) and (own.fullmatch(name) or not others.fullmatch(name))
+    }
+    for name, value in variables.items():
+        _refuse_credentials(name, value)
+    return logs | variables
+
+
+def _refuse_credentials(variable: str, value: str) -> None:
+    if _CREDENTIALS.search(value):
+        raise Misconfigured(
+            f"{variable} contains credentials, and an image keeps its variables in clear text: take them out "
+            "of the URL. A key belongs in a Secret of Modal."
+        )
 
 
 def _exact(model: RegisteredModel) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ import logging
 import os
 import time
 from contextlib import aclosing
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import modal
 import modal.experimental
@@ -15,7 +15,7 @@ from services.host.stage_host import StageHost
 from services.on_modal.images import WEIGHTS_FOLDER, service_image
 from shared.deployment import COLD_WITHIN_S, Health
 from shared.engines import RegisteredModel
-from shared.errors import SpeechError
+from shared.errors import Misconfigured, SpeechError
 from shared.logs import configure_logging
 from shared.settings import ServiceSettings, Settings, settings
 from shared.stage_stream import StageStarted, StageStream
@@ -28,17 +28,16 @@ WEIGHTS_VOLUME = "speech-to-speech-weights"
 def service_options(model: RegisteredModel, settings: Settings) -> dict[str, Any]:
     """What a service's class asks of Modal, for `@app.cls`: as its engine's spec and the settings say."""
     spec, service = model.spec, settings.service(model.stage)
-    gpu = gpu_of(model, settings)
-    gpu_snapshot = spec.gpu_snapshot and gpu is not None
+    snapshot = snapshot_of(model, settings)
     return {
         "image": service_image(model, settings),
-        "gpu": gpu,
+        "gpu": gpu_of(model, settings),
         "volumes": {WEIGHTS_FOLDER: weights_volume()} if spec.weights else {},
         "secrets": [secret_of(variable) for variable in spec.secrets],
         "timeout": settings.call_timeout_s,
         "startup_timeout": round(settings.stage_start_timeout_s),
-        "enable_memory_snapshot": spec.memory_snapshot,
-        "experimental_options": {"enable_gpu_snapshot": True} if gpu_snapshot else None,
+        "enable_memory_snapshot": snapshot != "none",
+        "experimental_options": {"enable_gpu_snapshot": True} if snapshot == "gpu" else None,
         **container_options(service, settings),
     }
 
@@ -65,13 +64,30 @@ def concurrency(model: RegisteredModel, settings: Settings) -> dict[str, int]:
     return {"max_inputs": capacity + 1, "target_inputs": capacity}
 
 
+def snapshot_of(model: RegisteredModel, settings: Settings) -> Literal["none", "cpu", "gpu"]:
+    """The snapshot that a container starts from: the setting's, as far as the engine survives it.
+
+    Raises Misconfigured for a GPU snapshot of an engine that does not.
+    """
+    spec, wanted = model.spec, settings.service(model.stage).snapshot
+    if wanted == "gpu" and not spec.gpu_snapshot:
+        raise Misconfigured(
+            f"{model.name} cannot be restored from a GPU snapshot: set S2S_{model.stage.upper()}_SNAPSHOT to "
+            "cpu or none.",
+            model.stage,
+        )
+    if wanted == "none" or not spec.memory_snapshot:
+        return "none"
+    return "gpu" if wanted == "gpu" and gpu_of(model, settings) else "cpu"
+
+
 def loads_before_snapshot(model: RegisteredModel, settings: Settings) -> bool:
     """Whether the engine is loaded before the snapshot is taken. A GPU is there only in a GPU snapshot: an
     engine that runs on a CPU too is loaded without it, and finds it when it is `restored`. Otherwise the
     snapshot saves the imports alone."""
-    spec = model.spec
-    needs_gpu = gpu_of(model, settings) is not None and not spec.runs_on_cpu
-    return spec.memory_snapshot and (spec.gpu_snapshot or not needs_gpu)
+    snapshot = snapshot_of(model, settings)
+    needs_gpu = gpu_of(model, settings) is not None and not model.spec.runs_on_cpu
+    return snapshot == "gpu" or (snapshot == "cpu" and not needs_gpu)
 
 
 def gpu_of(model: RegisteredModel, settings: Settings) -> str | None:

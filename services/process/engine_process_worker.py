@@ -18,7 +18,7 @@ from services.host.engine_health import health_of
 from services.host.stage_host import ASRHost, LLMHost, TTSHost
 from services.process.pickled_stream import receive, send
 from services.selection import select_model
-from shared.engines import GPU_DEVICE, RegisteredModel
+from shared.engines import RegisteredModel, has_gpu
 from shared.errors import SpeechError, Stage, StageFailed
 from shared.logs import configure_logging
 from shared.settings import settings
@@ -113,7 +113,7 @@ class _ServedEngine:
             health_of,
             self._model,
             self._host.engine,
-            on_gpu=bool(self._model.spec.gpu) and GPU_DEVICE.exists(),
+            on_gpu=bool(self._model.spec.gpu) and has_gpu(),
             load_s=self._load_s,
             uptime_s=time.monotonic() - self._ready_s,
         )

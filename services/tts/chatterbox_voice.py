@@ -14,8 +14,7 @@ from typing import Any
 import soundfile
 
 from services.host.vad_gate import SpeechGate
-from shared.audio.codec import resample
-from shared.audio.pcm import Pcm
+from shared.audio.pcm import Pcm, resample
 from shared.engines import ASR_SAMPLE_RATE_HZ
 from shared.errors import BadAudio, Misconfigured, Stage
 

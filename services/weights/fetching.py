@@ -9,14 +9,14 @@ from shared.errors import Misconfigured, SpeechError, StageFailed
 
 def fetch(weights: Weights) -> Path:
     """Download what an engine needs of its repository, at its revision, with progress on standard error;
-    what is there already is not fetched again. Returns the folder.
+    cached files are skipped. Returns the folder.
 
-    Raises Misconfigured if the hub does not know it or does not let one have it, StageFailed if the hub
-    cannot be reached or the disk is full.
+    Raises Misconfigured if there is no such repository or the hub denies access to it, StageFailed if the
+    download fails: no network, a lost connection, a full disk.
     """
     try:
         from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError
+        from huggingface_hub.errors import HfHubHTTPError, HFValidationError
     except ImportError:
         raise Misconfigured("Fetching weights needs a library. Run: pip install huggingface_hub") from None
     token = os.environ.get(weights.token or "") or None
@@ -31,8 +31,11 @@ def fetch(weights: Weights) -> Path:
         )
     except HfHubHTTPError as error:
         raise _refused(weights, error.response.status_code) from error
-    except OSError as error:
-        raise StageFailed(f"The weights {weights.repository} could not be fetched: {error}") from error
+    except HFValidationError as error:
+        raise Misconfigured(f"There can be no weights {weights.repository}: {error}") from error
+    except Exception as error:  # what else the library lets through depends on its version: httpx's, Xet's
+        reason = str(error) or type(error).__name__
+        raise StageFailed(f"The weights {weights.repository} could not be fetched: {reason}") from error
 
 
 def _refused(weights: Weights, status: int) -> SpeechError:

@@ -1,1 +1,1 @@
-"""Audio: checked samples, decoding of any format, MP3."""
+"""Audio: checked samples, MP3, decoding of any format."""

@@ -1,23 +1,28 @@
-"""Checked mono audio inside one process."""
+"""Checked mono audio inside one process: the samples themselves, resampling, 16-bit WAV."""
 
+import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
+import soundfile
+import soxr
 from numpy.typing import NDArray
 
 from shared.errors import BadAudio
 
 MIN_SAMPLE_RATE_HZ = 4_000
 MAX_SAMPLE_RATE_HZ = 384_000
+_PCM_16_SCALE = 32_768
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Pcm:
     """Mono audio: `samples` is float32, 1-D, finite, in [-1, 1]; `sample_rate_hz` is its rate.
 
-    The array is made read-only. It stays in its process: to cross a boundary it is encoded
-    (`shared.audio.codec.encode_mp3`), and pickling it is a TypeError.
+    The array is made read-only. Pcm stays in its process: to cross a boundary it is encoded
+    (`shared.audio.mp3.encode_mp3`), and pickling it is a TypeError.
 
     Raises BadAudio if the samples are anything else.
     """
@@ -47,7 +52,7 @@ class Pcm:
         return self.num_samples / self.sample_rate_hz
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("Pcm stays in its process: encode it with shared.audio.codec.encode_mp3 first.")
+        raise TypeError("Pcm stays in its process: encode it with shared.audio.mp3.encode_mp3 first.")
 
     def __copy__(self) -> "Pcm":
         return self
@@ -56,12 +61,33 @@ class Pcm:
         return self
 
 
-def join(pieces: list[Pcm]) -> Pcm:
-    """One Pcm of several of the same rate, in order, with nothing between them.
+def join(segments: Sequence[Pcm]) -> Pcm:
+    """One Pcm of several, in order, with nothing between them, at the sample rate of the first.
 
-    Raises ValueError if there are none or their rates differ.
+    Raises ValueError if there are none.
     """
-    rates = {piece.sample_rate_hz for piece in pieces}
-    if len(rates) != 1:
-        raise ValueError(f"Pieces to join must be of one sample rate, not of {sorted(rates)}.")
-    return Pcm(np.concatenate([piece.samples for piece in pieces]), rates.pop())
+    if not segments:
+        raise ValueError("There are no segments to join.")
+    rate_hz = segments[0].sample_rate_hz
+    return Pcm(np.concatenate([resample(one, rate_hz).samples for one in segments]), rate_hz)
+
+
+def resample(pcm: Pcm, sample_rate_hz: int) -> Pcm:
+    """The same audio at another sample rate, by soxr at high quality; the length is rounded to samples."""
+    if pcm.sample_rate_hz == sample_rate_hz:
+        return pcm
+    samples = soxr.resample(pcm.samples, pcm.sample_rate_hz, sample_rate_hz, quality="HQ")
+    return Pcm(np.clip(samples, -1.0, 1.0), sample_rate_hz)  # filters overshoot
+
+
+def encode_wav(pcm: Pcm) -> bytes:
+    """The audio as a 16-bit WAV; 16-bit samples come back exactly."""
+    wav = io.BytesIO()
+    soundfile.write(wav, as_int16(pcm.samples), pcm.sample_rate_hz, format="WAV", subtype="PCM_16")
+    return wav.getvalue()
+
+
+def as_int16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
+    """Samples within ±1 as 16-bit ones."""
+    scaled = np.rint(samples * _PCM_16_SCALE).clip(-_PCM_16_SCALE, _PCM_16_SCALE - 1)
+    return scaled.astype(np.int16)

@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -20,7 +19,8 @@ import soundfile
 from typer.testing import CliRunner, Result
 
 from client.cli import app
-from shared.audio.codec import decode_audio, resample
+from shared.audio.decode import decode_audio
+from shared.audio.pcm import resample
 from shared.engines import EngineSpec
 from shared.settings import Settings, settings
 
@@ -181,16 +181,6 @@ def test_what_is_no_usable_audio_is_refused_by_a_line_that_says_why(data: bytes,
     Path("input.wav").write_bytes(data)
     refused(s2s("turn", "input.wav"), 4, saying)
     assert not Path("output.mp3").exists()
-
-
-def test_a_forged_header_that_claims_terabytes_costs_nothing() -> None:
-    data = bytearray(wav(np.zeros(800), format="W64"))
-    at = data.index(b"data")  # in Sony's format a chunk's size has 64 bits, 16 bytes after its name
-    data[at + 16 : at + 24] = (4 * 2**40).to_bytes(8, "little")
-    Path("input.wav").write_bytes(data)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    refused(s2s("turn", "input.wav"), 4, "")
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
 
 
 def test_a_missing_file_is_refused() -> None:

@@ -14,8 +14,8 @@ import pytest
 from client.audio.echo_canceller import EchoCanceller
 from client.audio.playback_buffer import PlaybackBuffer
 from services.host.vad_gate import WINDOW_SAMPLES
-from shared.audio.codec import decode_audio, resample
-from shared.audio.pcm import Pcm
+from shared.audio.decode import decode_audio
+from shared.audio.pcm import Pcm, resample
 from shared.errors import Misconfigured
 from shared.settings import Settings
 from tests.support.flite_speech import flite_says

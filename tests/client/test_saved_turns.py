@@ -10,7 +10,7 @@ from client.errors import OutputNotWritten
 from client.metrics.turn_record import TurnRecord
 from client.saved_turns import SavedTurns
 from conversation.conversation import SpokenTurn
-from shared.audio.codec import decode_audio
+from shared.audio.decode import decode_audio
 from shared.audio.pcm import Pcm
 from shared.payloads import Mp3Audio
 from shared.settings import Settings

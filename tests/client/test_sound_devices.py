@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from shared.audio.codec import resample
-from shared.audio.pcm import Pcm
+from shared.audio.pcm import Pcm, resample
 from tests.support.pulse_audio import RATE_HZ, PulseAudio
 from tests.support.sounds import Samples, likeness, voice
 

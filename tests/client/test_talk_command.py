@@ -23,8 +23,8 @@ from typer.testing import CliRunner, Result
 from client.cli import app
 from client.errors import ExitCode
 from services.asr.pocketsphinx import PocketsphinxASR
-from shared.audio.codec import decode_audio, encode_wav, resample
-from shared.audio.pcm import Pcm
+from shared.audio.decode import decode_audio
+from shared.audio.pcm import Pcm, encode_wav, resample
 from shared.engines import MODEL_REGISTRY, EngineSpec, RegisteredModel, TTSModel
 from shared.errors import Stage
 from shared.settings import Settings, settings

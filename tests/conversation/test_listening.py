@@ -19,7 +19,7 @@ from conversation.recent_audio import RecentAudio
 from conversation.utterance import ENCODER_LAG_SAMPLES, UtteranceEncoder
 from conversation.voice_activity import VoiceActivity
 from services.host.vad_gate import LOUD_LEVEL
-from shared.audio.codec import decode_mp3
+from shared.audio.decode import decode_mp3
 from shared.payloads import Mp3Audio
 from shared.settings import Settings
 from tests.support.flite_speech import flite_says
@@ -36,7 +36,7 @@ from tests.support.noises import (
 )
 from tests.support.sounds import Samples, likeness, tone
 
-WINDOW = 512
+FRAME = 512
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 # Where speech begins and ends in the clean recordings, in seconds, read off their levels in steps of 10 ms:
@@ -68,18 +68,18 @@ def heard(samples: Samples) -> list[EndpointingEvent]:
     return endpointed(probabilities(samples))
 
 
-def endpointed(by_window: list[float], settings: Settings | None = None) -> list[EndpointingEvent]:
+def endpointed(by_frame: list[float], settings: Settings | None = None) -> list[EndpointingEvent]:
     endpointer = Endpointer(settings or Settings())
-    return [event for probability in by_window for event in endpointer.hear(probability)]
+    return [event for probability in by_frame for event in endpointer.process(probability)]
 
 
 def probabilities(samples: Samples) -> list[float]:
     activity = VoiceActivity()
-    return [activity.probability(window) for window in windows(samples)]
+    return [activity.probability(frame) for frame in frames(samples)]
 
 
-def windows(samples: Samples) -> Samples:
-    return np.pad(samples, (0, -samples.size % WINDOW)).reshape(-1, WINDOW)
+def frames(samples: Samples) -> Samples:
+    return np.pad(samples, (0, -samples.size % FRAME)).reshape(-1, FRAME)
 
 
 def with_silence(samples: Samples, before_s: float = 1.0, after_s: float = 1.3) -> Samples:
@@ -134,9 +134,9 @@ def test_pauses_inside_a_speech_are_told_and_taken_back(recordings: Path, where:
     )
     if where == "in an office":
         speech = with_noise(speech, recording(recordings / "office-ambience.mp3"), snr_db=10)
-    by_window = probabilities(speech)
+    by_frame = probabilities(speech)
 
-    events = endpointed(by_window, Settings(end_of_turn_silence_s=2.0))
+    events = endpointed(by_frame, Settings(end_of_turn_silence_s=2.0))
     assert [type(event) for event in events] == [
         SpeechStarted,
         *[PauseReached, SpeechResumed] * 3,  # after "Americans", "ask" and "not"
@@ -148,7 +148,7 @@ def test_pauses_inside_a_speech_are_told_and_taken_back(recordings: Path, where:
     for pause_s, (_, ends_s) in zip(pauses_s, JFK_PHRASES_S, strict=True):
         assert EARLIEST_S <= pause_s - ends_s <= LATEST_S
 
-    ended = utterances(endpointed(by_window))
+    ended = utterances(endpointed(by_frame))
     for utterance, (begins_s, ends_s) in zip(ended, JFK_PHRASES_S, strict=True):
         assert utterance.start_sample / HZ <= begins_s
         assert EARLIEST_S <= utterance.speech_end_sample / HZ - ends_s <= LATEST_S
@@ -188,11 +188,11 @@ def test_one_short_word_is_an_utterance(word: str) -> None:
 
 @pytest.mark.needs("flite")
 def test_what_was_heard_before_a_reset_makes_no_difference() -> None:
-    activity, speech = VoiceActivity(), windows(flite_says("yes").samples)
-    first = [activity.probability(window) for window in speech]
-    assert [activity.probability(window) for window in speech] != first
+    activity, speech = VoiceActivity(), frames(flite_says("yes").samples)
+    first = [activity.probability(frame) for frame in speech]
+    assert [activity.probability(frame) for frame in speech] != first
     activity.reset()
-    assert [activity.probability(window) for window in speech] == first
+    assert [activity.probability(frame) for frame in speech] == first
 
 
 # While a reply is played
@@ -202,8 +202,8 @@ def barged_in(samples: Samples) -> list[tuple[float, BargeInEvent]]:
     """Every event, behind the second in which it came."""
     barge_in, events = BargeIn(Settings()), list[tuple[float, BargeInEvent]]()
     for at, probability in enumerate(probabilities(samples), start=1):
-        if event := barge_in.hear(probability):
-            events.append((at * WINDOW / HZ, event))
+        if event := barge_in.process(probability):
+            events.append((at * FRAME / HZ, event))
     return events
 
 
@@ -234,11 +234,11 @@ def test_what_is_sent_at_a_pause_is_what_was_said_and_needs_no_encoding_again() 
     activity, endpointer, recent = VoiceActivity(), Endpointer(Settings()), RecentAudio(0.5, HZ)
     encoder: UtteranceEncoder | None = None
     start, sent = 0, list[Mp3Audio]()
-    for window in windows(sound):
-        recent.append(window)
+    for frame in frames(sound):
+        recent.append(frame)
         if encoder:
-            encoder.write(window)
-        for event in endpointer.hear(activity.probability(window)):
+            encoder.write(frame)
+        for event in endpointer.process(activity.probability(frame)):
             if isinstance(event, SpeechStarted):
                 encoder, start = UtteranceEncoder(), event.start_sample
                 encoder.write(recent.since(start))

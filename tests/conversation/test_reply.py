@@ -9,7 +9,7 @@ import pytest
 
 from client.errors import OutputNotWritten
 from conversation.reply import Reply
-from shared.audio.codec import encode_mp3
+from shared.audio.mp3 import encode_mp3
 from shared.audio.pcm import Pcm
 from shared.errors import BadAudio, Overloaded
 from shared.payloads import Mp3Audio

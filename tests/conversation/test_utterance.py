@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from conversation.recent_audio import RecentAudio
 from conversation.utterance import ENCODER_LAG_SAMPLES, UtteranceEncoder
-from shared.audio.codec import decode_mp3, encode_mp3
+from shared.audio.decode import decode_mp3
+from shared.audio.mp3 import encode_mp3
 from shared.audio.pcm import Pcm
 from shared.errors import BadAudio
 from tests.support.sounds import Samples, likeness, voice

@@ -19,7 +19,9 @@ from client.errors import ExitCode
 from local_cloud.events import Kind
 from orchestrator.modal_stages import ModalStages
 from orchestrator.remote_stream import RemoteStreams
-from shared.audio.codec import decode_audio, encode_mp3, encode_wav
+from shared.audio.decode import decode_audio
+from shared.audio.mp3 import encode_mp3
+from shared.audio.pcm import encode_wav
 from shared.errors import Stage
 from shared.payloads import ChatMessage
 from shared.settings import Settings

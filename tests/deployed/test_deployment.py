@@ -16,8 +16,9 @@ from orchestrator.pipeline import Pipeline
 from services.asr.pocketsphinx import PocketsphinxASR
 from services.host.vad_gate import SpeechGate
 from services.selection import select
-from shared.audio.codec import decode_audio, encode_mp3, encode_wav, resample, to_pcm
-from shared.audio.pcm import Pcm
+from shared.audio.decode import decode_audio, to_pcm
+from shared.audio.mp3 import encode_mp3
+from shared.audio.pcm import Pcm, encode_wav, resample
 from shared.deployment import Health
 from shared.errors import BadAudio, BadRequest, NoSpeech, Stage
 from shared.payloads import Mp3Audio

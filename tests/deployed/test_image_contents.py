@@ -58,7 +58,7 @@ async def test_a_package_that_is_imported_with_the_module(project: Project) -> N
 
 
 async def test_sources_that_are_not_mounted(project: Project) -> None:
-    images = project.folder / "services" / "images.py"
+    images = project.folder / "services" / "on_modal" / "images.py"
     both, one = 'add_local_python_source("shared", "services")', 'add_local_python_source("services")'
     images.write_text(images.read_text().replace(both, one))
     project.deploy(Stage.LLM, LLM_MODEL="rules")

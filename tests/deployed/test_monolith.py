@@ -16,7 +16,8 @@ import pytest
 from local_cloud import FunctionView
 from services.llm.vllm_model import vllm_flags
 from services.on_modal.image_locks import LOCKS
-from shared.audio.codec import decode_audio, encode_mp3
+from shared.audio.decode import decode_audio
+from shared.audio.mp3 import encode_mp3
 from shared.deployment import MONOLITH_APP, MONOLITH_CLASS, Health
 from shared.errors import BadAudio, Stage
 from shared.settings import Settings

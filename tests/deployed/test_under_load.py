@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from modal._utils import function_utils
 
-from shared.audio.codec import decode_audio, resample, to_pcm
+from shared.audio.decode import decode_audio, to_pcm
+from shared.audio.pcm import resample
 from shared.deployment import APPS
 from shared.errors import Stage
 from shared.payloads import Mp3Audio, Payload

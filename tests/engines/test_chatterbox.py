@@ -21,7 +21,7 @@ from services.tts.chatterbox import SAMPLE_RATE_HZ, WEIGHTS, ChatterboxTTS
 from services.tts.chatterbox_model import ChatterboxModel
 from services.tts.chatterbox_text import longest_s
 from services.tts.chatterbox_voice import borrowed_voice
-from shared.audio.codec import decode_audio
+from shared.audio.decode import decode_audio
 from shared.audio.pcm import Pcm
 from shared.engines import TTSModel
 from shared.errors import EngineLoadFailed, Misconfigured, StageFailed, WeightsMissing

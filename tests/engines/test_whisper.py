@@ -10,8 +10,8 @@ import pytest
 from services.asr.whisper import WhisperASR
 from services.asr.whisper_models import whisper_weights
 from services.host.stage_host import ASRHost
-from shared.audio.codec import decode_audio, resample
-from shared.audio.pcm import Pcm, join
+from shared.audio.decode import decode_audio
+from shared.audio.pcm import Pcm, join, resample
 from shared.engines import ASR_SAMPLE_RATE_HZ
 from shared.errors import Misconfigured, WeightsMissing
 from shared.settings import Settings, settings

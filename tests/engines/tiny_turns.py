@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from services.tts.chatterbox import SAMPLE_RATE_HZ
-from shared.audio.codec import decode_audio, encode_mp3, resample, to_pcm
+from shared.audio.decode import decode_audio, to_pcm
+from shared.audio.mp3 import encode_mp3
+from shared.audio.pcm import resample
 from shared.engines import ASR_SAMPLE_RATE_HZ
 from shared.payloads import Mp3Audio
 from shared.settings import Settings

@@ -10,7 +10,7 @@ from orchestrator.in_process import InProcessStages
 from orchestrator.pipeline import Pipeline
 from orchestrator.turn_result import TurnResultBuilder
 from services.selection import select
-from shared.audio.codec import decode_audio
+from shared.audio.decode import decode_audio
 from shared.audio.pcm import Pcm
 from shared.errors import Stage
 from shared.settings import Settings

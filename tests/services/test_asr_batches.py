@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from services.host.stage_host import ASRHost
-from shared.audio.codec import decode_audio, resample
-from shared.audio.pcm import Pcm
+from shared.audio.decode import decode_audio
+from shared.audio.pcm import Pcm, resample
 from shared.engines import ASR_SAMPLE_RATE_HZ, ASRModel, EngineSpec
 from shared.errors import BadAudio, StageFailed
 from shared.payloads import Mp3Audio, Speech

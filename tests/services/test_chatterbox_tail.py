@@ -9,8 +9,8 @@ import pytest
 
 from services.tts.chatterbox_tail import Tail
 from services.tts.silence import trimmed
-from shared.audio.codec import decode_audio, resample
-from shared.audio.pcm import Pcm
+from shared.audio.decode import decode_audio
+from shared.audio.pcm import Pcm, resample
 from shared.settings import Settings
 from tests.support.flite_speech import flite_says
 from tests.support.sounds import Samples, tone

@@ -12,9 +12,8 @@ from shared.errors import EngineLoadFailed
 
 @pytest.fixture
 def with_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    device = tmp_path / "nvidia0"
-    device.touch()
-    monkeypatch.setattr("services.cuda.GPU_DEVICE", device)
+    (tmp_path / "nvidia0").touch()
+    monkeypatch.setattr("shared.engines.DEVICES", tmp_path)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
 
@@ -32,7 +31,7 @@ def test_a_gpu_that_is_hidden_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_without_a_gpu_the_cpu_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.cuda.GPU_DEVICE", tmp_path / "nvidia0")
+    monkeypatch.setattr("shared.engines.DEVICES", tmp_path)
     check_gpu_is_used(False, "PyTorch")
 
 

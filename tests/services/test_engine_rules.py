@@ -14,7 +14,7 @@ from services.llm.rules import RulesLLM
 from services.llm.spoken_dates import say_date, say_time
 from services.llm.spoken_numbers import TOO_LARGE, read_number, say_integer, say_number, say_ordinal
 from services.tts.flite import FliteTTS
-from shared.audio.codec import decode_audio, decode_mp3
+from shared.audio.decode import decode_audio, decode_mp3
 from shared.payloads import ChatMessage
 from shared.settings import Settings
 

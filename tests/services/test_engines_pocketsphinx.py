@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from services.asr.pocketsphinx import PocketsphinxASR
-from shared.audio.codec import decode_audio, decode_mp3, encode_mp3, resample
-from shared.audio.pcm import Pcm
+from shared.audio.decode import decode_audio, decode_mp3
+from shared.audio.mp3 import encode_mp3
+from shared.audio.pcm import Pcm, resample
 from shared.settings import Settings
 from tests.support.flite_speech import flite_says
 

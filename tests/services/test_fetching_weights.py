@@ -48,11 +48,13 @@ class Voice(TTSModel):
 '''
 
 
-def fetch(hub: Hub, cache: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+def fetch(
+    hub: Hub, cache: Path, repository: str = REPOSITORY, **environ: str
+) -> subprocess.CompletedProcess[str]:
     """In a process of its own, since the library reads its environment when it is imported."""
     settings = {"HF_ENDPOINT": hub.url, "HF_HUB_CACHE": str(cache), "HF_HUB_DISABLE_XET": "1"}
     return subprocess.run(
-        [sys.executable, "-c", FETCH],
+        [sys.executable, "-c", FETCH.replace(REPOSITORY, repository)],
         cwd=ROOT,
         env={"PATH": "", **settings, **environ},
         capture_output=True,
@@ -88,6 +90,21 @@ def test_a_repository_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_a_hub_that_cannot_be_reached_can_be_tried_again(tmp_path: Path) -> None:
     nowhere = Hub({REPOSITORY: FILES}, url="http://127.0.0.1:9")
     assert "StageFailed: The weights" in fetch(nowhere, tmp_path).stderr
+
+
+def test_a_connection_lost_in_the_middle_of_a_file_can_be_retried(tmp_path: Path) -> None:
+    with local_hub({REPOSITORY: FILES}) as hub:
+        hub.breaks_off = True
+        lost = fetch(hub, tmp_path)
+        assert lost.stderr.splitlines()[-1].startswith(f"StageFailed: The weights {REPOSITORY}")
+        hub.breaks_off = False
+        assert fetch(hub, tmp_path).returncode == 0
+
+
+def test_a_name_that_no_repository_can_have_is_a_wrong_setting(tmp_path: Path) -> None:
+    with local_hub({}) as hub:
+        refused = fetch(hub, tmp_path, "one/two/three").stderr.splitlines()
+    assert any(line.startswith("Misconfigured: There can be no weights one/two/three") for line in refused)
 
 
 WORDS = """

@@ -4,7 +4,7 @@ import pytest
 from packaging.utils import canonicalize_name
 
 from client.errors import ExitCode
-from local_cloud import FunctionView
+from local_cloud import FunctionView, ImageView
 from services.on_modal.image_locks import BASE_LOCK, LOCKS
 from services.selection import discover
 from shared.deployment import APPS, CLASSES
@@ -32,6 +32,14 @@ class Grand(TTSModel):
     def synthesize(self, text: str, cancelled: threading.Event) -> Iterator[Pcm]:
         yield from ()
 """
+NOT_DEFAULT = {
+    "S2S_MAX_REPLY_TOKENS": "77",
+    "S2S_TTS_CONCURRENT_INPUTS": "3",
+    "S2S_TTS_MAX_CONTAINERS": "5",
+    "S2S_REGION": "eu",
+    "S2S_WHISPER_MODEL": "base",
+    "S2S_SPEAKER_LATENCY_S": "0.1",
+}
 LOOSE = GRAND.replace("idna==3.10", "idna>=3").replace('"grand"', '"loose"').replace("Grand", "Loose")
 KEYLESS = GRAND.replace("GRAND_API", "OTHER").replace('"grand"', '"keyless"').replace("Grand", "Keyless")
 
@@ -58,8 +66,13 @@ def test_the_gpu_the_weights_and_the_secret_are_those_of_the_engine(grand: Funct
     assert grand.secrets == ("grand-api-key",)
 
 
-def test_both_snapshots_are_asked_for_where_the_engine_survives_them(grand: FunctionView) -> None:
-    assert (grand.memory_snapshot, grand.gpu_snapshot) == (True, True)
+def test_the_snapshot_is_of_the_memory_and_of_the_gpu_only_where_a_setting_asks_for_it(
+    grand: FunctionView, project: Project
+) -> None:
+    assert (grand.memory_snapshot, grand.gpu_snapshot) == (True, False)
+    project.deploy(Stage.TTS, TTS_MODEL="grand", S2S_TTS_SNAPSHOT="gpu")
+    tts = project.cloud.plane.app("speech-to-speech-tts").cls("TTS")
+    assert (tts.memory_snapshot, tts.gpu_snapshot) == (True, True)
 
 
 def test_a_container_takes_what_its_engine_works_on_and_one_call_more(grand: FunctionView) -> None:
@@ -81,19 +94,46 @@ def test_the_image_goes_from_what_changes_rarely_to_what_changes_often(grand: Fu
     assert {path.split("/")[2] for path in grand.mounted} == {"services", "shared"}
 
 
-def test_the_settings_that_are_not_default_are_baked_and_nothing_secret_is(project: Project) -> None:
-    project.deploy(Stage.TTS, TTS_MODEL="grand", S2S_MAX_REPLY_TOKENS="77", GRAND_API_KEY="hidden")
+def test_the_settings_that_a_container_reads_are_baked_and_nothing_secret_is(project: Project) -> None:
+    project.deploy(Stage.TTS, TTS_MODEL="grand", GRAND_API_KEY="hidden", **NOT_DEFAULT)
     env = project.cloud.plane.app("speech-to-speech-tts").cls("TTS").image.env
-    ours = {name: value for name, value in env.items() if name.startswith(("S2S_", "TTS_", "HF_"))}
-    assert ours == {
+    assert ours(env) == {
         "TTS_MODEL": "grand",
-        "S2S_MODAL_DEFAULTS": "embedded",  # the local cloud's own
+        "S2S_TTS_CONCURRENT_INPUTS": "3",
         "S2S_MAX_REPLY_TOKENS": "77",
         "S2S_LOG_LEVEL": "INFO",
         "HF_HUB_CACHE": "/weights",
         "HF_HUB_OFFLINE": "1",
     }
     assert "hidden" not in str(env)
+
+
+def test_the_orchestrator_reads_the_time_outs_of_all_stages_and_nothing_else_of_theirs(
+    project: Project,
+) -> None:
+    project.deploy(Stage.ORCHESTRATOR, S2S_ASR_TIMEOUT_S="9.5", **NOT_DEFAULT)
+    for function in project.cloud.plane.app("speech-to-speech").functions.values():
+        assert ours(function.image.env) == {
+            "S2S_ASR_TIMEOUT_S": "9.5",
+            "S2S_MAX_REPLY_TOKENS": "77",
+            "S2S_LOG_LEVEL": "INFO",
+        }
+
+
+def ours(env: dict[str, str]) -> dict[str, str]:
+    prefixes = ("S2S_", "ASR_", "LLM_", "TTS_", "HF_")
+    return {name: value for name, value in env.items() if name.startswith(prefixes)}
+
+
+@pytest.mark.parametrize("variable", ["S2S_OPENAI_BASE_URL", "S2S_HUB_URL"])
+def test_credentials_in_a_url_are_refused_before_anything_is_deployed(
+    project: Project, variable: str
+) -> None:
+    told = {variable: "https://me:passw0rd@example.org/v1", "LLM_MODEL": "phi3"}
+    done = project.s2s("deploy", "llm", fails=True, **told)
+    assert done.returncode == ExitCode.MISCONFIGURED
+    assert f"{variable} contains credentials" in done.stderr
+    assert "passw0rd" not in done.stderr
 
 
 def test_every_one_of_them_is_a_setting(project: Project) -> None:
@@ -119,12 +159,6 @@ def test_every_one_of_them_is_a_setting(project: Project) -> None:
     assert (tts.min_containers, tts.max_containers, tts.buffer_containers) == (1, 3, 2)
     assert (tts.scaledown_window_s, tts.timeout_s, tts.startup_timeout_s) == (60, 99, 120)
     assert (tts.regions, tts.routing_region) == (("eu",), "eu-west")
-
-
-def test_without_a_gpu_there_is_no_gpu_snapshot_either(project: Project) -> None:
-    project.deploy(Stage.TTS, TTS_MODEL="grand", S2S_TTS_GPU="none")
-    tts = project.cloud.plane.app("speech-to-speech-tts").cls("TTS")
-    assert (tts.gpu, tts.memory_snapshot, tts.gpu_snapshot) == (None, True, False)
 
 
 @pytest.mark.parametrize(
@@ -157,6 +191,21 @@ def test_the_orchestrator_needs_no_gpu_and_takes_more_calls_than_turns_to_refuse
         assert (function.gpu, function.secrets, function.volumes) == (None, (), {})
         assert (function.target_inputs, function.max_inputs, function.max_containers) == (40, 80, 4)
         assert {path.split("/")[2] for path in function.mounted} == {"orchestrator", "services", "shared"}
+        assert has_ffmpeg(function.image)
+
+
+def test_the_monolith_has_what_its_engines_and_foreign_audio_need(project: Project) -> None:
+    settings = {"TTS_MODEL": "flite", "S2S_WHISPER_MODEL": "base"}
+    project.modal("deploy", "orchestrator.monolith_app", **settings)
+    image = project.cloud.plane.app("speech-to-speech-monolith").cls("Monolith").image
+    assert has_ffmpeg(image)
+    assert image.env["S2S_WHISPER_MODEL"] == "base"
+    assert any("libflite1" in command for command in image.commands)
+
+
+def has_ffmpeg(image: ImageView) -> bool:
+    """`process_audio` takes what a browser or a telephone records."""
+    return any("apt-get install" in command and "ffmpeg" in command for command in image.commands)
 
 
 def test_a_package_that_is_not_pinned_is_refused(project: Project) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from services.host.stage_host import ASRHost, LLMHost, TTSHost
-from shared.audio.codec import encode_mp3
+from shared.audio.mp3 import encode_mp3
 from shared.audio.pcm import Pcm
 from shared.engines import ASRModel, EngineSpec, LLMModel, TTSModel
 from shared.errors import EngineLoadFailed, Stage, StageFailed, WeightsMissing

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.audio.codec import decode_audio, encode_mp3
+from shared.audio.decode import decode_audio
+from shared.audio.mp3 import encode_mp3
 from shared.audio.pcm import Pcm
 from shared.errors import BadAudio, TooLong
 from shared.settings import Settings

@@ -3,18 +3,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 
-from shared.audio.codec import decode_audio
-from shared.errors import TooLong
+from shared.audio.decode import decode_audio
+from shared.audio.ffmpeg import MAX_AT_ONCE
+from shared.errors import BadAudio, Overloaded, TooLong
 from shared.settings import Settings
 from tests.support.sounds import ffmpeg_file, ffmpeg_stream, refused, sound_file, strength, tone
 
 SETTINGS = Settings()
+FakeFfmpeg = Callable[[str], None]
 
 FOREIGN = {
     "m4a": (),
@@ -47,7 +50,9 @@ def test_webm_as_a_browser_streams_it_is_decoded() -> None:
 
 
 @pytest.mark.needs("ffmpeg")
-def test_without_files_in_memory_ffmpeg_reads_from_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_files_in_memory_ffmpeg_reads_from_one_without_a_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delattr("os.memfd_create", raising=False)
     webm = ffmpeg_stream(sound_file(tone(440, 2.0)), "-f", "webm")
     assert decode_audio(webm, SETTINGS).duration_s == pytest.approx(2.0, abs=0.1)
@@ -62,13 +67,60 @@ def test_half_an_hour_of_m4a_is_too_long(tmp_path: Path) -> None:
 
 
 @pytest.mark.needs("ffmpeg")
+@pytest.mark.parametrize("kind", ["matroska", "webm"])
+def test_a_stream_that_does_not_say_how_long_it_is_is_too_long_all_the_same(kind: str) -> None:
+    stream = ffmpeg_stream(sound_file(np.zeros(200 * 8_000, np.float32), 8_000), "-f", kind)
+    with pytest.raises(TooLong, match="longer than 120 s"):
+        decode_audio(stream, SETTINGS)
+
+
+@pytest.mark.needs("ffmpeg")
+def test_a_small_file_of_many_silent_channels_is_refused_before_it_is_decoded(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """60 s of 32 channels are 184 MB; one of them, a few of each and a short one are nothing."""
+
+    def matroska(channels: int, duration_s: int) -> bytes:
+        samples = np.zeros((duration_s * 48_000, channels), np.float32)
+        return ffmpeg_stream(sound_file(samples, 48_000), "-c:a", "flac", "-f", "matroska")
+
+    assert decode_audio(matroska(8, 60), SETTINGS).duration_s == 60
+    many = ffmpeg_stream(sound_file(np.zeros((60 * 48_000, 32), np.float32), 48_000), "-f", "matroska")
+    (tmp_path / "ffmpeg").write_text(f"#!/bin/sh\ntouch {tmp_path}/decoded\n")
+    (tmp_path / "ffmpeg").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    assert "too many channels for its length" in refused(many)
+    assert not (tmp_path / "decoded").exists()
+
+
+def test_only_a_few_are_decoded_at_once_and_who_waits_too_long_may_try_again(
+    fake_ffmpeg: FakeFfmpeg,
+) -> None:
+    fake_ffmpeg("exec sleep 4")
+    impatient = Settings(ffmpeg_timeout_s=1.0)
+
+    def decode(_: int) -> str:
+        try:
+            decode_audio(SIGNATURES["M4A"] + bytes(1_000), impatient)
+        except (BadAudio, Overloaded) as error:
+            return error.kind
+        return "decoded"
+
+    with ThreadPoolExecutor(8) as pool:
+        kinds = list(pool.map(decode, range(8)))
+    assert kinds.count("bad_audio") >= MAX_AT_ONCE  # had their time
+    assert "overloaded" in kinds
+    assert set(kinds) == {"bad_audio", "overloaded"}
+
+
+@pytest.mark.needs("ffmpeg")
 def test_a_foreign_file_that_is_too_short_is_refused(tmp_path: Path) -> None:
     aac = ffmpeg_file(sound_file(tone(440, 0.02)), tmp_path / "x.aac")
     assert "at least 1 s" in refused(aac, Settings(min_audio_s=1.0))
 
 
 def test_pydub_which_warns_when_it_is_imported_stays_in_its_own_process() -> None:
-    script = "import shared.audio.codec, sys; sys.exit('pydub' in sys.modules)"
+    script = "import shared.audio.decode, sys; sys.exit('pydub' in sys.modules)"
     assert subprocess.run([sys.executable, "-W", "error", "-c", script], check=False).returncode == 0
 
 
@@ -106,20 +158,21 @@ def test_without_ffmpeg_a_foreign_file_is_refused_with_what_to_install(
     assert "apt install ffmpeg" in message
 
 
+STEREO = '{"streams": [{"channels": 2, "sample_rate": "48000"}], "format": {}}'
+
+
 @pytest.fixture
 def fake_ffmpeg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
-    """Put a program of that text first on the path, as ffmpeg."""
+    """Put a program of that text first on the path, as ffmpeg, and an ffprobe that finds stereo."""
 
     def install(script: str) -> None:
-        program = tmp_path / "ffmpeg"
-        program.write_text(f"#!/bin/sh\n{script}\n")
-        program.chmod(0o755)
+        for name, text in (("ffmpeg", script), ("ffprobe", f"echo '{STEREO}'")):
+            program = tmp_path / name
+            program.write_text(f"#!/bin/sh\n{text}\n")
+            program.chmod(0o755)
         monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
 
     return install
-
-
-FakeFfmpeg = Callable[[str], None]
 
 
 def is_running(pid: int) -> bool:
@@ -155,4 +208,5 @@ def test_an_ffmpeg_that_fails_is_a_refusal(script: str, fake_ffmpeg: FakeFfmpeg)
 def test_nothing_is_written_to_disk_for_ffmpeg_or_by_it(fake_ffmpeg: FakeFfmpeg, tmp_path: Path) -> None:
     fake_ffmpeg(f"head -c 1000 > {tmp_path}/copy; ls /tmp > {tmp_path}/listing")
     refused(SIGNATURES["WebM"] + bytes(1_000))
-    assert [file.stat().st_size for file in tmp_path.iterdir() if file.name != "ffmpeg"] in ([], [0], [0, 0])
+    written = [file.stat().st_size for file in tmp_path.iterdir() if not file.name.startswith("ff")]
+    assert written in ([], [0], [0, 0])

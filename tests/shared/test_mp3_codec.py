@@ -1,3 +1,4 @@
+import io
 import logging
 import tracemalloc
 from collections.abc import Iterator
@@ -5,20 +6,20 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.audio.codec import (
+from shared.audio.decode import (
     compress_wav_to_mp3,
     decode_audio,
     decode_mp3,
     decompress_mp3_to_wav,
-    encode_mp3,
-    encode_wav,
     get_compression_ratio,
     to_pcm,
 )
-from shared.audio.pcm import Pcm
+from shared.audio.mp3 import encode_mp3
+from shared.audio.pcm import Pcm, encode_wav
 from shared.errors import BadAudio, TooLong
 from shared.payloads import Mp3Audio
 from shared.settings import Settings
@@ -171,10 +172,17 @@ def test_a_damaged_mp3_is_refused_where_its_length_is_promised() -> None:
 def test_a_claim_above_the_limit_is_too_long_whatever_the_bytes_hold() -> None:
     mp3 = encode_mp3(voice(16_000, 16_000))
     with pytest.raises(TooLong, match="longer than 120 s"):
-        decode_mp3(claiming(mp3, num_samples=120 * 16_000 + 1))
+        to_pcm(claiming(mp3, num_samples=120 * 16_000 + 1), max_audio_s=120.0)
     with pytest.raises(TooLong, match=r"longer than 0\.5 s"):
         to_pcm(mp3, max_audio_s=0.5)
     assert to_pcm(mp3, max_audio_s=1.0).num_samples == 16_000
+
+
+def test_a_reply_may_be_longer_than_a_request() -> None:
+    assert Settings().max_audio_s == 120
+    reply = encode_mp3(Pcm(np.zeros(130 * 8_000, np.float32), 8_000))
+    assert decode_mp3(reply).duration_s == 130
+    assert soundfile.info(io.BytesIO(decompress_mp3_to_wav(reply.mp3))).duration == 130
 
 
 def test_no_more_is_decoded_than_is_claimed() -> None:

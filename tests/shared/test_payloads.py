@@ -74,7 +74,9 @@ def test_payloads_do_not_change() -> None:
 
 
 bad_fields = st.one_of(
-    st.fixed_dictionaries({"num_samples": st.integers(max_value=0)}),
+    st.fixed_dictionaries(
+        {"num_samples": st.integers(max_value=0) | st.integers(min_value=3600 * 48_000 + 1)}
+    ),
     st.fixed_dictionaries(
         {"sample_rate_hz": st.integers().filter(lambda hz: hz not in {8000, 16000})}
     ).filter(lambda d: d["sample_rate_hz"] not in {11025, 12000, 22050, 24000, 32000, 44100, 48000}),

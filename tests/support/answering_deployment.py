@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.turn_source import deployed_turns
-from shared.audio.codec import decode_audio, encode_mp3, resample
-from shared.audio.pcm import Pcm
+from shared.audio.decode import decode_audio
+from shared.audio.mp3 import encode_mp3
+from shared.audio.pcm import Pcm, resample
 from shared.errors import SpeechError, Stage
 from shared.payloads import Mp3Audio
 from shared.settings import Settings

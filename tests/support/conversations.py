@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 
 from client.audio.file_microphone import FileMicrophone
 from client.audio.file_speaker import FileSpeaker
-from client.metrics.session import Session
-from client.metrics.session_summary import Summary
-from conversation.conversation import SpokenTurn, Talk
-from conversation.listener import Listener
+from client.metrics.summary import Summary, summarized
+from conversation.conversation import Conversation, Phase
+from conversation.reply import SpokenTurn
 from orchestrator.pipeline import Pipeline
-from shared.audio.codec import decode_audio, resample
-from shared.audio.pcm import Pcm
+from shared.audio.decode import decode_audio
+from shared.audio.pcm import Pcm, resample
 from shared.settings import Settings
 from shared.turn import TurnEvent
 from tests.support.scripted_stages import Cast
@@ -47,28 +46,13 @@ def recording(lines: Iterable[Line], duration_s: float, noise: float = 0.0005) -
 
 @dataclass
 class Seen:
-    """A display that remembers what it was shown."""
+    """What a conversation reported."""
 
     events: list[TurnEvent] = field(default_factory=list)
     turns: list[SpokenTurn] = field(default_factory=list)
-    phases: list[str] = field(default_factory=list)
+    phases: list[Phase] = field(default_factory=list)
 
-    def listening(self, level: float) -> None:
-        self._phase("listening")
-
-    def hearing(self, level: float) -> None:
-        self._phase("hearing")
-
-    def speaking(self, level: float, *, paused: bool) -> None:
-        self._phase("paused" if paused else "speaking")
-
-    def tell(self, event: TurnEvent) -> None:
-        self.events.append(event)
-
-    def turn_over(self, turn: SpokenTurn) -> None:
-        self.turns.append(turn)
-
-    def _phase(self, phase: str) -> None:
+    def phase(self, phase: Phase, level: float) -> None:
         if self.phases[-1:] != [phase]:
             self.phases.append(phase)
 
@@ -78,9 +62,12 @@ class Conversed:
     """What came of a conversation."""
 
     seen: Seen
-    summary: Summary
-    heard: NDArray[np.float32]
+    played: NDArray[np.float32]
     """What the speaker played, from the beginning, at 16 kHz."""
+
+    @property
+    def summary(self) -> Summary:
+        return summarized(turn.record for turn in self.turns)
 
     @property
     def turns(self) -> list[SpokenTurn]:
@@ -97,7 +84,7 @@ class Conversed:
 
     def sound_in(self, start_s: float, end_s: float) -> float:
         """For how many seconds of this time something was played."""
-        part = self.heard[round(start_s * HZ) : round(end_s * HZ)]
+        part = self.played[round(start_s * HZ) : round(end_s * HZ)]
         return float(np.count_nonzero(np.abs(part) > 1e-3)) / HZ
 
 
@@ -112,24 +99,21 @@ async def converse(
 ) -> Conversed:
     """Have a recording talk with scripted stages, to its end or until somebody hangs up."""
     chosen, seen = Settings(**settings), Seen()  # type: ignore[arg-type]
-    now = asyncio.get_running_loop().time
-    output = folder / "heard.wav"
+    output = folder / "played.wav"
     async with FileMicrophone(said) as microphone, FileSpeaker(output, sample_rate_hz=HZ) as speaker:
-        with Session(now) as session:
-            talk = Talk(
-                Pipeline(cast.stages, chosen).stream,
-                microphone,
-                speaker,
-                session,
-                seen,
-                chosen,
-                listener=Listener(chosen, now),
-                speculative=speculative,
-            )
-            try:
-                async with asyncio.timeout(hang_up_at_s):
-                    await talk.run()
-            except TimeoutError:
-                pass
-    heard, _ = soundfile.read(output, dtype="float32")
-    return Conversed(seen, session.summary(), heard)
+        conversation = Conversation(
+            Pipeline(cast.stages, chosen).stream,
+            speaker,
+            chosen,
+            speculative=speculative,
+            on_phase=seen.phase,
+            on_event=seen.events.append,
+            on_turn=seen.turns.append,
+        )
+        try:
+            async with asyncio.timeout(hang_up_at_s):
+                await conversation.run(microphone, ended=lambda: microphone.ended)
+        except TimeoutError:
+            pass
+    played, _ = soundfile.read(output, dtype="float32")
+    return Conversed(seen, played)

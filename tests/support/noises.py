@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from shared.audio.codec import decode_audio, resample
+from shared.audio.decode import decode_audio
+from shared.audio.pcm import resample
 from shared.settings import Settings
 from tests.support.sounds import Samples
 

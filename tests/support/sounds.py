@@ -9,7 +9,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from shared.audio.codec import decode_audio
+from shared.audio.decode import decode_audio
 from shared.audio.pcm import Pcm
 from shared.errors import BadAudio
 from shared.settings import Settings

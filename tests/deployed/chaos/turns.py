@@ -5,7 +5,7 @@ import asyncio
 import numpy as np
 
 from orchestrator.modal_errors import typed_errors
-from shared.audio.codec import encode_mp3
+from shared.audio.mp3 import encode_mp3
 from shared.audio.pcm import Pcm
 from shared.errors import SpeechError, Stage
 from shared.payloads import Mp3Audio
