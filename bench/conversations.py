@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from bench.sounds import HZ, Line, Samples, example, recording
 from client.audio.echo_canceller import EchoCanceller
 from client.audio.file_microphone import FileMicrophone
 from client.audio.file_speaker import FileSpeaker
@@ -18,11 +19,9 @@ from conversation.audio import Frame
 from conversation.conversation import Conversation
 from conversation.reply import SpokenTurn
 from orchestrator.pipeline import Pipeline
-from orchestrator.stages import Stages
 from shared.audio.pcm import Pcm
 from shared.settings import Settings
-from tests.support.conversations import HZ, Line, example, recording
-from tests.support.sounds import Samples
+from shared.stages import Stages
 
 QUESTIONS = (
     ("what-is-two-plus-two",),
@@ -37,7 +36,7 @@ PAUSE_S = 0.6
 
 @dataclass(frozen=True)
 class Conversed:
-    """What came of a conversation; `played` is what the speaker played at 16 kHz, from the moment at which the
+    """What came of a conversation; `played` is the speaker's audio at 16 kHz, from the moment at which the
     recording began."""
 
     turns: list[SpokenTurn]

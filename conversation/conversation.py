@@ -148,9 +148,7 @@ class Conversation:
         self._supersede()
         recorder = self._speech_ended(event)
         if self._speculative and not self._reply:
-            settings = self._settings
-            until_certain_s = max(0.0, settings.end_of_turn_silence_s - settings.speculation_after_s)
-            self._speculation = self._ask(recorder, event, second_chunk_after_s=until_certain_s)
+            self._speculation = self._ask(recorder, event, speculative=True)
 
     def _utterance_ended(self, event: UtteranceEnded) -> None:
         self._supersede()
@@ -167,13 +165,10 @@ class Conversation:
         return self._recorder
 
     def _ask(
-        self,
-        recorder: TurnRecorder,
-        event: PauseReached | UtteranceEnded,
-        *,
-        second_chunk_after_s: float = 0.0,
+        self, recorder: TurnRecorder, event: PauseReached | UtteranceEnded, *, speculative: bool = False
     ) -> Reply:
-        question = self._listener.question(event)
+        settings, question = self._settings, self._listener.question(event)
+        until_certain_s = max(0.0, settings.end_of_turn_silence_s - settings.speculation_after_s)
 
         async def request() -> TurnRequest:
             if self._remembering:
@@ -181,7 +176,8 @@ class Conversation:
             request = TurnRequest(
                 audio=question,
                 conversation=self._memory.messages,
-                second_chunk_after_s=second_chunk_after_s,
+                speculative=speculative,
+                second_chunk_after_s=until_certain_s if speculative else 0.0,
                 **self._options,
             )
             recorder.request_sent(request)

@@ -8,7 +8,7 @@ from shared.errors import SpeechError
 from shared.turn import (
     Failure,
     Models,
-    NoSpeechHeard,
+    NoSpeechDetected,
     SpeechChunk,
     TurnEnd,
     TurnEvent,
@@ -149,7 +149,7 @@ class TurnRecorder:
 def _outcome(request: _Request, *, interrupted: bool) -> TurnOutcome:
     if request.failure:
         return "failed"
-    if isinstance(request.end, NoSpeechHeard):
+    if isinstance(request.end, NoSpeechDetected):
         return "no_speech"
     return "interrupted" if interrupted or not request.end else "completed"
 

@@ -85,7 +85,9 @@ class EchoCanceller:
     def near(self, window: Samples) -> Samples:
         """What the microphone heard, (512,), without the echo; of equal shape, LATENCY_SAMPLES late."""
         if window.shape != (VAD_FRAME_SAMPLES,):
-            raise ValueError(f"The echo canceller takes windows of ({VAD_FRAME_SAMPLES},), not {window.shape}.")
+            raise ValueError(
+                f"The echo canceller takes windows of ({VAD_FRAME_SAMPLES},), not {window.shape}."
+            )
         self._near.append(window)
         for _ in range(len(self._near) // FRAME_SAMPLES):
             self._module.process_reverse_stream(_frame(self._next_far()))

@@ -99,7 +99,14 @@ class ChatterboxTTS(TTSModel):
         model.warm_up()
         self._tail.load()
 
-    def synthesize(self, text: str, cancelled: threading.Event) -> Iterator[Pcm]:
+    def synthesize(
+        self,
+        text: str,
+        cancelled: threading.Event,
+        *,
+        voice: str | None = None,
+        language: str | None = None,
+    ) -> Iterator[Pcm]:
         """A piece for each 250 characters of text; what cannot be spoken is left out."""
         model = self._loaded()
         for utterance in chatterbox_utterances(text):

@@ -65,7 +65,14 @@ class EspeakTTS(TTSModel):
         """Load the library and the voice."""
         self._library = _library()
 
-    def synthesize(self, text: str, cancelled: threading.Event) -> Iterator[Pcm]:
+    def synthesize(
+        self,
+        text: str,
+        cancelled: threading.Event,
+        *,
+        voice: str | None = None,
+        language: str | None = None,
+    ) -> Iterator[Pcm]:
         """A segment for each 250 characters."""
         if self._library is None:
             raise StageFailed("eSpeak NG is not loaded.", Stage.TTS)

@@ -68,7 +68,14 @@ class FliteTTS(TTSModel):
             message = f"flite cannot be loaded ({error}): apt install libflite1"
             raise EngineLoadFailed(message, Stage.TTS) from None
 
-    def synthesize(self, text: str, cancelled: threading.Event) -> Iterator[Pcm]:
+    def synthesize(
+        self,
+        text: str,
+        cancelled: threading.Event,
+        *,
+        voice: str | None = None,
+        language: str | None = None,
+    ) -> Iterator[Pcm]:
         """A segment for each sentence. Accents are dropped, and letters of other scripts than Latin."""
         if self._library is None:
             raise StageFailed("flite is not loaded.", Stage.TTS)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from bench.sounds import voice
 from client.audio.file_microphone import FileMicrophone
 from client.audio.file_speaker import FileSpeaker
 from client.audio.microphone import Microphone
@@ -16,7 +17,7 @@ from client.errors import OutputNotWritten
 from shared.audio.pcm import Pcm
 from shared.errors import BadAudio
 from shared.settings import Settings
-from tests.support.sounds import likeness, sound_file, voice
+from tests.support.sounds import likeness, sound_file
 from tests.support.virtual_clock import play
 
 HZ = 16_000

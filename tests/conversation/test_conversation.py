@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.sounds import HZ, Line, example, recording
 from client.audio.file_microphone import FileMicrophone
 from client.audio.file_speaker import FileSpeaker
 from conversation.conversation import Conversation, Phase
@@ -19,7 +20,7 @@ from shared.errors import Misconfigured, Overloaded, Stage
 from shared.payloads import ChatMessage, Mp3Audio
 from shared.settings import Settings
 from shared.turn import TurnFailed
-from tests.support.conversations import HZ, Conversed, Line, converse, example, recording
+from tests.support.conversations import Conversed, converse
 from tests.support.scripted_stages import HANG, Cast, cast, speech, typed
 from tests.support.sounds import likeness
 from tests.support.virtual_clock import play
@@ -347,7 +348,7 @@ def test_an_error_at_the_end_of_a_turn_leaves_nothing_running(tmp_path: Path) ->
     async def conversation() -> None:
         microphone = FileMicrophone(recording([(0.5, QUESTION)], 20.0))
         async with microphone, FileSpeaker(tmp_path / "played.wav") as speaker, asyncio.timeout(5.0):
-            turns = Pipeline(scripted.stages, Settings()).stream
+            turns = Pipeline(scripted, Settings()).stream
             await Conversation(turns, speaker, Settings(), on_turn=broken).run(microphone)
 
     def broken(turn: SpokenTurn) -> None:

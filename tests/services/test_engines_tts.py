@@ -21,8 +21,8 @@ from services.tts.text import MAX_CHARACTERS, to_ascii, utterances
 from shared.audio.pcm import Pcm
 from shared.engines import TTSModel
 from shared.errors import EngineLoadFailed, StageFailed
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 MakeEngine = Callable[[], TTSModel]
 
 each_engine = pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """Spoken conversations for tests: one side is a recording, the other scripted stages, on a virtual clock."""
 
 import asyncio
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,39 +8,17 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from bench.sounds import HZ
 from client.audio.file_microphone import FileMicrophone
 from client.audio.file_speaker import FileSpeaker
 from client.metrics.summary import Summary, summarized
 from conversation.conversation import Conversation, Phase
 from conversation.reply import SpokenTurn
 from orchestrator.pipeline import Pipeline
-from shared.audio.decode import decode_audio
-from shared.audio.pcm import Pcm, resample
+from shared.audio.pcm import Pcm
 from shared.settings import Settings
 from shared.turn import TurnEvent
 from tests.support.scripted_stages import Cast
-
-HZ = 16_000
-ROOT = Path(__file__).parents[2]
-
-Line = tuple[float, Pcm]
-"""What is said from that second on."""
-
-
-def example(name: str) -> Pcm:
-    """A question of examples/, without the silence around it."""
-    pcm = resample(decode_audio((ROOT / "examples" / f"{name}.mp3").read_bytes(), Settings()), HZ)
-    loud = np.flatnonzero(np.abs(pcm.samples) > 0.02)
-    return Pcm(pcm.samples[loud[0] : loud[-1]].copy(), HZ)
-
-
-def recording(lines: Iterable[Line], duration_s: float, noise: float = 0.0005) -> Pcm:
-    """One side of a conversation, over a little noise."""
-    samples = np.random.default_rng(0).normal(0, noise, round(duration_s * HZ)).astype(np.float32)
-    for at_s, pcm in lines:
-        start = round(at_s * HZ)
-        samples[start : start + pcm.num_samples] += pcm.samples
-    return Pcm(samples.clip(-1, 1), HZ)
 
 
 @dataclass
@@ -102,7 +79,7 @@ async def converse(
     output = folder / "played.wav"
     async with FileMicrophone(said) as microphone, FileSpeaker(output, sample_rate_hz=HZ) as speaker:
         conversation = Conversation(
-            Pipeline(cast.stages, chosen).stream,
+            Pipeline(cast, chosen).stream,
             speaker,
             chosen,
             speculative=speculative,
