@@ -49,8 +49,8 @@ def bench(
     with console.status("Load: one to a hundred sessions …"):
         load = loads()
     console.print(load_table(load))
-    with console.status("Deployed: six rounds through a local control plane …"):
-        deployed = deployed_and_in_process()
+    with console.status("Deployed: six rounds through the local cloud …"):
+        deployed = _in_fresh_process(deployed_and_in_process)
     console.print(deployed_table(deployed))
     with console.status("Talk: ten questions to stages of each speed, then eight to engines …"):
         talk = _in_fresh_process(simulated_talks) + _embedded_talks()

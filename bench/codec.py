@@ -7,16 +7,15 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
+from bench.sounds import EXAMPLES
 from shared.audio.decode import decode_audio, decode_mp3
 from shared.audio.mp3 import encode_mp3
 from shared.audio.pcm import Pcm, encode_wav, resample
 from shared.settings import Settings
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
 DURATION_S = 10
 ROUNDS = 10
 

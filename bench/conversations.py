@@ -3,13 +3,14 @@
 import asyncio
 import tempfile
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
+from bench.sounds import HZ, Line, Samples, example, recording
 from client.audio.echo_canceller import EchoCanceller
 from client.audio.file_microphone import FileMicrophone
 from client.audio.file_speaker import FileSpeaker
@@ -18,11 +19,10 @@ from client.metrics.session_summary import Summary
 from conversation.conversation import SpokenTurn, Talk
 from conversation.listener import Listener
 from orchestrator.pipeline import Pipeline
-from orchestrator.stages import Stages
 from shared.audio.pcm import Pcm
 from shared.settings import Settings
-from tests.support.conversations import HZ, Line, Seen, example, recording
-from tests.support.sounds import Samples
+from shared.stages import Stages
+from shared.turn import TurnEvent
 
 QUESTIONS = (
     ("what-is-two-plus-two",),
@@ -43,6 +43,39 @@ class Conversed:
     turns: list[SpokenTurn]
     summary: Summary
     heard: Samples
+
+
+@dataclass
+class Seen:
+    """A display that remembers what it was shown."""
+
+    events: list[TurnEvent] = field(default_factory=list)
+    turns: list[SpokenTurn] = field(default_factory=list)
+    phases: list[str] = field(default_factory=list)
+
+    def listening(self, level: float) -> None:
+        """Nobody speaks."""
+        self._phase("listening")
+
+    def hearing(self, level: float) -> None:
+        """The person speaks."""
+        self._phase("hearing")
+
+    def speaking(self, level: float, *, paused: bool) -> None:
+        """The assistant speaks, or has paused."""
+        self._phase("paused" if paused else "speaking")
+
+    def tell(self, event: TurnEvent) -> None:
+        """An event of the pipeline."""
+        self.events.append(event)
+
+    def turn_over(self, turn: SpokenTurn) -> None:
+        """A turn has ended."""
+        self.turns.append(turn)
+
+    def _phase(self, phase: str) -> None:
+        if self.phases[-1:] != [phase]:
+            self.phases.append(phase)
 
 
 def questions(count: int, room_s: float, from_s: float) -> list[Line]:

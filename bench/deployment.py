@@ -1,21 +1,26 @@
 """A turn through the deployed apps against the same engines in process.
 
-The deployment is on the local control plane: its scheduler and its loopback network are not Modal's, and
+The deployment is on the local cloud: its scheduler and its loopback network are not Modal's, and
 it shares this machine with all that it serves. So the figures bound our own part (three calls more, MP3
 between processes), and say nothing about Modal's latency.
 """
 
 import asyncio
 import os
+import shutil
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
 from bench import timed_engines
+from bench.sounds import EXAMPLES
 from bench.timed_engines import TimedASR, TimedLLM, TimedTTS
 from client.turn_source import deployed_turns
 from local_cloud import DEFAULT_CACHE, ControlPlane
@@ -28,10 +33,10 @@ from shared.engines import Engine, RegisteredModel
 from shared.errors import Stage
 from shared.settings import Settings
 from shared.turn import SpeechChunk, TurnEvent, TurnFailed, TurnRequest
-from tests.support.control_plane_programs import Cloud
-from tests.support.deployed_project import ROOT, Project, project_in
 
 ROUNDS = 5
+PROJECT = Path(__file__).parents[1]
+SOURCES = ("shared", "services", "orchestrator", "locks")
 ENGINES: dict[Stage, type[Engine]] = {Stage.ASR: TimedASR, Stage.LLM: TimedLLM, Stage.TTS: TimedTTS}
 
 _MODULE = """
@@ -57,22 +62,30 @@ Turns = Callable[[TurnRequest], AsyncGenerator[TurnEvent, None]]
 
 
 def deployed_and_in_process(rounds: int = ROUNDS) -> list[Played]:
-    """Both, taking turns: in process first. Needs the library modal."""
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder, ControlPlane(cache=DEFAULT_CACHE) as plane:
-        os.environ.update(plane.environ)
-        project = project_in(Path(folder), Cloud(plane))
-        _deploy(project)
+    """Both, taking turns: in process first. Needs the library modal, whose client keeps the connection to the
+    local cloud: measure in a process of its own."""
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-") as folder,
+        ControlPlane(cache=DEFAULT_CACHE) as plane,
+        patch.dict(os.environ, plane.environ),
+    ):
+        _deploy(Path(folder))
         return asyncio.run(_both(rounds))
 
 
-def _deploy(project: Project) -> None:
-    source = Path(timed_engines.__file__)
-    (project.folder / "services" / source.name).write_text(source.read_text())
-    models = {f"{stage.upper()}_MODEL": "timed" for stage in ENGINES}
+def _deploy(folder: Path) -> None:
+    """A copy of the project, with these engines in it."""
+    for name in SOURCES:
+        shutil.copytree(PROJECT / name, folder / name)
+    shutil.copy(timed_engines.__file__, folder / "services")
     for stage, engine in ENGINES.items():
-        project.add_engine(stage, "timed", _MODULE.format(base=engine.__name__, stage=stage))
-    for stage in Stage:
-        project.deploy(stage, **models)
+        module = _MODULE.format(base=engine.__name__, stage=stage)
+        (folder / "services" / stage / "timed.py").write_text(module)
+    models = {f"{stage.upper()}_MODEL": "timed" for stage in ENGINES}
+    for module in ("services.asr_app", "services.llm_app", "services.tts_app", "orchestrator.app"):
+        command = [sys.executable, "-m", "modal", "deploy", "-m", module]
+        environ = os.environ | models | {"PYTHONPATH": str(folder)}
+        subprocess.run(command, cwd=folder, env=environ, check=True, stdout=subprocess.DEVNULL)
 
 
 async def _both(rounds: int) -> list[Played]:
@@ -83,8 +96,8 @@ async def _both(rounds: int) -> list[Played]:
         deployed_turns(settings, lambda _: None) as deployed,
     ):
         sides: dict[str, Turns] = {
-            "in process": Pipeline(engines.stages, settings).stream,
-            "local control plane": deployed,
+            "in process": Pipeline(engines, settings).stream,
+            "local cloud": deployed,
         }
         times: dict[str, list[tuple[float, float]]] = {where: [] for where in sides}
         for round_ in range(rounds + 1):
@@ -100,7 +113,7 @@ async def _both(rounds: int) -> list[Played]:
 
 async def _times(turns: Turns) -> tuple[float, float]:
     """Seconds to first audio and to the end."""
-    question = decode_audio((ROOT / "examples" / "what-is-two-plus-two.mp3").read_bytes(), Settings())
+    question = decode_audio((EXAMPLES / "what-is-two-plus-two.mp3").read_bytes(), Settings())
     request = TurnRequest(audio=encode_mp3(question))
     began_s, first_s = time.perf_counter(), None
     async with aclosing(turns(request)) as events:

@@ -1,4 +1,4 @@
-"""Three designs of a turn over the same stages: ours, a hand-chained one, the original's sequence."""
+"""Three designs of a turn over the same stages: ours, one chained by hand, and one stage after another."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine
@@ -8,13 +8,14 @@ from typing import Any
 
 from bench.simulated_stages import ASR_S, SENTENCES, speaking_s, writing_s
 from orchestrator.pipeline import Pipeline
-from orchestrator.stages import Stages
-from shared.payloads import ChatMessage, Mp3Audio
+from shared.payloads import ChatMessage, Mp3Audio, TextDelta
 from shared.settings import Settings
-from shared.stage_stream import SpeechPiece, StageItem, TextDelta
+from shared.stage_stream import AudioSegment, LLMOutput, StageItem
+from shared.stages import Stages
 from shared.turn import SpeechChunk, TurnFailed, TurnRequest
 
-REQUEST = TurnRequest(audio=Mp3Audio(mp3=bytes(16_000), sample_rate_hz=16_000, num_samples=32_000))
+AUDIO = Mp3Audio(mp3=bytes(16_000), sample_rate_hz=16_000, num_samples=32_000)
+REQUEST = TurnRequest(audio=AUDIO)
 MESSAGES = [ChatMessage(role="user", content="how do i get to the islands")]
 
 
@@ -55,7 +56,7 @@ async def hand_chained(stages: Stages) -> Times:
     """The least that can be written with asyncio: the reply's first sentence, spoken at its full stop,
     then the rest of it. No time-outs, retries, ledger, bounds, events."""
     watch = _Watch()
-    async with aclosing(stages.asr.transcribe(REQUEST.audio)) as items:
+    async with aclosing(stages.transcribe(AUDIO)) as items:
         async for _ in items:
             pass
     first: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -79,9 +80,9 @@ async def hand_chained(stages: Stages) -> Times:
 
 
 async def sequential(stages: Stages) -> Times:
-    """The original's: all of the transcript, then all of the reply, then all of its speech."""
+    """All of the transcript, then all of the reply, then all of its speech: as a first version does."""
     watch = _Watch()
-    async with aclosing(stages.asr.transcribe(REQUEST.audio)) as items:
+    async with aclosing(stages.transcribe(AUDIO)) as items:
         async for _ in items:
             pass
     await _speak(stages, "".join([delta async for delta in _deltas(stages)]), watch)
@@ -89,17 +90,17 @@ async def sequential(stages: Stages) -> Times:
 
 
 async def _deltas(stages: Stages) -> AsyncGenerator[str, None]:
-    stream: AsyncGenerator[StageItem, None] = stages.llm.generate(MESSAGES, max_tokens=200, temperature=0.7)
+    stream: AsyncGenerator[StageItem, None] = stages.generate(MESSAGES, max_tokens=200, temperature=0.7)
     async with aclosing(stream) as items:
         async for item in items:
-            if isinstance(item, TextDelta):
-                yield item.text
+            if isinstance(item, LLMOutput) and isinstance(item.delta, TextDelta):
+                yield item.delta.text
 
 
 async def _speak(stages: Stages, text: str, watch: "_Watch") -> None:
-    async with aclosing(stages.tts.synthesize(text)) as items:
+    async with aclosing(stages.synthesize(text)) as items:
         async for item in items:
-            if isinstance(item, SpeechPiece):
+            if isinstance(item, AudioSegment):
                 watch.audio()
 
 

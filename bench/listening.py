@@ -8,15 +8,13 @@ from importlib.util import find_spec
 import numpy as np
 
 from bench.conversations import converse
-from bench.simulated_stages import reply_of, simulated_stages
+from bench.simulated_stages import SimulatedStages, reply_of
+from bench.sounds import HZ, Samples, example, pink_noise
 from client.audio.echo_canceller import EchoCanceller
 from conversation.listener import Listener
 from services.host.vad_gate import WINDOW_SAMPLES
 from shared.audio.pcm import Pcm
 from shared.settings import Settings
-from tests.support.conversations import HZ, example
-from tests.support.noises import pink_noise
-from tests.support.sounds import Samples
 
 DURATION_S = 30.0
 IN_REAL_TIME_S = 15.0
@@ -85,7 +83,7 @@ def _listener_cpu_s(samples: Samples, cancels_echo: bool) -> float:
 
 async def _loop_cpu_s(samples: Samples, cancels_echo: bool) -> float:
     """For a second of sound, in which nobody is answered."""
-    stages, echo = simulated_stages(reply_of(1)), EchoCanceller() if cancels_echo else None
+    stages, echo = SimulatedStages(reply_of(1)), EchoCanceller() if cancels_echo else None
     began_s = time.process_time()
     await converse(stages, Pcm(samples, HZ), echo=echo)
     return (time.process_time() - began_s) / (samples.size / HZ)

@@ -8,9 +8,8 @@ kept against the call's start, so that late timers do not add up.
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 
-from orchestrator.stages import Stages
-from shared.payloads import ChatMessage, Mp3Audio, Speech
-from shared.stage_stream import SpeechPiece, StageFinished, StageItem, StageStarted, TextDelta, Transcript
+from shared.payloads import ChatMessage, Mp3Audio, Speech, TextDelta, Tool
+from shared.stage_stream import AudioSegment, LLMOutput, StageFinished, StageItem, StageStarted, Transcript
 
 ASR_S = 0.10
 FIRST_TOKEN_S = 0.15
@@ -54,65 +53,53 @@ def mp3_sized(duration_s: float) -> Speech:
     )
 
 
-class SimulatedASR:
-    """See the module."""
+class SimulatedStages:
+    """See the module. The LLM writes `reply`, and `speech` makes so many seconds of sound."""
 
-    def __init__(self, slowness: float) -> None:
+    def __init__(
+        self, reply: str, *, slowness: float = 1.0, speech: Callable[[float], Speech] = mp3_sized
+    ) -> None:
         self._slowness = slowness
+        self._speech = speech
+        words = reply.split(" ")
+        self._tokens = [words[0], *(f" {word}" for word in words[1:])]
 
-    async def transcribe(self, audio: Speech) -> AsyncGenerator[StageItem, None]:
-        """Hears the same words always."""
+    async def transcribe(
+        self, audio: Speech, *, language: str | None = None
+    ) -> AsyncGenerator[StageItem, None]:
+        """The same words always."""
         call = _Call()
         yield call.started()
         await call.reach(ASR_S * self._slowness)
         yield Transcript(attempt_id="1", text="how do i get to the islands", elapsed_us=call.us)
         yield call.finished()
 
-
-class SimulatedLLM:
-    """See the module."""
-
-    def __init__(self, reply: str, slowness: float) -> None:
-        self._slowness = slowness
-        words = reply.split(" ")
-        self._tokens = [words[0], *(f" {word}" for word in words[1:])]
-
     async def generate(
-        self, messages: Sequence[ChatMessage], *, max_tokens: int, temperature: float
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        tools: Sequence[Tool] = (),
+        max_tokens: int,
+        temperature: float,
     ) -> AsyncGenerator[StageItem, None]:
         """Writes the reply, a word a token, the space before it."""
         call = _Call()
         yield call.started()
         for number, token in enumerate(self._tokens):
             await call.reach((FIRST_TOKEN_S + number / TOKENS_PER_S) * self._slowness)
-            yield TextDelta(attempt_id="1", text=token, elapsed_us=call.us)
+            yield LLMOutput(attempt_id="1", delta=TextDelta(text=token), elapsed_us=call.us)
         yield call.finished()
 
-
-class SimulatedTTS:
-    """See the module."""
-
-    def __init__(self, speech: Callable[[float], Speech], slowness: float) -> None:
-        self._speech = speech
-        self._slowness = slowness
-
-    async def synthesize(self, text: str) -> AsyncGenerator[StageItem, None]:
-        """One piece."""
+    async def synthesize(
+        self, text: str, *, voice: str | None = None, language: str | None = None
+    ) -> AsyncGenerator[StageItem, None]:
+        """One audio segment."""
         call = _Call()
         yield call.started()
         audio = self._speech(SPEECH_S_PER_CHARACTER * len(text))
         await call.reach(speaking_s(text) * self._slowness)
-        yield SpeechPiece(attempt_id="1", audio=audio, elapsed_us=call.us)
+        yield AudioSegment(attempt_id="1", audio=audio, elapsed_us=call.us)
         yield call.finished()
-
-
-def simulated_stages(
-    reply: str, *, slowness: float = 1.0, speech: Callable[[float], Speech] = mp3_sized
-) -> Stages:
-    """The three of them; the LLM writes `reply`, and `speech` makes so many seconds of sound."""
-    return Stages(
-        asr=SimulatedASR(slowness), llm=SimulatedLLM(reply, slowness), tts=SimulatedTTS(speech, slowness)
-    )
 
 
 class _Call:

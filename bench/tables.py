@@ -74,7 +74,7 @@ def deployed_table(rows: list[Played]) -> Table:
     """Where a turn was played."""
     here = rows[0]
     table = _table(
-        "A turn of three sentences on timed engines, warm (local control plane, not Modal; medians)",
+        "A turn of three sentences on timed engines, warm (local cloud, not Modal; medians)",
         "where", "first audio", "ratio", "total", "ratio",
     )  # fmt: skip
     for row in rows:

@@ -12,17 +12,15 @@ from statistics import median
 import numpy as np
 
 from bench.conversations import Conversed, converse, questions, said
-from bench.simulated_stages import simulated_stages
-from client.metrics.percentile import percentile
+from bench.simulated_stages import SimulatedStages
+from bench.sounds import HZ, Line, Samples, voice
 from client.metrics.turn_record import TurnRecord
 from orchestrator.in_process import InProcessStages
-from orchestrator.stages import Stages
 from services.selection import check_runs_here, select
 from shared.audio.mp3 import encode_mp3
 from shared.payloads import Mp3Audio
 from shared.settings import Settings
-from tests.support.conversations import HZ, Line
-from tests.support.sounds import Samples, voice
+from shared.stages import Stages
 
 REPLY = "Leave at eight. Take a coat."
 SIMULATED_ROOM_S = {0.5: 4.0, 1.0: 4.5, 2.0: 6.0}
@@ -68,7 +66,7 @@ def simulated_talks(turns: int = SIMULATED_TURNS) -> list[Talked]:
     """Over simulated stages, from fast to slow."""
     rows = []
     for slowness, room_s in SIMULATED_ROOM_S.items():
-        stages = simulated_stages(REPLY, slowness=slowness, speech=_spoken)
+        stages = SimulatedStages(REPLY, slowness=slowness, speech=_spoken)
         rows += asyncio.run(_both(f"simulated × {slowness:g}", stages, turns, room_s))
     return rows
 
@@ -84,7 +82,7 @@ async def _embedded(turns: int) -> list[Talked]:
     async with InProcessStages(selection, Settings()) as engines:
         await engines.loaded(lambda _: None)
         names = " + ".join(model.name for model in selection.models)
-        return await _both(names, engines.stages, turns, EMBEDDED_ROOM_S)
+        return await _both(names, engines, turns, EMBEDDED_ROOM_S)
 
 
 async def _both(name: str, stages: Stages, turns: int, room_s: float) -> list[Talked]:
@@ -109,7 +107,7 @@ def _talked(name: str, lines: list[Line], conversed: Conversed, *, speculative: 
         turns=len(times),
         first_audio_s=median(first_audio_s),
         voice_to_voice_s=median(heard_s),
-        voice_to_voice_p95_s=percentile(heard_s, 95),
+        voice_to_voice_p95_s=float(np.percentile(heard_s, 95)),
         target_s=median(targets_s),
         above_target_ms=median(above_ms),
         above_target_max_ms=max(above_ms),

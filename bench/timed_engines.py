@@ -12,7 +12,7 @@ import numpy as np
 
 from shared.audio.pcm import Pcm
 from shared.engines import ASRModel, EngineSpec, LLMModel, TTSModel
-from shared.payloads import ChatMessage
+from shared.payloads import ChatMessage, LLMDelta, TextDelta, Tool
 
 ASR_S = 0.10
 FIRST_TOKEN_S = 0.15
@@ -38,7 +38,7 @@ class TimedASR(ASRModel):
     def load(self) -> None:
         """Nothing to load."""
 
-    def transcribe(self, pcm: Pcm) -> str:
+    def transcribe(self, pcm: Pcm, *, language: str | None = None) -> str:
         """Takes its time."""
         time.sleep(ASR_S)
         return "how do i get to the islands"
@@ -54,14 +54,19 @@ class TimedLLM(LLMModel):
         """Nothing to load."""
 
     async def generate(
-        self, messages: Sequence[ChatMessage], *, max_tokens: int, temperature: float
-    ) -> AsyncGenerator[str, None]:
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        tools: Sequence[Tool] = (),
+        max_tokens: int,
+        temperature: float,
+    ) -> AsyncGenerator[LLMDelta, None]:
         """The reply; late timers do not add up."""
         loop = asyncio.get_running_loop()
         began_s = loop.time()
         for number, word in enumerate(REPLY.split()):
             await asyncio.sleep(began_s + FIRST_TOKEN_S + number / TOKENS_PER_S - loop.time())
-            yield f" {word}" if number else word
+            yield TextDelta(text=f" {word}" if number else word)
 
 
 class TimedTTS(TTSModel):
@@ -74,7 +79,14 @@ class TimedTTS(TTSModel):
     def load(self) -> None:
         """Nothing to load."""
 
-    def synthesize(self, text: str, cancelled: threading.Event) -> Iterator[Pcm]:
+    def synthesize(
+        self,
+        text: str,
+        cancelled: threading.Event,
+        *,
+        voice: str | None = None,
+        language: str | None = None,
+    ) -> Iterator[Pcm]:
         """As loud as speech, so that the codec has its usual work."""
         duration_s = SPEECH_S_PER_CHARACTER * len(text)
         cancelled.wait(TTS_FIXED_S + TTS_REAL_TIME_FACTOR * duration_s)

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from typing import Literal
 
-from client.cloud.turn_attempts import told_once
+from client.cloud.turn_attempts import deduplicated_events
 from orchestrator.in_process import InProcessStages
 from orchestrator.pipeline import Pipeline
 from services.selection import Selection
@@ -45,7 +45,7 @@ async def turns_in_process(
 
         loading(left)
         await engines.loaded(loaded)
-        yield Pipeline(engines.stages, settings).stream
+        yield Pipeline(engines, settings).stream
 
 
 @asynccontextmanager
@@ -76,7 +76,7 @@ async def deployed_turns(
     async def turns(request: TurnRequest) -> AsyncGenerator[TurnEvent, None]:
         waiting(f"Waiting for {'the monolith' if monolith else 'the orchestrator'} to start")
         request = await asyncio.to_thread(_compressed, request, settings.mp3_bitrate_kbps)
-        async with aclosing(told_once(play, request, attempts=settings.stage_attempts)) as events:
+        async with aclosing(deduplicated_events(play, request, attempts=settings.stage_attempts)) as events:
             async for event in events:
                 yield event
 

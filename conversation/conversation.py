@@ -170,6 +170,7 @@ class Talk:
             audio=audio,
             conversation=self._memory.messages,
             session_id=self._session.session_id,
+            speculative=second_chunk_after_s > 0.0,
             second_chunk_after_s=second_chunk_after_s,
             **self._asked,
         )

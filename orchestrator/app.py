@@ -90,4 +90,4 @@ def _deployed() -> ModalStages:
 
 @cache
 def _turn_calls() -> TurnCalls:
-    return TurnCalls(_deployed().stages, settings(), wake=_deployed().wake)
+    return TurnCalls(_deployed(), settings(), wake=_deployed().wake)

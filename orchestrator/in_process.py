@@ -1,16 +1,17 @@
 """The three stages in this process: any engine that the machine can run."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self, cast
 
-from orchestrator.stages import Stages
 from services.host.stage_host import ASRHost, LLMHost, TTSHost
 from services.selection import Selection
 from shared.engines import ASRModel, LLMModel, TTSModel
 from shared.errors import Stage
+from shared.payloads import ChatMessage, Speech, Tool
 from shared.settings import Settings
+from shared.stage_stream import StageStream
 
 
 class InProcessStages:
@@ -37,10 +38,24 @@ class InProcessStages:
         await asyncio.gather(*self._loading.values(), return_exceptions=True)
         await asyncio.gather(*(host.close() for host in self._hosts))
 
-    @property
-    def stages(self) -> Stages:
-        """The stages, for a Pipeline."""
-        return Stages(asr=self._asr, llm=self._llm, tts=self._tts)
+    def transcribe(self, audio: Speech, *, language: str | None = None) -> StageStream:
+        """See `shared.stages.Stages`."""
+        return self._asr.transcribe(audio, language=language)
+
+    def generate(
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        tools: Sequence[Tool] = (),
+        max_tokens: int,
+        temperature: float,
+    ) -> StageStream:
+        """See `shared.stages.Stages`."""
+        return self._llm.generate(messages, tools=tools, max_tokens=max_tokens, temperature=temperature)
+
+    def synthesize(self, text: str, *, voice: str | None = None, language: str | None = None) -> StageStream:
+        """See `shared.stages.Stages`."""
+        return self._tts.synthesize(text, voice=voice, language=language)
 
     @property
     def model_names(self) -> dict[Stage, str]:

@@ -10,12 +10,9 @@ import modal
 
 from orchestrator.modal_errors import typed_errors
 from orchestrator.remote_stream import RemoteStreams
-from orchestrator.stages import Stages
-from shared.audio.mp3 import encode_mp3
-from shared.audio.pcm import Pcm
 from shared.deployment import APPS, CLASSES, COLD_WITHIN_S, Health
 from shared.errors import AttemptLost, SpeechError, Stage
-from shared.payloads import ChatMessage, Mp3Audio, Speech
+from shared.payloads import ChatMessage, Speech, Tool
 from shared.settings import Settings
 from shared.stage_stream import StageFinished, StageItem, StageStarted, StageStream
 from shared.turn import Failure
@@ -31,29 +28,25 @@ class ModalStages:
         self._last_call_s: dict[Stage, float] = {}
         self._waking: dict[Stage, asyncio.Task[Health | Failure]] = {}
 
-    @property
-    def stages(self) -> Stages:
-        """The stages, for a Pipeline."""
-        return Stages(asr=self, llm=self, tts=self)
-
-    async def transcribe(self, audio: Speech) -> StageStream:
-        """See `orchestrator.stages.ASRStage`."""
-        mp3 = await self._as_mp3(audio)
-        async with aclosing(self._call(Stage.ASR, "transcribe", mp3)) as items:
-            async for item in items:
-                yield item
+    def transcribe(self, audio: Speech, *, language: str | None = None) -> StageStream:
+        """See `shared.stages.Stages`."""
+        return self._call(Stage.ASR, "transcribe", audio, language=language)
 
     def generate(
-        self, messages: Sequence[ChatMessage], *, max_tokens: int, temperature: float
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        tools: Sequence[Tool] = (),
+        max_tokens: int,
+        temperature: float,
     ) -> StageStream:
-        """See `orchestrator.stages.LLMStage`."""
-        return self._call(
-            Stage.LLM, "generate", list(messages), max_tokens=max_tokens, temperature=temperature
-        )
+        """See `shared.stages.Stages`."""
+        options = {"tools": tools, "max_tokens": max_tokens, "temperature": temperature}
+        return self._call(Stage.LLM, "generate", list(messages), **options)
 
-    def synthesize(self, text: str) -> StageStream:
-        """See `orchestrator.stages.TTSStage`."""
-        return self._call(Stage.TTS, "synthesize", text)
+    def synthesize(self, text: str, *, voice: str | None = None, language: str | None = None) -> StageStream:
+        """See `shared.stages.Stages`."""
+        return self._call(Stage.TTS, "synthesize", text, voice=voice, language=language)
 
     async def warm(self) -> list[Health | Failure]:
         """Start a container of every service that has none, all at once, and wait for them."""
@@ -119,11 +112,6 @@ class ModalStages:
             if known and isinstance(error.__cause__, modal.exception.NotFoundError):
                 raise AttemptLost(f"The app {APPS[stage]} is there no longer.", stage) from error
             raise
-
-    async def _as_mp3(self, audio: Speech) -> Mp3Audio:
-        if not isinstance(audio, Pcm):
-            return audio
-        return await asyncio.to_thread(encode_mp3, audio, self._settings.mp3_bitrate_kbps)
 
 
 def _call_id(item: StageItem) -> str:

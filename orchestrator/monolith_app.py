@@ -82,8 +82,8 @@ class Monolith:
         """Load the engines."""
         self._exit = AsyncExitStack()
         asr, llm, tts = map(_process, SELECTION.models)
-        self._stages = await self._exit.enter_async_context(ProcessStages(asr, llm, tts, settings()))
-        self._turns = TurnCalls(self._stages.stages, settings())
+        self._stages = await self._exit.enter_async_context(ProcessStages(asr, llm, tts))
+        self._turns = TurnCalls(self._stages, settings())
         await self._stages.load()
 
     @modal.exit()

@@ -9,19 +9,20 @@ from typing import TypeVar
 
 from orchestrator.chunker import Chunker
 from orchestrator.stage_call import CallLimits, Output, StageCall
-from orchestrator.stages import Stages
 from orchestrator.turn_log import TurnLog, logger
 from shared.errors import BadAudio, Overloaded, SpeechError, Stage, StageFailed, TooLong
 from shared.ledger import Activity, LedgerClock
-from shared.payloads import ChatMessage, Mp3Audio
+from shared.payloads import ChatMessage, Mp3Audio, Speech, TextDelta, ToolCall
 from shared.settings import Settings
-from shared.stage_stream import SpeechPiece, StageFinished, StageStarted, StageStream, TextDelta, Transcript
+from shared.stage_stream import AudioSegment, LLMOutput, StageFinished, StageStarted, StageStream, Transcript
+from shared.stages import Stages
 from shared.turn import (
     Failure,
-    NoSpeechHeard,
+    NoSpeechDetected,
     ReplyDelta,
     SpeechChunk,
     StageWaiting,
+    ToolCallRequested,
     TranscriptReady,
     TurnCompleted,
     TurnEnd,
@@ -77,7 +78,7 @@ class _Turn:
         self._settings = settings
         self._clock = LedgerClock(asyncio.get_running_loop().time)
         self._log = TurnLog(request)
-        self._pieces_spoken = 0
+        self._segments_spoken = 0
         self._untold_reply = ""
         self._telling_reply = asyncio.Lock()
         self._first_text: list[tuple[Activity, int, int | None]] = []
@@ -92,7 +93,7 @@ class _Turn:
         finally:
             self._log.write(self._clock.ledger(), texts=self._settings.log_texts)
 
-    async def _play_to_its_end(self, *, overloaded: bool) -> TurnCompleted | NoSpeechHeard | TurnFailed:
+    async def _play_to_its_end(self, *, overloaded: bool) -> TurnCompleted | NoSpeechDetected | TurnFailed:
         try:
             self._check(overloaded=overloaded)
             someone_spoke = await self._play()
@@ -103,7 +104,7 @@ class _Turn:
             self._log.failure = failure
             return TurnFailed(**failure.model_dump(), ledger=self._clock.ledger(), models=self._log.models)
         if not someone_spoke:
-            return NoSpeechHeard(ledger=self._clock.ledger(), models=self._log.models)
+            return NoSpeechDetected(ledger=self._clock.ledger(), models=self._log.models)
         return TurnCompleted(ledger=self._clock.ledger(), models=self._log.models)
 
     def _check(self, *, overloaded: bool) -> None:
@@ -111,31 +112,26 @@ class _Turn:
         audio, settings = self._request.audio, self._settings
         if overloaded:
             raise Overloaded("Too many turns at once. Try again in a moment.")
-        if isinstance(audio, Mp3Audio) and len(audio.mp3) > settings.max_request_bytes:
-            raise TooLong(
-                f"The audio has more than {settings.max_request_bytes:,} bytes. Send a shorter one."
-            )
-        if audio.duration_s > settings.max_audio_s:
-            raise TooLong(f"The audio is longer than {settings.max_audio_s:g} s. Send a shorter one.")
-        if audio.duration_s < settings.min_audio_s:
-            raise BadAudio(
-                f"The audio is shorter than {settings.min_audio_s:g} s: nothing can be said in it."
-            )
+        if audio is not None:
+            _check_audio(audio, settings)
         self._clock.lap(Stage.ORCHESTRATOR, "checks")
 
     async def _play(self) -> bool:
         """The turn itself. Returns False if nobody spoke."""
-        transcript = await self._retried(Stage.ASR, self._transcribe)
-        if not transcript:
-            return False
-        self._log.transcript = transcript
-        await self.events.put(TranscriptReady(text=transcript))
+        transcript = ""
+        if (audio := self._request.audio) is not None:
+            transcript = await self._retried(Stage.ASR, lambda: self._transcribe(audio))
+            if not transcript:
+                return False
+            self._log.transcript = transcript
+            await self.events.put(TranscriptReady(text=transcript))
         await self._retried(Stage.LLM, lambda: self._reply(self._messages(transcript)))
         return True
 
-    async def _transcribe(self) -> str:
+    async def _transcribe(self, audio: Speech) -> str:
         text = ""
-        call = self._call(Stage.ASR, self._stages.asr.transcribe(self._request.audio), Transcript)
+        stream = self._stages.transcribe(audio, language=self._request.language)
+        call = self._call(Stage.ASR, stream, Transcript)
         async with aclosing(call.outputs()) as transcripts:
             async for transcript in transcripts:
                 text = transcript.text.strip()
@@ -156,32 +152,44 @@ class _Turn:
         speaking = asyncio.create_task(self._speak(chunker))
         try:
             await asyncio.wait({writing, speaking}, return_when=asyncio.FIRST_COMPLETED)
-            if writing.done() and not self._pieces_spoken:
+            if writing.done() and not self._segments_spoken:
                 writing.result()  # raises at once if the reply broke off unheard: it can be written anew
             await speaking  # of one that broke off later, the complete sentences are still spoken
+            await self._tell_reply()  # of tool calls and text that cannot be spoken
         finally:
             await _cancel(writing, speaking)
 
     async def _write(self, messages: list[ChatMessage], chunker: Chunker) -> None:
-        """Pass the LLM's text to the chunker, and to the client once it is being spoken."""
+        """Pass the LLM's text to the chunker, and to the client once it is being spoken. Its tool calls go to
+        the client at its end: a retried reply must not ask for them twice."""
         settings, characters = self._settings, 0
-        stream = self._stages.llm.generate(
+        tool_calls: list[ToolCall] = []
+        stream = self._stages.generate(
             messages,
+            tools=self._request.tools,
             max_tokens=min(self._request.max_tokens, settings.max_reply_tokens),
             temperature=self._request.temperature,
         )
         try:
-            async with aclosing(self._call(Stage.LLM, stream, TextDelta).outputs()) as deltas:
-                async for delta in deltas:
-                    if delta.text and not characters:
-                        self._first_text.append(("first token", self._clock.now_us(), delta.elapsed_us))
-                    characters += len(delta.text)
-                    chunker.write(delta.text)
-                    self._untold_reply += delta.text
-                    if self._pieces_spoken:
-                        await self._tell_reply()
+            async with aclosing(self._call(Stage.LLM, stream, LLMOutput).outputs()) as outputs:
+                async for output in outputs:
+                    match output.delta:
+                        case ToolCall() as call:
+                            tool_calls.append(call)
+                        case TextDelta(text=text):
+                            if text and not characters:
+                                first_us = self._clock.now_us()
+                                self._first_text.append(("first token", first_us, output.elapsed_us))
+                            characters += len(text)
+                            chunker.write(text)
+                            self._untold_reply += text
+                            if self._segments_spoken:
+                                await self._tell_reply()
                     if characters >= settings.max_reply_characters:
                         break
+            self._log.tool_calls = len(tool_calls)
+            for call in tool_calls:
+                await self.events.put(ToolCallRequested(call=call))
             chunker.close()
         except Exception as error:
             chunker.fail(error)
@@ -197,7 +205,9 @@ class _Turn:
                 await self._hold()
             index += 1
         if index == 0:
-            raise StageFailed("The LLM's reply holds nothing that can be spoken.", Stage.LLM)
+            self._book_text()
+            if not self._log.tool_calls:
+                raise StageFailed("The LLM's reply holds nothing that can be spoken.", Stage.LLM)
 
     async def _hold(self) -> None:
         """Wait until the request allows a second chunk."""
@@ -207,21 +217,24 @@ class _Turn:
             self._clock.lap(Stage.ORCHESTRATOR, "held")
 
     async def _speak_chunk(self, index: int, text: str) -> None:
-        piece, told_us = 0, 0
-        call = self._call(Stage.TTS, self._stages.tts.synthesize(text), SpeechPiece)
-        async with aclosing(call.outputs()) as pieces:
-            async for speech in pieces:
+        segment, told_us = 0, 0
+        request = self._request
+        stream = self._stages.synthesize(text, voice=request.voice, language=request.language)
+        async with aclosing(self._call(Stage.TTS, stream, AudioSegment).outputs()) as segments:
+            async for speech in segments:
                 self._clock.lap(Stage.TTS, "work", callee_us=speech.elapsed_us - told_us)
                 told_us = speech.elapsed_us
-                await self._tell_speech(SpeechChunk(index=index, piece=piece, text=text, audio=speech.audio))
-                piece += 1
+                await self._tell_speech(
+                    SpeechChunk(index=index, segment=segment, text=text, audio=speech.audio)
+                )
+                segment += 1
         self._clock.lap(Stage.TTS, "work")
-        if not piece:
+        if not segment:
             raise StageFailed("The TTS made no speech of a chunk.", Stage.TTS)
         self._log.chunks += 1
 
     async def _tell_speech(self, chunk: SpeechChunk) -> None:
-        self._pieces_spoken += 1
+        self._segments_spoken += 1
         self._log.speech_s += chunk.audio.duration_s
         await self._tell_reply()
         await self.events.put(chunk)
@@ -239,12 +252,12 @@ class _Turn:
     async def _retried(self, stage: Stage, work: Callable[[], Awaitable[T]]) -> T:
         """Do a stage's work; if it fails and can be retried, again, while nothing of it was spoken."""
         for attempts_left in reversed(range(self._settings.stage_attempts)):
-            pieces_spoken = self._pieces_spoken
+            segments_spoken = self._segments_spoken
             try:
                 return await work()
             except SpeechError as error:
                 own = error.stage is stage and error.retryable
-                if not (own and attempts_left and pieces_spoken == self._pieces_spoken):
+                if not (own and attempts_left and segments_spoken == self._segments_spoken):
                     raise
                 self._clock.lap(stage, "lost")
                 logger.warning("The %s stage is tried again: %s", stage, error)
@@ -275,7 +288,7 @@ class _Turn:
             self._log.cold.append(stage)
         if stage is not Stage.LLM:  # it is read beside the critical path, see _book_text
             self._clock.lap(stage, "start")
-        elif not self._pieces_spoken:
+        elif not self._segments_spoken:
             self._first_text.append(("start", self._clock.now_us(), None))
 
     def _on_finished(self, stage: Stage, finished: StageFinished) -> None:
@@ -289,10 +302,24 @@ class _Turn:
         self._clock.lap(Stage.LLM, "work")
 
     def _messages(self, transcript: str) -> list[ChatMessage]:
-        newest = self._settings.max_conversation_messages
-        conversation = self._request.conversation[-newest:] if newest else ()
+        conversation, newest = self._request.conversation, self._settings.max_conversation_messages
+        if not transcript:
+            newest = max(newest, 1)  # the last one is the question
+        first = max(0, len(conversation) - newest)
+        while first and conversation[first:] and conversation[first].role == "tool":
+            first -= 1  # a result without its tool call is no conversation
         system = ChatMessage(role="system", content=self._request.system_prompt)
-        return [system, *conversation, ChatMessage(role="user", content=transcript)]
+        question = [ChatMessage(role="user", content=transcript)] if transcript else []
+        return [system, *conversation[first:], *question]
+
+
+def _check_audio(audio: Speech, settings: Settings) -> None:
+    if isinstance(audio, Mp3Audio) and len(audio.mp3) > settings.max_request_bytes:
+        raise TooLong(f"The audio has more than {settings.max_request_bytes:,} bytes. Send a shorter one.")
+    if audio.duration_s > settings.max_audio_s:
+        raise TooLong(f"The audio is longer than {settings.max_audio_s:g} s. Send a shorter one.")
+    if audio.duration_s < settings.min_audio_s:
+        raise BadAudio(f"The audio is shorter than {settings.min_audio_s:g} s: nothing can be said in it.")
 
 
 def _as_speech_error(error: Exception) -> SpeechError:

@@ -1,31 +1,32 @@
 """From an LLM's text, as it comes, to text that can be spoken.
 
 Markdown, HTML, emoji and control characters go; links and images become their text, URLs their host
-("example dot com"), code its words, fenced code nothing; "2 * 3" becomes "2 times 3". White space is
-one space. Where a paragraph, heading, list item or table row ends without punctuation, a full stop is
-added. Tags in square brackets, such as [laugh], stay: some engines speak them as sounds.
+("example dot com"), code its words, fenced code nothing, HTML's entities their characters; "2 * 3" becomes
+"2 times 3". White space becomes one space. A paragraph, heading, list item or table row that ends without
+punctuation gets a full stop. Tags in square brackets, such as [laugh], stay: some engines make them sounds.
 """
 
+import html
 import re
 from urllib.parse import urlsplit
 
-LONGEST_HELD = 200
-"""After so many characters, or a line's end, what opened a link text, tag or line mark is literal."""
+from shared.sentences import CLOSING, MARKS
 
-LONGEST_URL = 2_000
-"""The same for a URL or a link with its target."""
+# After this many characters, or at a line's end, what opened one of these is literal.
+LONGEST_HELD = 200  # a link text or tag
+LONGEST_URL = 2_000  # a URL, a link with its target, or a line mark
 
 
 class SpeakableText:
     """A filter over text deltas.
 
-    What it returns, joined, is the same for any split of the text into deltas. Text is held back only
-    while its meaning depends on what follows: an open link, tag or URL, white space, a line's first marks.
+    Its output, joined, is the same for any split of the text into deltas. Text is held back only while
+    its meaning depends on what follows: an open link, tag or URL, white space, a line's first marks.
     """
 
     def __init__(self) -> None:
         self._spoken = _Spoken()
-        self._raw = ""  # what is not read yet, from self._at on
+        self._raw = ""  # not read yet, from self._at on
         self._at = 0
         self._before = ""  # the character before self._raw
         self._final = False
@@ -37,7 +38,10 @@ class SpeakableText:
     def feed(self, delta: str) -> str:
         """The speakable text that is certain now."""
         self._raw += delta
-        self._read()
+        while self._at < len(self._raw) and self._read():
+            pass
+        self._before = self._previous
+        self._raw, self._at = self._raw[self._at :], 0
         return self._spoken.take()
 
     def finish(self) -> str:
@@ -45,41 +49,31 @@ class SpeakableText:
         self._final = True
         return self.feed("")
 
-    def _read(self) -> None:
-        while self._at < len(self._raw):
-            if self._fence:
-                certain = self._read_fenced_line()
-            elif self._line_start:
-                certain = self._read_line_start()
-            else:
-                certain = self._read_token()
-            if not certain:
-                break
-        self._before = self._previous
-        self._raw = self._raw[self._at :]
-        self._at = 0
-
     @property
     def _previous(self) -> str:
         return self._raw[self._at - 1] if self._at else self._before
 
-    def _match(self, pattern: re.Pattern[str], longest: int = LONGEST_HELD) -> re.Match[str] | None:
-        return pattern.match(self._raw, self._at, self._at + longest)
+    def _match(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
+        return pattern.match(self._raw, self._at, self._at + LONGEST_URL)
 
-    def _may_become(self, opening: re.Pattern[str], longest: int = LONGEST_HELD) -> bool:
+    def _may_become(self, opening: re.Pattern[str]) -> bool:
         """Whether all that is left is the opening of something that more text could complete."""
         left = len(self._raw) - self._at
-        return not self._final and left < longest and bool(opening.match(self._raw, self._at))
+        return not self._final and left < LONGEST_URL and bool(opening.match(self._raw, self._at))
 
-    # Each _read_… reads one thing at self._at. False: what it is depends on text that has not come yet.
+    # Each _read… reads one thing at self._at. False: what it is depends on text that has not come yet.
+
+    def _read(self) -> bool:
+        if self._fence:
+            return self._read_fenced_line()
+        return self._read_line_start() if self._line_start else self._read_token()
 
     def _read_fenced_line(self) -> bool:
-        end = self._raw.find("\n", self._at) + 1
-        if not end and not self._final:
+        end = self._raw.find("\n", self._at) + 1 or len(self._raw)
+        if self._raw[end - 1] != "\n" and not self._final:
             return False
-        end = end or len(self._raw)
-        fence = _CLOSING_FENCE.fullmatch(self._raw, self._at, end)
-        if fence and fence[1] == self._fence:
+        line = self._raw[self._at : end].strip()
+        if len(line) >= 3 and line == len(line) * self._fence:
             self._fence = ""
         self._at = end
         return True
@@ -87,19 +81,15 @@ class SpeakableText:
     def _read_line_start(self) -> bool:
         if self._may_become(_LINE_OPENING):
             return False
-        if found := self._match(_OPENING_FENCE):
-            self._fence = found[1]
+        found = self._match(_LINE_MARK)
+        kind = found.lastgroup if found else None
+        if found:
+            self._at = found.end()
+            self._fence = found["fence"][0] if found["fence"] else ""
+        self._line_start = kind not in (None, "last")
+        self._line_is_block |= kind in ("item", "last")
+        if kind not in (None, "quotation"):
             self._spoken.end_sentence()
-        elif found := self._match(_WORDLESS_LINE):
-            self._spoken.end_sentence()
-        elif found := self._match(_LINE_MARK):
-            self._line_start = found.lastgroup != "last"
-            if found.lastgroup != "inner":
-                self._line_is_block = True
-                self._spoken.end_sentence()
-        else:
-            self._line_start = False
-        self._at = found.end() if found else self._at
         return True
 
     def _read_token(self) -> bool:
@@ -108,20 +98,16 @@ class SpeakableText:
         match token.lastgroup:
             case "word":
                 return self._read_word(token)
+            case "markup":
+                return self._read_markup(token)
+            case "run":
+                return self._read_run(token)
             case "space":
                 self._spoken.space()
             case "plain":
                 self._spoken.put(token[0])
             case "newline":
                 self._end_line()
-            case "stars":
-                return self._read_stars(token)
-            case "run":
-                return self._read_run(token)
-            case "link":
-                return self._read_link()
-            case "angle":
-                return self._read_angle()
             case "backtick":
                 self._in_code = not self._in_code
             case "joiner" if "\u0600" <= self._previous <= "\u0dff":
@@ -136,16 +122,15 @@ class SpeakableText:
             self._spoken.end_sentence()
         else:
             self._spoken.space()
-        self._line_start = True
-        self._line_is_block = self._in_code = False
+        self._line_start, self._line_is_block, self._in_code = True, False, False
 
     def _read_word(self, word: re.Match[str]) -> bool:
         within_word = self._previous.isascii() and self._previous.isalnum()
         if word[0][0] in "hHwW" and not within_word:
-            if self._may_become(_URL_OPENING, LONGEST_URL):
+            if self._may_become(_URL_OPENING):
                 return False
-            if url := self._match(_URL, LONGEST_URL):
-                address = url[0].rstrip(_AFTER_URL)
+            if url := self._match(_URL):
+                address = url[0].rstrip(".,;:!?_~")
                 if host := _spoken_host(address):
                     self._spoken.put(host)
                     self._spoken.drop()
@@ -155,69 +140,52 @@ class SpeakableText:
         self._at = word.end()
         return True
 
-    def _read_stars(self, stars: re.Match[str]) -> bool:
-        """Emphasis, which goes, or an operator between two operands, which is named."""
-        if self._may_become(_STARS_OPENING):
-            return False
-        operator = self._match(_OPERATOR)
-        if operator and self._spoken.ends_with_operand(spaced=bool(operator["spaced"])):
-            self._spoken.space()
-            self._spoken.put("to the power of" if operator["power"] else "times")
-            self._spoken.space()
-        self._at = stars.end()
-        return True
-
     def _read_run(self, run: re.Match[str]) -> bool:
-        """Underscores, tildes or a backslash: the character after them decides."""
+        """Stars, underscores, tildes or a backslash: the character after them decides."""
         if run.end() == len(self._raw) and not self._final:
             return False
-        before_word = self._raw[run.end() : run.end() + 1].isalnum()
-        if run[0] == "~":
-            self._spoken.put("~")
-        elif before_word and (run[0] == "\\" or (run[0][0] == "_" and self._spoken.ends_with_word)):
+        last, following = self._spoken.tail[-1:], self._raw[run.end() : run.end() + 1]
+        if run[0] in ("*", "**") and self._spoken.ends_with_operand(before=following):
+            self._spoken.space()
+            self._spoken.put("times" if run[0] == "*" else "to the power of")
+            self._spoken.space()
+        elif following.isalnum() and (run[0] == "\\" or (run[0][0] == "_" and last.isalnum())):
             self._spoken.space()
         self._at = run.end()
         return True
 
-    def _read_link(self) -> bool:
-        image = self._previous.isspace() or self._previous in _BEFORE_IMAGE
-        if self._raw[self._at] == "[" or image:
-            if link := self._match(_LINK, LONGEST_URL):
-                return self._read_inner(link)
-            if self._may_become(_LINK_OPENING, LONGEST_URL):
+    def _read_markup(self, mark: re.Match[str]) -> bool:
+        """A link, image, HTML tag, address in angle brackets or entity; else the mark is literal."""
+        in_word = mark[0][0] == "!" and not self._previous.isspace() and self._previous not in "(["
+        if not in_word:
+            if found := self._match(_MARKUP):
+                return self._read_found(found)
+            if self._may_become(_MARKUP_OPENING):
                 return False
-        tag = self._match(_BRACKET_TAG)
-        literal = tag[0] if tag else self._raw[self._at]
-        self._spoken.put(literal)
-        self._at += len(literal)
-        return True
-
-    def _read_angle(self) -> bool:
-        if address := self._match(_ANGLE_ADDRESS):
-            return self._read_inner(address)
-        if tag := self._match(_HTML_TAG):
-            if self._in_code:
-                self._spoken.drop()
-                self._spoken.put(tag[1])
-                self._spoken.drop()
-            elif _BLOCK_TAG.fullmatch(tag[1]):
-                self._spoken.end_sentence()
-            self._at = tag.end()
-            return True
-        if self._may_become(_ANGLE_OPENING):
-            return False
-        self._spoken.put("<")
+        self._spoken.put(mark[0][0])
         self._at += 1
         return True
 
-    def _read_inner(self, whole: re.Match[str]) -> bool:
-        inner = SpeakableText()
-        if spoken := (inner.feed(whole[1]) + inner.finish()).strip():
+    def _read_found(self, markup: re.Match[str]) -> bool:
+        self._at = markup.end()
+        kind = markup.lastgroup or ""
+        if kind == "tag" and not self._in_code:
+            if _BLOCK_TAG.fullmatch(markup[kind]):
+                self._spoken.end_sentence()
+            return True
+        text = html.unescape(markup[0]) if kind == "entity" else markup[kind]
+        if spoken := text if text == markup[0] else _speakable_inline(text):
             self._spoken.put(spoken)
         else:
             self._spoken.drop()
-        self._at = whole.end()
         return True
+
+
+def _speakable_inline(text: str) -> str:
+    """A complete text that stands within a line, made speakable."""
+    inner = SpeakableText()
+    inner._line_start = False
+    return (inner.feed(text) + inner.finish()).strip()
 
 
 class _Spoken:
@@ -225,7 +193,7 @@ class _Spoken:
 
     def __init__(self) -> None:
         self._parts: list[str] = []
-        self._tail = ""  # its last characters, those taken too
+        self.tail = ""  # its last characters, those taken too
         self._spaced = False  # white space came since
         self._dropped = False  # something unspeakable came since
 
@@ -236,15 +204,15 @@ class _Spoken:
 
     def put(self, text: str) -> None:
         if self._spaced or self._dropped:
-            glued = self._dropped and text[0] in _GLUED_MARKS  # "so good 🎉!"
-            if self._tail and self._tail[-1] != " " and not glued:
+            glued = self._dropped and text[0] in MARKS + CLOSING  # "so good 🎉!"
+            if self.tail and self.tail[-1] != " " and not glued:
                 self._append(" ")
             self._spaced = self._dropped = False
         self._append(text)
 
     def space(self) -> None:
         """After punctuation the space is certain; elsewhere a full stop may have to come before it."""
-        if _ENDED.search(self._tail):
+        if _ENDED.search(self.tail):
             self._append(" ")
         else:
             self._spaced = True
@@ -253,23 +221,21 @@ class _Spoken:
         self._dropped = True
 
     def end_sentence(self) -> None:
-        if self._tail and self._tail[-1] != " ":
-            stop = "。" if "\u3040" <= self._tail[-1] <= "\u9fff" else "."
-            self._append(" " if _ENDED.search(self._tail) else f"{stop} ")
+        if self.tail and self.tail[-1] != " ":
+            stop = "。" if "\u3040" <= self.tail[-1] <= "\u9fff" else "."
+            self._append(" " if _ENDED.search(self.tail) else f"{stop} ")
         self._spaced = self._dropped = False
 
-    @property
-    def ends_with_word(self) -> bool:
-        return self._tail[-1:].isalnum()
-
-    def ends_with_operand(self, *, spaced: bool) -> bool:
-        """Whether a "*" that comes now can be an operator; `spaced`: white space follows it."""
-        operand = _SPACED_OPERAND if spaced else _CLOSE_OPERAND
-        return spaced == self._spaced and bool(operand.search(self._tail))
+    def ends_with_operand(self, *, before: str) -> bool:
+        """Whether stars that come now, `before` this character, can be an operator and no emphasis."""
+        last = self.tail[-1:]
+        if self._spaced:
+            return before.isspace() and (last.isalnum() or last == ")")
+        return (last.isdigit() or last == ")") and (before.isalnum() or before == "(")
 
     def _append(self, text: str) -> None:
         self._parts.append(text)
-        self._tail = (self._tail + text)[-4:]
+        self.tail = (self.tail + text)[-4:]
 
 
 def _spoken_host(address: str) -> str:
@@ -280,19 +246,15 @@ def _spoken_host(address: str) -> str:
 # Patterns. An …_OPENING matches any text that more text could turn into the thing.
 
 _BLANK = r"[^\S\n]"
-_WORDLESS = r"(?:[-*_=|:+>#—–]|[^\S\n])*"  # blank lines, rules, table rulings, underlines of titles
-_WORDLESS_LINE = re.compile(rf"{_WORDLESS}(?:\n|\Z)")
-_OPENING_FENCE = re.compile(rf"{_BLANK}*(?=([`~])\1\1)(?:`+[^`\n]*|~+[^\n]*)(?:\n|\Z)")
-_CLOSING_FENCE = re.compile(rf"{_BLANK}*([`~])\1\1+{_BLANK}*\n?")
+_WORDLESS = rf"(?:[-*_=|:+>#—–]|{_BLANK})*"  # blank lines, rules, table rulings, underlines of titles
 _LINE_MARK = re.compile(
-    rf"{_BLANK}*(?:"
-    rf"(?P<inner>>|\[[ xX]\]{_BLANK})"  # a quotation, a list item's check box
-    rf"|(?P<outer>[-*+]{_BLANK}|[•◦▪‣●])"  # a list item, in which other marks may follow
+    rf"(?P<wordless>{_WORDLESS}(?:\n|\Z))"
+    rf"|{_BLANK}*(?:(?P<fence>(?:```+[^`\n]*|~~~+[^\n]*)(?:\n|\Z))|(?P<quotation>>)"
+    rf"|(?P<item>[-*+]{_BLANK}|[•◦▪‣●])"  # in which other marks may follow
     rf"|(?P<last>#{{1,6}}{_BLANK}|\||(?=\d{{1,3}}[.)]{_BLANK})))"  # a heading, a table row, "1. "
 )
 _LINE_OPENING = re.compile(
-    rf"(?:{_WORDLESS}"
-    rf"|{_BLANK}*(?:`{{1,2}}|~{{1,2}}|```+[^`\n]*|~~~[^\n]*|\[(?:[ xX]\]?)?|\d{{1,3}}[.)]?))\Z"
+    rf"(?:{_WORDLESS}|{_BLANK}*(?:`{{1,2}}|~{{1,2}}|```+[^`\n]*|~~~[^\n]*|\d{{1,3}}[.)]?))\Z"
 )
 
 _URL_PART = r"[A-Za-z0-9\-._~:/?#@!$&+,;=%]*"
@@ -302,33 +264,22 @@ _URL_OPENING = re.compile(
     rf"(?:h|ht|htt|https?|https?:/?|w|ww|www|(?:https?://|www\.){_URL_REST}(?:\({_URL_PART})?)\Z",
     re.IGNORECASE,
 )
-_AFTER_URL = ".,;:!?_~"
 
-_LINK_TEXT = rf"(?:[^\[\]\n]|\[[^\[\]\n]{{0,{LONGEST_HELD}}}\]){{0,{LONGEST_HELD}}}"
+_LINK_TEXT = rf"[^\[\]\n]{{0,{LONGEST_HELD}}}"
 _LINK_TARGET = r"(?:[^()\n]|\([^()\n]*\))*"
-_LINK = re.compile(rf"!?\[({_LINK_TEXT})\]\({_LINK_TARGET}\)")
-_LINK_OPENING = re.compile(
-    rf"(?:!|!?\[{_LINK_TEXT}(?:\[[^\[\]\n]{{0,{LONGEST_HELD}}}|\](?:\({_LINK_TARGET}(?:\([^()\n]*)?)?)?)\Z"
+_MARKUP = re.compile(
+    rf"!?\[(?P<link>{_LINK_TEXT})\]\({_LINK_TARGET}\)"
+    rf"|<(?=[^<>\n]{{1,{LONGEST_HELD}}}>)(?:(?P<address>[A-Za-z][^\s<>]*(?:://|@)[^\s<>]*)"
+    rf"|/?(?P<tag>[A-Za-z][\w:-]*)(?:{_BLANK}[^<>]*=[^<>]*)?{_BLANK}*/?)>"
+    r"|&(?P<entity>#?\w{2,31});"
 )
-_BEFORE_IMAGE = "([|"
-_BRACKET_TAG = re.compile(r"\[[A-Za-z][A-Za-z _-]{0,40}\]")
-
-_ATTRIBUTE = rf"{_BLANK}+[\w:-]+=(?:\"[^\"<>\n]*\"|'[^'<>\n]*'|[^\s\"'<>]+)"
-_ATTRIBUTE_OPENING = rf"{_BLANK}+[\w:-]+(?:=(?:\"[^\"<>\n]*|'[^'<>\n]*)?)?"
-_HTML_TAG = re.compile(rf"</?([A-Za-z][\w:-]*)(?:{_ATTRIBUTE})*{_BLANK}*/?>")
-_ANGLE_ADDRESS = re.compile(r"<([A-Za-z][^\s<>]*(?:://|@)[^\s<>]*)>")
-_ANGLE_OPENING = re.compile(
-    rf"<(?:/|[A-Za-z][^\s<>]*|/?[A-Za-z][\w:-]*(?:{_ATTRIBUTE})*(?:{_BLANK}*/?|{_ATTRIBUTE_OPENING}))?\Z"
+_MARKUP_OPENING = re.compile(
+    rf"(?:!|!?\[{_LINK_TEXT}(?:\](?:\({_LINK_TARGET}(?:\([^()\n]*)?)?)?"
+    rf"|</?(?:[A-Za-z][^<>\n]{{0,{LONGEST_HELD}}})?|&#?\w{{0,31}})\Z"
 )
 _BLOCK_TAG = re.compile(r"br|div|h[1-6r]|li|ol|p|table|td|th|tr|ul", re.IGNORECASE)
 
-_STARS_OPENING = re.compile(rf"\*+{_BLANK}*\Z")
-_OPERATOR = re.compile(rf"\*(?P<power>\*)?(?P<spaced>{_BLANK}*)(?=(?(power)\d|[\w($€£-]))")
-_SPACED_OPERAND = re.compile(r"[^\W_]\Z|\)\Z")
-_CLOSE_OPERAND = re.compile(r"(?:\d|\)|(?:\A|\W)[A-Za-z])\Z")
-
-_ENDED = re.compile(r"[.!?…,;:。！？｡、，；：—–-][\"'”’»)\]}」』）】]*\Z")
-_GLUED_MARKS = ".,;:!?…)]。！？、，；：）"
+_ENDED = re.compile(rf"[{re.escape(MARKS)}—–-][{re.escape(CLOSING)}]*\Z")
 
 _UNSEEN = (  # control and format characters, variation selectors, the box of a keycap, tags of flags
     r"\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u034f\u061c\u180b-\u180e\u200b\u200e\u200f\u202a-\u202e"
@@ -342,7 +293,7 @@ _UNSPEAKABLE = (  # bullets, arrows, technical signs, boxes, shapes, dingbats, p
 _TOKEN = re.compile(
     rf"(?P<word>[A-Za-z0-9]+|[^\W\x00-\x7f{_UNSPEAKABLE}]+)"  # a URL may follow CJK at once
     rf"|(?P<space>(?:{_BLANK}|\|)+)|(?P<newline>\n)"
-    rf"|(?P<plain>[^\w\s*~`!\[<|\\\u200c\u200d{_UNSEEN}{_UNSPEAKABLE}]+)"
-    rf"|(?P<stars>\*+)|(?P<run>_+|~+|\\)|(?P<backtick>`)|(?P<link>!?\[|!)|(?P<angle><)"
+    rf"|(?P<plain>[^\w\s*~`!\[<&|\\\u200c\u200d{_UNSEEN}{_UNSPEAKABLE}]+)"
+    rf"|(?P<run>\*+|_+|~+|\\)|(?P<backtick>`)|(?P<markup>!?\[|[!<&])"
     rf"|(?P<joiner>[\u200c\u200d])|(?P<unseen>[{_UNSEEN}]+)|(?P<unspeakable>[{_UNSPEAKABLE}]+)"
 )

@@ -7,7 +7,6 @@ from contextlib import aclosing
 from uuid import uuid4
 
 from orchestrator.pipeline import Pipeline
-from orchestrator.stages import Stages
 from orchestrator.turn_result import TurnResultBuilder
 from shared.audio.decode import decode_audio, to_pcm
 from shared.audio.mp3 import encode_mp3
@@ -15,6 +14,7 @@ from shared.errors import BadRequest, NoSpeech
 from shared.logs import configure_logging
 from shared.payloads import Mp3Audio
 from shared.settings import Settings
+from shared.stages import Stages
 from shared.turn import TurnEvent, TurnRequest, TurnResult
 
 
@@ -41,8 +41,8 @@ class TurnCalls:
 
         The first event tells the call's id: `modal.FunctionCall.from_id(call_id).cancel()` stops the turn in
         all its stages. Modal may take a running turn away and begin it anew: then the events go on with
-        another `attempt_id`, or end without a TurnEnd (`client.cloud.turn_attempts.told_once` sees to both).
-        Raises BadRequest if the request is none.
+        another `attempt_id`, or end without a TurnEnd: `client.cloud.turn_attempts.deduplicated_events` sees
+        to both. Raises BadRequest if the request is none.
         """
         if request is not None:
             async with aclosing(self._events(request, call_id)) as events:

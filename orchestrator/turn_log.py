@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from shared.errors import Stage
 from shared.ledger import Ledger
 from shared.logs import log_fields
-from shared.payloads import Mp3Audio
+from shared.payloads import Mp3Audio, Speech
 from shared.turn import Failure, Models, TurnRequest
 
 logger = logging.getLogger("speech_to_speech.turn")
@@ -27,6 +27,7 @@ class TurnLog:
     transcript: str = ""
     reply: str = ""
     chunks: int = 0
+    tool_calls: int = 0
     speech_s: float = 0.0
 
     def write(self, ledger: Ledger, *, texts: bool) -> None:
@@ -40,11 +41,13 @@ class TurnLog:
             "total_ms": round(ledger.total_us / 1000, 1),
             "first_audio_ms": None if first_us is None else round(first_us / 1000, 1),
             **{f"{busy.stage}_busy_ms": round(busy.busy_us / 1000, 1) for busy in ledger.busy},
-            "audio_s": round(audio.duration_s, 2),
-            "audio_bytes": len(audio.mp3) if isinstance(audio, Mp3Audio) else audio.samples.nbytes,
+            "audio_s": round(audio.duration_s, 2) if audio else 0,
+            "audio_bytes": _size(audio),
             "transcript_characters": len(self.transcript),
             "reply_characters": len(self.reply),
             "chunks": self.chunks,
+            "tool_calls": self.tool_calls,
+            "speculative": self.request.speculative,
             "speech_s": round(self.speech_s, 2),
         }
         if self.cold:
@@ -58,3 +61,9 @@ class TurnLog:
         if texts:
             fields |= {"transcript": self.transcript, "reply": self.reply}
         log_fields(logger, TURN, fields)
+
+
+def _size(audio: Speech | None) -> int:
+    if audio is None:
+        return 0
+    return len(audio.mp3) if isinstance(audio, Mp3Audio) else audio.samples.nbytes

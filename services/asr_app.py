@@ -42,8 +42,10 @@ class ASR(ModalService):
         await self.begin(ASRHost(engine, settings(), on_stuck=end_container))
 
     @modal.method()
-    async def transcribe(self, audio: Mp3Audio) -> AsyncGenerator[StageItem, None]:
-        """See `orchestrator.stages.ASRStage`."""
-        async with aclosing(self.served(self.host.transcribe(audio))) as items:
+    async def transcribe(
+        self, audio: Mp3Audio, *, language: str | None = None
+    ) -> AsyncGenerator[StageItem, None]:
+        """See `shared.stages.Stages`."""
+        async with aclosing(self.served(self.host.transcribe(audio, language=language))) as items:
             async for item in items:
                 yield item

@@ -18,7 +18,7 @@ from services.selection import select_model
 from shared.deployment import APPS
 from shared.engines import LLMModel
 from shared.errors import Stage
-from shared.payloads import ChatMessage
+from shared.payloads import ChatMessage, Tool
 from shared.settings import settings
 from shared.stage_stream import StageItem
 
@@ -43,10 +43,15 @@ class LLM(ModalService):
 
     @modal.method()
     async def generate(
-        self, messages: Sequence[ChatMessage], *, max_tokens: int, temperature: float
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        tools: Sequence[Tool] = (),
+        max_tokens: int,
+        temperature: float,
     ) -> AsyncGenerator[StageItem, None]:
-        """See `orchestrator.stages.LLMStage`."""
-        reply = self.host.generate(messages, max_tokens=max_tokens, temperature=temperature)
+        """See `shared.stages.Stages`."""
+        reply = self.host.generate(messages, tools=tools, max_tokens=max_tokens, temperature=temperature)
         async with aclosing(self.served(reply)) as items:
             async for item in items:
                 yield item

@@ -41,8 +41,12 @@ class TTS(ModalService):
         await self.begin(TTSHost(engine, settings(), on_stuck=end_container))
 
     @modal.method()
-    async def synthesize(self, text: str) -> AsyncGenerator[StageItem, None]:
-        """See `orchestrator.stages.TTSStage`; the pieces are MP3."""
-        async with aclosing(self.served(self.host.synthesize_mp3(text))) as items:
+    async def synthesize(
+        self, text: str, *, voice: str | None = None, language: str | None = None
+    ) -> AsyncGenerator[StageItem, None]:
+        """See `shared.stages.Stages`; the audio is MP3."""
+        async with aclosing(
+            self.served(self.host.synthesize_mp3(text, voice=voice, language=language))
+        ) as items:
             async for item in items:
                 yield item

@@ -16,7 +16,7 @@ from typing import ClassVar, Literal, TypeVar, cast
 
 from shared.audio.pcm import Pcm
 from shared.errors import Misconfigured, Stage
-from shared.payloads import ChatMessage
+from shared.payloads import ChatMessage, LLMDelta, Tool
 
 ModelStage = Literal["asr", "llm", "tts"]
 
@@ -87,6 +87,11 @@ class Engine(ABC):
         Raises Misconfigured, WeightsMissing or EngineLoadFailed.
         """
 
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages that a request may choose, as primary tags of BCP 47; known once it is loaded."""
+        return ("en",)
+
     def before_snapshot(self) -> None:  # noqa: B027
         """Get ready for a snapshot of the container, which comes next; blocking. Called after `load`."""
 
@@ -124,26 +129,35 @@ class ASRModel(Engine):
     """Speech to text."""
 
     @abstractmethod
-    def transcribe(self, pcm: Pcm) -> str:
-        """What is said in one utterance of 16 kHz Pcm, "" if nothing; blocking."""
+    def transcribe(self, pcm: Pcm, *, language: str | None = None) -> str:
+        """The transcript of one utterance of 16 kHz Pcm, "" if nothing is said; blocking. `language` is one
+        of `languages`, or None for the engine's own choice."""
 
-    def transcribe_batch(self, utterances: Sequence[Pcm]) -> Sequence[str]:
-        """What is said in each of one or more utterances, in order; blocking.
+    def transcribe_batch(self, utterances: Sequence[Pcm], *, language: str | None = None) -> Sequence[str]:
+        """The transcripts of one or more utterances of one language, in order; blocking.
 
         For an engine that works on several at once better than on one after another: it gets as many as
         its spec's `concurrent_inputs` says, of those that wait.
         """
-        return [self.transcribe(pcm) for pcm in utterances]
+        return [self.transcribe(pcm, language=language) for pcm in utterances]
 
 
 class LLMModel(Engine):
     """Conversation to reply."""
 
+    supports_tools: ClassVar[bool] = False
+
     @abstractmethod
     def generate(
-        self, messages: Sequence[ChatMessage], *, max_tokens: int, temperature: float
-    ) -> AsyncGenerator[str, None]:
-        """The reply as text deltas. Closing the generator stops the work where it happens."""
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        tools: Sequence[Tool] = (),
+        max_tokens: int,
+        temperature: float,
+    ) -> AsyncGenerator[LLMDelta, None]:
+        """The reply: its text as it is written, and whole tool calls. Closing the generator stops the work
+        where it happens."""
 
 
 class TTSModel(Engine):
@@ -154,10 +168,24 @@ class TTSModel(Engine):
     def sample_rate_hz(self) -> int:
         """The rate of the speech that it makes; known once it is loaded."""
 
+    @property
+    def voices(self) -> tuple[str, ...]:
+        """The voices that a request may choose, none if there is only the engine's own; known once it is
+        loaded."""
+        return ()
+
     @abstractmethod
-    def synthesize(self, text: str, cancelled: threading.Event) -> Iterator[Pcm]:
-        """Speech in one or more pieces; blocking. Looks at `cancelled` as often as its library allows,
-        and ends early once it is set."""
+    def synthesize(
+        self,
+        text: str,
+        cancelled: threading.Event,
+        *,
+        voice: str | None = None,
+        language: str | None = None,
+    ) -> Iterator[Pcm]:
+        """Speech in one or more audio segments; blocking. `voice` is one of `voices` and `language` one of
+        `languages`, or None for the engine's own choice. Looks at `cancelled` as often as its library
+        allows, and ends early once it is set."""
 
 
 @dataclass(frozen=True)

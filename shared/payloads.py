@@ -1,14 +1,24 @@
-"""What every message is made of: the payload base, encoded audio, chat messages.
+"""What every message is made of: the payload base, encoded audio, chat messages, tools and their calls.
 
 Payloads are frozen. Audio is base64 in JSON and bytes in pickle. Unpickling validates, so a payload
 from an older or hostile sender is checked like any other; a field that only the newer side knows is
 ignored, and a new field must have a default.
 """
 
+import json
 from collections.abc import Callable
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import from_json
 
 from shared.audio.pcm import Pcm
 from shared.errors import BadRequest
@@ -20,6 +30,8 @@ MAX_SPEECH_S = 3600.0
 """No speech may be longer. What a request may last is a setting, and less."""
 
 MAX_TEXT_CHARACTERS = 100_000
+MAX_TOOL_JSON_CHARACTERS = 20_000
+MAX_TOOLS = 128
 
 
 class Payload(BaseModel):
@@ -81,8 +93,65 @@ Speech = Mp3Audio | Pcm
 """Audio of a turn: Mp3Audio where it crosses a process boundary, Pcm within a process."""
 
 
-class ChatMessage(Payload):
-    """One message of the conversation."""
+def _bounded_schema(schema: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    if len(json.dumps(schema)) > MAX_TOOL_JSON_CHARACTERS:
+        raise ValueError(f"a schema has at most {MAX_TOOL_JSON_CHARACTERS:,} characters of JSON")
+    return schema
 
-    role: Literal["system", "user", "assistant"]
-    content: str = Field(max_length=MAX_TEXT_CHARACTERS, repr=False)
+
+def _json_object(text: str) -> str:
+    if not isinstance(from_json(text), dict):
+        raise ValueError("arguments are a JSON object")
+    return text
+
+
+ToolName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+
+
+class Tool(Payload):
+    """A function that the LLM may ask the caller to run; `parameters` is the JSON schema of its arguments."""
+
+    name: ToolName
+    description: str = Field(default="", max_length=4_000)
+    parameters: Annotated[dict[str, JsonValue], AfterValidator(_bounded_schema)] = {
+        "type": "object",
+        "properties": {},
+    }
+
+
+class ToolCall(Payload):
+    """The LLM asks for a tool to be run; `arguments` is the JSON text of an object."""
+
+    call_id: str = Field(min_length=1, max_length=200)
+    name: ToolName
+    arguments: Annotated[str, AfterValidator(_json_object)] = Field(
+        max_length=MAX_TOOL_JSON_CHARACTERS, repr=False
+    )
+
+
+class TextDelta(Payload):
+    """The next part of the reply's text."""
+
+    text: str = Field(max_length=MAX_TEXT_CHARACTERS, repr=False)
+
+
+LLMDelta = TextDelta | ToolCall
+"""What an LLM's reply consists of."""
+
+
+class ChatMessage(Payload):
+    """One message of the conversation. An assistant's may hold tool calls; a tool's is the result of the call
+    `tool_call_id`."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str = Field(default="", max_length=MAX_TEXT_CHARACTERS, repr=False)
+    tool_calls: tuple[ToolCall, ...] = Field(default=(), max_length=MAX_TOOLS)
+    tool_call_id: str | None = Field(default=None, min_length=1, max_length=200)
+
+    @model_validator(mode="after")
+    def _fits_its_role(self) -> Self:
+        if self.tool_calls and self.role != "assistant":
+            raise ValueError("only an assistant's message holds tool calls")
+        if (self.tool_call_id is not None) != (self.role == "tool"):
+            raise ValueError("a tool's message, and no other, names its tool call")
+        return self

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator
 
 from pydantic import Field
 
-from shared.payloads import MAX_TEXT_CHARACTERS, Payload, Speech
+from shared.payloads import MAX_TEXT_CHARACTERS, LLMDelta, Payload, Speech
 
 
 class StageItem(Payload):
@@ -42,14 +42,14 @@ class Transcript(StageOutput):
     text: str = Field(max_length=MAX_TEXT_CHARACTERS, repr=False)
 
 
-class TextDelta(StageOutput):
-    """The next bit of the reply's text."""
+class LLMOutput(StageOutput):
+    """The next part of the reply: text, or a tool call."""
 
-    text: str = Field(max_length=MAX_TEXT_CHARACTERS, repr=False)
+    delta: LLMDelta
 
 
-class SpeechPiece(StageOutput):
-    """The next bit of a chunk's speech."""
+class AudioSegment(StageOutput):
+    """The next part of a chunk's speech."""
 
     audio: Speech
 

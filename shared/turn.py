@@ -1,13 +1,13 @@
-"""A turn: what a client asks, what it is told while the turn goes on, and what came of it."""
+"""A turn: its request, its events and its result."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from uuid import uuid4
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from shared.errors import ERRORS_BY_KIND, SpeechError, Stage
 from shared.ledger import Ledger
-from shared.payloads import MAX_TEXT_CHARACTERS, ChatMessage, Payload, Speech
+from shared.payloads import MAX_TEXT_CHARACTERS, MAX_TOOLS, ChatMessage, Payload, Speech, Tool, ToolCall
 
 DEFAULT_SYSTEM_PROMPT = (
     "You are a friendly voice assistant. Your reply is spoken aloud, so answer in one to three short "
@@ -22,23 +22,36 @@ def _new_id() -> str:
 
 
 class TurnRequest(Payload):
-    """One utterance to be answered.
+    """One utterance to be answered, or without `audio` the end of the conversation: a typed question, or the
+    results of tools.
 
     The conversation so far travels with it, oldest message first, since the orchestrator keeps no
-    state. `max_tokens` above the deployment's own bound is lowered to it.
+    state. `max_tokens` above the deployment's own bound is lowered to it. `voice` and `language` (a tag of
+    BCP 47) are the engines' own choice where None; an engine that lacks them refuses.
     """
 
-    audio: Speech
+    audio: Speech | None = None
     conversation: tuple[ChatMessage, ...] = Field(default=(), max_length=1000)
     system_prompt: str = Field(default=DEFAULT_SYSTEM_PROMPT, max_length=10_000, repr=False)
     max_tokens: int = Field(default=200, ge=1, le=100_000)
     temperature: float = Field(default=0.7, ge=0.0, le=2.0)
+    tools: tuple[Tool, ...] = Field(default=(), max_length=MAX_TOOLS)
+    voice: str | None = Field(default=None, min_length=1, max_length=100)
+    language: str | None = Field(default=None, pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8}){0,5}$")
+    speculative: bool = False
+    """Sent before it is certain that the speaker has finished, so that it may be cancelled."""
     second_chunk_after_s: float = Field(default=0.0, ge=0.0, le=60.0)
-    """So long after the request's arrival only the first chunk of the reply is spoken. A client that sends an
-    utterance on speculation, before it is certain that the speaker has finished, cancels the turn within
-    this time or keeps it, and much speech is not made in vain."""
+    """Until this long after the request's arrival only the reply's first chunk is synthesized, so that a
+    speculative turn that is cancelled by then has not cost much."""
     session_id: Identifier = Field(default_factory=_new_id)
     turn_id: Identifier = Field(default_factory=_new_id)
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> Self:
+        last = self.conversation[-1].role if self.conversation else None
+        if self.audio is None and last not in ("user", "tool"):
+            raise ValueError("without audio, the conversation ends with a message of the user or of a tool")
+        return self
 
 
 class Models(Payload):
@@ -49,38 +62,38 @@ class Models(Payload):
     tts: str = ""
 
 
-class ToldEvent(Payload):
-    """Base of what a client is told.
+class TurnEventBase(Payload):
+    """Base of a turn's events.
 
-    `attempt_id`: which run of the turn tells it, where the platform may take a turn away and begin it anew
-    elsewhere: heads and tails of different runs must never be joined.
+    `attempt_id`: the run of the turn that emits it. A platform may interrupt a turn and run it again
+    elsewhere; events of different runs must never be mixed.
     """
 
     attempt_id: str = Field(default="", max_length=100)
 
 
-class TurnStarted(ToldEvent):
+class TurnStarted(TurnEventBase):
     """The turn is under way; `call_id` cancels it where the platform needs one."""
 
     event: Literal["turn_started"] = "turn_started"
     call_id: str = ""
 
 
-class StageWaiting(ToldEvent):
+class StageWaiting(TurnEventBase):
     """A stage has not started yet: a cold start or a queue, not a failure."""
 
     event: Literal["stage_waiting"] = "stage_waiting"
     stage: Stage
 
 
-class TranscriptReady(ToldEvent):
+class TranscriptReady(TurnEventBase):
     """What the speaker said."""
 
     event: Literal["transcript_ready"] = "transcript_ready"
     text: str = Field(max_length=MAX_TEXT_CHARACTERS, repr=False)
 
 
-class ReplyDelta(ToldEvent):
+class ReplyDelta(TurnEventBase):
     """The next bit of the reply's text, as the LLM wrote it. None comes before the reply is being
     spoken, so that a reply that has to be written anew is not seen twice."""
 
@@ -88,20 +101,28 @@ class ReplyDelta(ToldEvent):
     text: str = Field(max_length=MAX_TEXT_CHARACTERS, repr=False)
 
 
-class SpeechChunk(ToldEvent):
-    """The next bit of the reply's speech: piece `piece` of chunk `index`, both counted from 0.
+class ToolCallRequested(TurnEventBase):
+    """The LLM asks for a tool to be run. The caller runs it, and sends the conversation with this call (in a
+    message of the assistant) and its result (in a message of the tool) in a next turn without audio."""
 
-    `text` is what the whole chunk says.
+    event: Literal["tool_call_requested"] = "tool_call_requested"
+    call: ToolCall
+
+
+class SpeechChunk(TurnEventBase):
+    """The next part of the reply's speech: audio segment `segment` of chunk `index`, both counted from 0.
+
+    `text` is that of the whole chunk.
     """
 
     event: Literal["speech_chunk"] = "speech_chunk"
     index: int = Field(ge=0)
-    piece: int = Field(ge=0)
+    segment: int = Field(ge=0)
     text: str = Field(max_length=MAX_TEXT_CHARACTERS, repr=False)
     audio: Speech
 
 
-class TurnEnd(ToldEvent):
+class TurnEnd(TurnEventBase):
     """Base of the last event of a turn; exactly one comes."""
 
     ledger: Ledger
@@ -109,13 +130,13 @@ class TurnEnd(ToldEvent):
 
 
 class TurnCompleted(TurnEnd):
-    """All of the reply has been spoken."""
+    """All of the reply has been synthesized; one of tool calls alone has nothing to synthesize."""
 
     event: Literal["turn_completed"] = "turn_completed"
 
 
-class NoSpeechHeard(TurnEnd):
-    """Nobody spoke, so there is nothing to answer."""
+class NoSpeechDetected(TurnEnd):
+    """Nobody spoke: there is nothing to answer."""
 
     event: Literal["no_speech"] = "no_speech"
 
@@ -149,14 +170,15 @@ TurnEvent = Annotated[
     | StageWaiting
     | TranscriptReady
     | ReplyDelta
+    | ToolCallRequested
     | SpeechChunk
     | TurnCompleted
-    | NoSpeechHeard
+    | NoSpeechDetected
     | TurnFailed,
     Field(discriminator="event"),
 ]
-"""What a client is told, in order: TurnStarted, StageWaiting where a stage is slow to start,
-TranscriptReady, ReplyDelta and SpeechChunk interleaved, and one TurnEnd."""
+"""A turn's events, in order: TurnStarted, StageWaiting where a stage is slow to start, TranscriptReady,
+ReplyDelta, ToolCallRequested and SpeechChunk interleaved, and one TurnEnd."""
 
 
 Outcome = Literal["completed", "no_speech", "failed"]
@@ -168,6 +190,7 @@ class TurnResult(Payload):
     outcome: Outcome
     transcript: str = Field(default="", repr=False)
     reply: str = Field(default="", repr=False)
+    tool_calls: tuple[ToolCall, ...] = ()
     audio: Speech | None = None
     ledger: Ledger
     models: Models

@@ -15,9 +15,9 @@ from shared.audio.mp3 import encode_mp3
 from shared.audio.pcm import join, resample
 from shared.engines import ASR_SAMPLE_RATE_HZ
 from shared.errors import Stage, StageFailed
-from shared.payloads import ChatMessage, Speech
+from shared.payloads import ChatMessage, Speech, TextDelta
 from shared.settings import Settings
-from shared.stage_stream import SpeechPiece, StageStarted, StageStream, TextDelta, Transcript
+from shared.stage_stream import AudioSegment, LLMOutput, StageStarted, StageStream, Transcript
 from shared.turn import ReplyDelta, SpeechChunk, TurnCompleted, TurnFailed, TurnRequest
 
 QUESTION = Path(__file__).parents[2] / "examples" / "what-is-two-plus-two.mp3"
@@ -66,9 +66,9 @@ class SmokeCalls:
                 match item:
                     case StageStarted(cold=cold, model=model):
                         answer.cold, answer.model = cold, model
-                    case Transcript(text=text) | TextDelta(text=text):
+                    case Transcript(text=text) | LLMOutput(delta=TextDelta(text=text)):
                         answer.said(text)
-                    case SpeechPiece(audio=audio):
+                    case AudioSegment(audio=audio):
                         answer.spoken(audio)
         return answer.ended()
 

@@ -8,6 +8,7 @@ from shared.errors import AttemptLost
 from shared.turn import (
     ReplyDelta,
     SpeechChunk,
+    ToolCallRequested,
     TranscriptReady,
     TurnEnd,
     TurnEvent,
@@ -20,7 +21,7 @@ logger = logging.getLogger(__name__)
 _INTERRUPTED = "The orchestrator was interrupted. Send the request again."
 
 
-async def told_once(
+async def deduplicated_events(
     play: Callable[[TurnRequest], AsyncGenerator[TurnEvent, None]], request: TurnRequest, *, attempts: int
 ) -> AsyncGenerator[TurnEvent, None]:
     """Yield the events of a turn as `play` tells them; if its orchestrator is lost before it spoke, of the
@@ -77,6 +78,6 @@ class _Telling:
                 if not new and known != text:
                     raise AttemptLost(_INTERRUPTED)
                 return new
-            case ReplyDelta() | SpeechChunk():
+            case ReplyDelta() | ToolCallRequested() | SpeechChunk():
                 self.spoken = True
         return True

@@ -10,7 +10,7 @@ from shared.payloads import Speech
 from shared.turn import (
     Failure,
     Models,
-    NoSpeechHeard,
+    NoSpeechDetected,
     SpeechChunk,
     TurnEnd,
     TurnEvent,
@@ -65,7 +65,8 @@ class TurnBook:
         """The utterance goes out now; before `turn_certain`, that is a speculation. A request that is out is
         given up for it."""
         self.speculation_dropped()
-        self._request = _Request(request.turn_id, _us(self.now()), Traffic.sent(request.audio))
+        sent = Traffic.sent(request.audio) if request.audio else Traffic()
+        self._request = _Request(request.turn_id, _us(self.now()), sent)
 
     def told(self, event: TurnEvent) -> None:
         """The pipeline tells this of the request, now."""
@@ -161,7 +162,7 @@ class TurnBook:
 def _outcome(request: _Request, *, interrupted: bool) -> TurnOutcome:
     if request.failure:
         return "failed"
-    if isinstance(request.end, NoSpeechHeard):
+    if isinstance(request.end, NoSpeechDetected):
         return "no_speech"
     return "interrupted" if interrupted or not request.end else "completed"
 

@@ -84,11 +84,11 @@ class NemoASR(ASRModel):
             samples = chance.normal(0.0, 0.01, round(duration_s * ASR_SAMPLE_RATE_HZ))
             model.texts([samples.astype(np.float32)] * count)
 
-    def transcribe(self, pcm: Pcm) -> str:
+    def transcribe(self, pcm: Pcm, *, language: str | None = None) -> str:
         """The words, with capitals and punctuation."""
         return self.transcribe_batch([pcm])[0]
 
-    def transcribe_batch(self, utterances: Sequence[Pcm]) -> list[str]:
+    def transcribe_batch(self, utterances: Sequence[Pcm], *, language: str | None = None) -> list[str]:
         """The words of each. Utterances of like length share a batch.
 
         Raises ValueError for audio that is not of 16 kHz, TooLong above LONGEST_S.

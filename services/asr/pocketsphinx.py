@@ -49,7 +49,7 @@ class PocketsphinxASR(ASRModel):
         with self._busy:
             self._started_worker()
 
-    def transcribe(self, pcm: Pcm) -> str:
+    def transcribe(self, pcm: Pcm, *, language: str | None = None) -> str:
         """The words in lower case without punctuation."""
         if pcm.sample_rate_hz != ASR_SAMPLE_RATE_HZ:
             raise ValueError(f"pocketsphinx takes 16 kHz audio, not {pcm.sample_rate_hz} Hz.")

@@ -77,7 +77,7 @@ class WhisperASR(ASRModel):
         for vad_filter in (True, False):  # nobody speaks in noise: the first warms up the detector alone
             self._text(noise, vad_filter=vad_filter)
 
-    def transcribe(self, pcm: Pcm) -> str:
+    def transcribe(self, pcm: Pcm, *, language: str | None = None) -> str:
         """The words, with capitals and punctuation; "" if its own voice detection hears nobody.
 
         Raises ValueError for audio that is not of 16 kHz.

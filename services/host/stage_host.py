@@ -17,16 +17,16 @@ from shared.audio.decode import to_pcm
 from shared.audio.mp3 import encode_mp3
 from shared.audio.pcm import Pcm, resample
 from shared.engines import ASR_SAMPLE_RATE_HZ, ASRModel, Engine, LLMModel, TTSModel
-from shared.errors import EngineLoadFailed, SpeechError, Stage, StageFailed
-from shared.payloads import ChatMessage, Mp3Audio, Speech
+from shared.errors import BadRequest, EngineLoadFailed, SpeechError, Stage, StageFailed
+from shared.payloads import ChatMessage, Mp3Audio, Speech, Tool
 from shared.settings import Settings
 from shared.stage_stream import (
-    SpeechPiece,
+    AudioSegment,
+    LLMOutput,
     StageFinished,
     StageItem,
     StageStarted,
     StageStream,
-    TextDelta,
     Transcript,
 )
 
@@ -80,12 +80,28 @@ class StageHost(ABC, Generic[EngineType]):
         await self.load()
         return StageStarted(attempt_id=uuid4().hex, model=self.engine.model_name, cold=cold)
 
+    def _language(self, language: str | None) -> str | None:
+        """The primary tag of a language that is asked for. Raises BadRequest if the engine lacks it."""
+        if language is None:
+            return None
+        primary = language.partition("-")[0].lower()
+        self._refuse_unless_offered("language", primary, self.engine.languages)
+        return primary
+
+    def _refuse_unless_offered(self, what: str, asked: str, offered: Sequence[str]) -> None:
+        if asked not in offered:
+            has = f"It has: {', '.join(offered)}." if offered else "It has only its own."
+            raise BadRequest(f"{self.engine.model_name} has no {what} '{asked}'. {has}", self.stage)
+
     async def _on_thread(
-        self, outputs: Callable[[str, "_Stopwatch", threading.Event], Iterator[StageItem]]
+        self,
+        check: Callable[[], None],
+        outputs: Callable[[str, "_Stopwatch", threading.Event], Iterator[StageItem]],
     ) -> StageStream:
         """A stage stream around outputs that are made on the worker thread: `outputs` gets the attempt's
-        id, the time worked so far, and the event that tells of cancellation."""
+        id, the time worked so far, and the event that tells of cancellation. `check` may refuse the call."""
         started = await self._start()
+        check()
 
         def work(cancelled: threading.Event) -> Generator[StageItem, None, None]:
             yield started
@@ -123,12 +139,12 @@ class ASRHost(StageHost[ASRModel]):
         super().__init__(engine, settings, on_stuck=on_stuck)
         self._gate = SpeechGate()
         largest = settings.asr.concurrent_inputs or engine.spec.concurrent_inputs
-        self._queue = BatchQueue[Speech, _Heard](self._worker, self._hear, largest)
+        self._queue = BatchQueue[_Utterance, _Heard](self._worker, self._hear, largest)
 
-    async def transcribe(self, audio: Speech) -> StageStream:
-        """See `orchestrator.stages.ASRStage`."""
+    async def transcribe(self, audio: Speech, *, language: str | None = None) -> StageStream:
+        """See `shared.stages.Stages`."""
         started = await self._start()
-        ticket = self._queue.put(audio)
+        ticket = self._queue.put(_Utterance(audio, self._language(language)))
         try:
             with self._typed_errors():
                 await ticket.begun
@@ -145,12 +161,21 @@ class ASRHost(StageHost[ASRModel]):
         await super().close()
         await self._queue.join()
 
-    def _hear(self, audios: Sequence[Speech]) -> list["_Heard | Exception"]:
+    def _hear(self, utterances: Sequence["_Utterance"]) -> list["_Heard | Exception"]:
         watch = _Stopwatch()
-        gated = [self._gated(audio) for audio in audios]
-        texts = iter(self._texts([one for one in gated if isinstance(one, Pcm)]))
-        outcomes = [next(texts) if isinstance(one, Pcm) else one for one in gated]
+        gated = [self._gated(one.audio) for one in utterances]
+        texts: dict[int, str | Exception] = {
+            i: one for i, one in enumerate(gated) if not isinstance(one, Pcm)
+        }
+        for language in dict.fromkeys(one.language for one in utterances):
+            spoken = {
+                index: one
+                for index, one in enumerate(gated)
+                if isinstance(one, Pcm) and utterances[index].language == language
+            }
+            texts |= zip(spoken, self._texts(list(spoken.values()), language), strict=True)
         took_us = watch.us
+        outcomes = [texts[index] for index in range(len(utterances))]
         return [one if isinstance(one, Exception) else _Heard(one.strip(), took_us) for one in outcomes]
 
     def _gated(self, audio: Speech) -> Pcm | str | Exception:
@@ -161,19 +186,25 @@ class ASRHost(StageHost[ASRModel]):
         except Exception as error:
             return error
 
-    def _texts(self, utterances: Sequence[Pcm]) -> Sequence[str | Exception]:
+    def _texts(self, utterances: Sequence[Pcm], language: str | None) -> Sequence[str | Exception]:
         """What is said in each. One that breaks the engine does not take its neighbours with it."""
         if not utterances:
             return []
         try:
-            texts = self.engine.transcribe_batch(utterances)
+            texts = self.engine.transcribe_batch(utterances, language=language)
             if len(texts) != len(utterances):
                 raise ValueError(f"{len(texts)} transcripts of {len(utterances)} utterances")
         except Exception as error:
             if len(utterances) == 1:
                 return [error]
-            return [self._texts([utterance])[0] for utterance in utterances]
+            return [self._texts([utterance], language)[0] for utterance in utterances]
         return texts
+
+
+@dataclass(frozen=True)
+class _Utterance:
+    audio: Speech
+    language: str | None
 
 
 @dataclass(frozen=True)
@@ -194,19 +225,28 @@ class LLMHost(StageHost[LLMModel]):
         self._capacity = asyncio.Semaphore(engine.spec.concurrent_inputs)
 
     async def generate(
-        self, messages: Sequence[ChatMessage], *, max_tokens: int, temperature: float
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        tools: Sequence[Tool] = (),
+        max_tokens: int,
+        temperature: float,
     ) -> StageStream:
-        """See `orchestrator.stages.LLMStage`."""
+        """See `shared.stages.Stages`."""
         started = await self._start()
+        if tools and not self.engine.supports_tools:
+            raise BadRequest(f"{self.engine.model_name} has no tools. It answers with text only.", self.stage)
         async with self._capacity:
             yield started
             attempt_id, watch = started.attempt_id, _Stopwatch()
-            reply = self.engine.generate(messages, max_tokens=max_tokens, temperature=temperature)
+            reply = self.engine.generate(
+                messages, tools=tools, max_tokens=max_tokens, temperature=temperature
+            )
             async with aclosing(reply) as deltas:
                 with self._typed_errors():
                     async for delta in deltas:
                         with watch.paused():  # the reader's time is not the engine's
-                            yield TextDelta(attempt_id=attempt_id, text=delta, elapsed_us=watch.us)
+                            yield LLMOutput(attempt_id=attempt_id, delta=delta, elapsed_us=watch.us)
             yield StageFinished(attempt_id=attempt_id, elapsed_us=watch.us, busy_us=watch.us)
 
 
@@ -215,32 +255,40 @@ class TTSHost(StageHost[TTSModel]):
 
     stage = Stage.TTS
 
-    def synthesize(self, text: str) -> StageStream:
-        """See `orchestrator.stages.TTSStage`."""
+    def synthesize(self, text: str, *, voice: str | None = None, language: str | None = None) -> StageStream:
+        """See `shared.stages.Stages`."""
 
         def outputs(attempt_id: str, watch: _Stopwatch, cancelled: threading.Event) -> Iterator[StageItem]:
-            for pcm in self.engine.synthesize(text, cancelled):
-                yield SpeechPiece(attempt_id=attempt_id, audio=pcm, elapsed_us=watch.us)
+            segments = self.engine.synthesize(text, cancelled, voice=voice, language=self._language(language))
+            for pcm in segments:
+                yield AudioSegment(attempt_id=attempt_id, audio=pcm, elapsed_us=watch.us)
 
-        return self._on_thread(outputs)
+        def check() -> None:
+            self._language(language)
+            if voice is not None:
+                self._refuse_unless_offered("voice", voice, self.engine.voices)
 
-    async def synthesize_mp3(self, text: str) -> StageStream:
-        """The same with pieces of MP3, for a caller in another process. A piece is encoded while the
-        engine makes the next one."""
+        return self._on_thread(check, outputs)
+
+    async def synthesize_mp3(
+        self, text: str, *, voice: str | None = None, language: str | None = None
+    ) -> StageStream:
+        """The same as MP3, for a caller in another process. A segment is encoded while the engine makes the
+        next one."""
         elapsed_us = 0
-        async with aclosing(self.synthesize(text)) as items:
+        async with aclosing(self.synthesize(text, voice=voice, language=language)) as items:
             async for item in items:
-                if not isinstance(item, SpeechPiece):
+                if not isinstance(item, AudioSegment):
                     yield item
                     continue
                 watch = _Stopwatch()
                 mp3 = await self._encoded(item)
-                # The engine's next piece may have been ready before this one was encoded.
+                # The engine's next segment may have been ready before this one was encoded.
                 elapsed_us = max(elapsed_us, item.elapsed_us) + watch.us
                 yield item.model_copy(update={"audio": mp3, "elapsed_us": elapsed_us})
 
-    async def _encoded(self, piece: SpeechPiece) -> Mp3Audio:
-        pcm = to_pcm(piece.audio)
+    async def _encoded(self, segment: AudioSegment) -> Mp3Audio:
+        pcm = to_pcm(segment.audio)
         return await asyncio.to_thread(encode_mp3, pcm, self._settings.mp3_bitrate_kbps)
 
 

@@ -8,7 +8,7 @@ from services.llm.chat_api import OPENAI_CLIENT, ChatApi
 from services.llm.conversation import fitted, utf8_length
 from shared.engines import EngineSpec, LLMModel, register_model
 from shared.errors import Misconfigured, Stage, StageFailed
-from shared.payloads import ChatMessage
+from shared.payloads import ChatMessage, LLMDelta, TextDelta, Tool
 from shared.settings import settings
 
 _KEY = "OPENAI_API_KEY"
@@ -59,8 +59,13 @@ class Gpt4oMini(LLMModel):
         )
 
     async def generate(
-        self, messages: Sequence[ChatMessage], *, max_tokens: int, temperature: float
-    ) -> AsyncGenerator[str, None]:
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        tools: Sequence[Tool] = (),
+        max_tokens: int,
+        temperature: float,
+    ) -> AsyncGenerator[LLMDelta, None]:
         """See LLMModel. Closing the generator closes the connection, and the API stops writing."""
         if self._api is None:
             raise StageFailed(f"{self.model_name} is not loaded.", Stage.LLM)
@@ -71,7 +76,7 @@ class Gpt4oMini(LLMModel):
             self._api.reply(messages, max_tokens=max_tokens, temperature=temperature)
         ) as reply:
             async for text in reply:
-                yield text
+                yield TextDelta(text=text)
 
     def close(self) -> None:
         """Close the connection."""

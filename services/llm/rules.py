@@ -10,7 +10,7 @@ from datetime import datetime
 from services.llm.spoken_dates import say_date, say_time
 from services.llm.sums import answer_sum
 from shared.engines import EngineSpec, LLMModel, register_model
-from shared.payloads import ChatMessage
+from shared.payloads import ChatMessage, LLMDelta, TextDelta, Tool
 
 MAX_CHARACTERS_READ = 2_000
 MAX_CHARACTERS_QUOTED = 200
@@ -47,12 +47,18 @@ class RulesLLM(LLMModel):
         """Nothing to load."""
 
     async def generate(
-        self, messages: Sequence[ChatMessage], *, max_tokens: int, temperature: float
-    ) -> AsyncGenerator[str, None]:
-        """The reply word by word, at most `max_tokens` words; `temperature` changes nothing."""
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        tools: Sequence[Tool] = (),
+        max_tokens: int,
+        temperature: float,
+    ) -> AsyncGenerator[LLMDelta, None]:
+        """The reply word by word, at most `max_tokens` words; it has no tools, and `temperature` changes
+        nothing."""
         words = self._reply(messages).split()[:max_tokens]
         for index, word in enumerate(words):
-            yield f" {word}" if index else word
+            yield TextDelta(text=f" {word}" if index else word)
             await asyncio.sleep(0)
 
     def _reply(self, messages: Sequence[ChatMessage]) -> str:

@@ -12,7 +12,7 @@ from services.llm.vllm_server import VllmServer
 from services.weights.snapshot import weights_folder
 from shared.engines import EngineSpec, LLMModel, Weights
 from shared.errors import EngineLoadFailed, Misconfigured, Stage, StageFailed
-from shared.payloads import ChatMessage
+from shared.payloads import ChatMessage, LLMDelta, TextDelta, Tool
 from shared.settings import settings
 from shared.turn import DEFAULT_SYSTEM_PROMPT
 
@@ -105,8 +105,13 @@ class VllmLLM(LLMModel):
             self._server.close()
 
     async def generate(
-        self, messages: Sequence[ChatMessage], *, max_tokens: int, temperature: float
-    ) -> AsyncGenerator[str, None]:
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        tools: Sequence[Tool] = (),
+        max_tokens: int,
+        temperature: float,
+    ) -> AsyncGenerator[LLMDelta, None]:
         """See LLMModel. Closing the generator aborts the request in vLLM.
 
         The oldest turns of a conversation that does not fit are left out. Raises TooLong if it does not fit
@@ -122,7 +127,7 @@ class VllmLLM(LLMModel):
             reply = self._api.reply(fitting, max_tokens=max_tokens, temperature=temperature)
             async with aclosing(reply):
                 async for text in reply:
-                    yield text
+                    yield TextDelta(text=text)
         except StageFailed:
             await asyncio.to_thread(self._server.check_runs)
             raise

@@ -7,7 +7,7 @@ from pathlib import Path
 from services.cuda import is_cuda_broken
 from services.tts.chatterbox_model import ChatterboxModel, SpeakingStopped
 from services.tts.chatterbox_tail import Tail
-from services.tts.chatterbox_text import ends_in_sound, longest_s, utterances
+from services.tts.chatterbox_text import chatterbox_utterances, ends_in_sound, longest_s
 from services.tts.silence import trimmed
 from services.weights.snapshot import weights_folder
 from shared.audio.pcm import Pcm
@@ -99,10 +99,17 @@ class ChatterboxTTS(TTSModel):
         model.warm_up()
         self._tail.load()
 
-    def synthesize(self, text: str, cancelled: threading.Event) -> Iterator[Pcm]:
+    def synthesize(
+        self,
+        text: str,
+        cancelled: threading.Event,
+        *,
+        voice: str | None = None,
+        language: str | None = None,
+    ) -> Iterator[Pcm]:
         """A piece for each 250 characters of text; what cannot be spoken is left out."""
         model = self._loaded()
-        for utterance in utterances(text):
+        for utterance in chatterbox_utterances(text):
             try:
                 speech = self._speech(model, utterance, lambda: cancelled.is_set() or self._closed.is_set())
             except SpeakingStopped:

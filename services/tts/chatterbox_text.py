@@ -1,17 +1,16 @@
-"""Text made safe for Chatterbox Turbo, which garbles long text and knows English alone."""
+"""Text made safe for Chatterbox Turbo, which knows English alone and garbles more than 300 characters
+(issues 424 and 543)."""
 
 import re
 from collections.abc import Iterator
 
-from services.tts.sentences import sentences, to_ascii
-
-MAX_UTTERANCE_CHARACTERS = 250
-"""Above 300 to 350 it garbles (chatterbox issues 424 and 543)."""
+from services.tts.text import to_ascii, utterances
+from shared.sentences import has_words
 
 SOUNDS = frozenset(
     {"[chuckle]", "[clear throat]", "[cough]", "[gasp]", "[groan]", "[laugh]", "[shush]", "[sigh]", "[sniff]"}
 )
-"""Tags that are spoken as sounds."""
+"""Tags that become sounds."""
 
 MANNERS = frozenset(
     {"[advertisement]", "[angry]", "[crying]", "[dramatic]", "[fear]", "[happy]", "[narration]",
@@ -20,31 +19,29 @@ MANNERS = frozenset(
 """Tags that say how to speak; at worst they have no effect (issue 557)."""
 
 
-def utterances(text: str) -> Iterator[str]:
-    """The text in order, in ASCII, in pieces of at most 250 characters that each have something to say.
+def chatterbox_utterances(text: str) -> Iterator[str]:
+    """The text in order, in ASCII, in pieces of at most 250 characters that each have words or sounds.
 
-    Known tags stay; other tags go as a whole, of other brackets only the signs. Double quotes go: they
-    are spoken as a sigh (issue 433).
+    Known tags stay; other tags go as a whole, of other brackets only the signs. Double quotes go: the
+    model makes them a sigh (issue 433).
     """
-    utterance = ""
-    for sentence in sentences(_BEFORE_MARK.sub("", _UNSAFE.sub(_safe, to_ascii(text)))):
-        joined = f"{utterance} {sentence}".strip()
-        if len(joined) > MAX_UTTERANCE_CHARACTERS:
-            yield from _finished(utterance)
-            joined = sentence
-        utterance = joined
-    yield from _finished(utterance)
+    for utterance in utterances(_BEFORE_MARK.sub("", _UNSAFE.sub(_safe, to_ascii(text)))):
+        words = utterance
+        for tag in MANNERS:
+            words = words.replace(tag, "")
+        if has_words(words):
+            yield utterance.replace("[clear_throat]", "[clear throat]")
 
 
 def ends_in_sound(utterance: str) -> bool:
-    """Whether a tag's sound is the last that is heard."""
+    """Whether it ends in a tag's sound."""
     return utterance.rstrip(" .,;:!?-").endswith(tuple(SOUNDS))
 
 
 def longest_s(utterance: str) -> float:
-    """More than it can take to say, in seconds: about twice what it does take.
+    """More than an utterance can last, in seconds: about twice its usual duration.
 
-    The model now and then fails to end, and goes on for 40 s if nothing stops it. People say 12 to 18
+    The model sometimes fails to end, and goes on for 40 s if nothing stops it. People speak 12 to 18
     characters a second; a digit, a capital or a sign can be a word of its own, and a tag takes a while.
     """
     sounds = sum(utterance.count(tag) for tag in SOUNDS)
@@ -58,13 +55,5 @@ _BEFORE_MARK = re.compile(r"\s+(?=[.,;:!?])")
 
 def _safe(unsafe: re.Match[str]) -> str:
     tag = f"[{(unsafe['tag'] or '').lower()}]"
-    # A space within a tag would let it be cut in two; _finished brings it back.
+    # A space within a tag would let it be cut in two; chatterbox_utterances brings it back.
     return f" {tag.replace(' ', '_')} " if tag in SOUNDS | MANNERS else " "
-
-
-def _finished(utterance: str) -> Iterator[str]:
-    said = utterance
-    for tag in MANNERS:
-        said = said.replace(tag, "")
-    if any(char.isalnum() for char in said):
-        yield utterance.replace("[clear_throat]", "[clear throat]")

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from services.tts.sentences import sentences
 from services.tts.silence import trimmed
+from services.tts.text import utterances
 from shared.audio.pcm import Pcm
 from shared.engines import EngineSpec, TTSModel, register_model
 from shared.errors import EngineLoadFailed, Stage, StageFailed
@@ -46,7 +46,7 @@ _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
     ),
 )
 class EspeakTTS(TTSModel):
-    """Speaks a sentence at a time in about 4 ms, and stops in the middle of one when cancelled."""
+    """A sentence takes about 4 ms, and cancelling stops it in its middle."""
 
     def __init__(self) -> None:
         self._library: _Library | None = None
@@ -65,12 +65,19 @@ class EspeakTTS(TTSModel):
         """Load the library and the voice."""
         self._library = _library()
 
-    def synthesize(self, text: str, cancelled: threading.Event) -> Iterator[Pcm]:
-        """A piece for each sentence."""
+    def synthesize(
+        self,
+        text: str,
+        cancelled: threading.Event,
+        *,
+        voice: str | None = None,
+        language: str | None = None,
+    ) -> Iterator[Pcm]:
+        """A segment for each 250 characters."""
         if self._library is None:
             raise StageFailed("eSpeak NG is not loaded.", Stage.TTS)
-        for sentence in sentences(text):
-            samples = self._library.speak(sentence, cancelled)
+        for utterance in utterances(text):
+            samples = self._library.synthesize(utterance, cancelled)
             if cancelled.is_set():
                 return
             samples = trimmed(samples, SAMPLE_RATE_HZ)
@@ -84,7 +91,7 @@ def _library() -> "_Library":
 
 
 class _Library:
-    """libespeak-ng. Its state is global, so there is one for the process, and it speaks one at a time."""
+    """libespeak-ng. Its state is global, so there is one for the process, and one synthesis at a time."""
 
     def __init__(self) -> None:
         import espeakng_loader
@@ -107,9 +114,9 @@ class _Library:
             ctypes.c_uint, ctypes.c_uint, ctypes.c_void_p, ctypes.c_void_p,
         ]  # fmt: skip
 
-    def speak(self, sentence: str, cancelled: threading.Event) -> NDArray[np.float32]:
-        """A sentence as samples in [-1, 1]; only its beginning if cancelled meanwhile."""
-        text = sentence.encode()
+    def synthesize(self, utterance: str, cancelled: threading.Event) -> NDArray[np.float32]:
+        """An utterance as samples in [-1, 1]; only its beginning if cancelled meanwhile."""
+        text = utterance.encode()
         with self._lock:
             self._made, self._cancelled = [], cancelled
             failed = self._espeak.espeak_Synth(
@@ -117,7 +124,7 @@ class _Library:
             )
             made = self._made
         if failed:
-            raise StageFailed("eSpeak NG made no speech of a sentence.", Stage.TTS)
+            raise StageFailed("eSpeak NG could not synthesize a text.", Stage.TTS)
         pcm16 = np.concatenate([np.empty(0, np.int16), *made])
         return pcm16.astype(np.float32) / np.float32(32768)
 

@@ -8,8 +8,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from services.tts.sentences import sentences, to_ascii
 from services.tts.silence import trimmed
+from services.tts.text import to_ascii, utterances
 from shared.audio.pcm import Pcm
 from shared.engines import EngineSpec, TTSModel, register_model
 from shared.errors import EngineLoadFailed, Stage, StageFailed
@@ -30,10 +30,11 @@ SAMPLE_RATE_HZ = 16_000
     ),
 )
 class FliteTTS(TTSModel):
-    """Speaks a sentence at a time, and looks at `cancelled` between two; a sentence takes 20 to 400 ms.
+    """One segment for each sentence, since flite hardly pauses between two. Looks at `cancelled` between
+    segments; a sentence takes 20 to 400 ms.
 
-    rms is the voice that is understood best for a natural one: pocketsphinx got 11 % of the words of 37
-    short questions wrong, of slt 16 %, of kal16 9 %. A sentence of 13 words takes 75, 60 and 2 ms.
+    rms is the natural voice that is understood best: pocketsphinx got 11 % of the words of 37
+    short questions wrong, of slt 16 %, of kal16 9 %. 13 words take 75, 60 and 2 ms.
     """
 
     def __init__(self, voice: Voice = "rms") -> None:
@@ -67,14 +68,21 @@ class FliteTTS(TTSModel):
             message = f"flite cannot be loaded ({error}): apt install libflite1"
             raise EngineLoadFailed(message, Stage.TTS) from None
 
-    def synthesize(self, text: str, cancelled: threading.Event) -> Iterator[Pcm]:
-        """A piece for each sentence. Accents are dropped; other scripts than Latin are not spoken."""
+    def synthesize(
+        self,
+        text: str,
+        cancelled: threading.Event,
+        *,
+        voice: str | None = None,
+        language: str | None = None,
+    ) -> Iterator[Pcm]:
+        """A segment for each sentence. Accents are dropped, and letters of other scripts than Latin."""
         if self._library is None:
             raise StageFailed("flite is not loaded.", Stage.TTS)
-        for sentence in sentences(to_ascii(text)):
+        for sentence in utterances(to_ascii(text), by_sentence=True):
             if cancelled.is_set():
                 return
-            samples = trimmed(self._library.speak(sentence), SAMPLE_RATE_HZ)
+            samples = trimmed(self._library.synthesize(sentence), SAMPLE_RATE_HZ)
             if samples.size:
                 yield Pcm(samples, SAMPLE_RATE_HZ)
 
@@ -92,9 +100,9 @@ class _Wave(ctypes.Structure):
 
 
 class _Library:
-    """libflite with one voice. Speaking in several threads at once is fine.
+    """libflite with one voice. Several threads may synthesize at once.
 
-    Give it `services.tts.sentences` only: a run of 320 punctuation marks overflows a buffer, and the
+    Give it `services.tts.text.utterances` only: a run of 320 punctuation marks overflows a buffer, and the
     process dies (version 2.2); what it needs for very long words or numbers grows without bound.
     """
 
@@ -110,11 +118,11 @@ class _Library:
         self._flite.flite_init()
         self._voice: int = register(None)
 
-    def speak(self, sentence: str) -> NDArray[np.float32]:
-        """An ASCII sentence as samples in [-1, 1]."""
+    def synthesize(self, sentence: str) -> NDArray[np.float32]:
+        """A sentence in ASCII as samples in [-1, 1]."""
         wave = self._flite.flite_text_to_wave(sentence.encode("ascii"), self._voice)
         if not wave:
-            raise StageFailed("flite made no speech of a sentence.", Stage.TTS)
+            raise StageFailed("flite could not synthesize a sentence.", Stage.TTS)
         try:
             made = wave.contents
             pcm16 = np.ctypeslib.as_array(made.samples, (made.num_samples,))

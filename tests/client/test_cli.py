@@ -23,8 +23,9 @@ from shared.audio.decode import decode_audio
 from shared.audio.pcm import resample
 from shared.engines import EngineSpec
 from shared.settings import Settings, settings
+from tests.support.paths import EXAMPLES
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "what-is-two-plus-two.mp3"
+EXAMPLE = EXAMPLES / "what-is-two-plus-two.mp3"
 S2S = [sys.executable, "-c", "from client.cli import main; main()"]
 
 
@@ -218,7 +219,7 @@ def test_an_engine_that_fails_to_load_is_refused_with_its_reason_and_nothing_is_
         "class Mute(TTSModel):\n"
         "    model_name, sample_rate_hz = 'Mute', 16_000\n"
         "    def load(self): raise OSError('no voice in this file')\n"
-        "    def synthesize(self, text, cancelled): raise AssertionError\n"
+        "    def synthesize(self, text, cancelled, **options): raise AssertionError\n"
     )
     code = f"import services.tts; services.tts.__path__.append({str(tmp_path)!r}); {S2S[2]}"
     run = subprocess.run(

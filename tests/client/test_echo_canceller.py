@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.sounds import Samples
 from client.audio.echo_canceller import EchoCanceller
 from client.audio.playback_buffer import PlaybackBuffer
 from shared.audio.decode import decode_audio
@@ -19,7 +20,7 @@ from shared.audio.vad import FRAME_SAMPLES
 from shared.errors import Misconfigured
 from shared.settings import Settings
 from tests.support.flite_speech import flite_says
-from tests.support.sounds import Samples, likeness
+from tests.support.sounds import likeness
 
 HZ = 16_000
 DELAY_WINDOWS = 3

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from bench.sounds import voice
 from client.audio.microphone import FileMicrophone, Microphone
 from client.audio.speaker import FileSpeaker, Speaker
 from client.errors import OutputNotWritten
@@ -14,7 +15,7 @@ from conversation.audio import Samples, SegmentPlayed
 from shared.audio.pcm import Pcm, resample
 from shared.errors import BadAudio
 from shared.settings import Settings
-from tests.support.sounds import likeness, sound_file, voice
+from tests.support.sounds import likeness, sound_file
 from tests.support.virtual_clock import play
 
 HZ = 16_000

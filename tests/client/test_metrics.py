@@ -244,7 +244,7 @@ def test_the_table_of_a_real_turn_adds_up_with_speculation_in_the_silence() -> N
             book.speech_ended(2.0)
             book.request_sent(REQUEST)
             certain = asyncio.create_task(_after(0.75, book.turn_certain))
-            async for event in Pipeline(cast().stages, Settings()).stream(REQUEST):
+            async for event in Pipeline(cast(), Settings()).stream(REQUEST):
                 book.told(event)
             await certain
             book.first_sound()

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.sounds import Samples
 from client.audio.playback_buffer import PlaybackBuffer
 from conversation.audio import SegmentPlayed
 from shared.audio.pcm import Pcm
-from tests.support.sounds import Samples
 
 HZ = 16_000
 FADE = 80

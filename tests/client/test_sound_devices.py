@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from bench.sounds import Samples, voice
 from shared.audio.pcm import Pcm, resample
 from tests.support.pulse_audio import RATE_HZ, PulseAudio
-from tests.support.sounds import Samples, likeness, voice
+from tests.support.sounds import likeness
 
 pytestmark = [pytest.mark.devices, pytest.mark.needs("portaudio", "pulseaudio")]
 

@@ -7,8 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +19,7 @@ import pytest
 import soundfile
 from typer.testing import CliRunner, Result
 
+from bench.sounds import HZ, example, recording
 from client.cli import app
 from client.errors import ExitCode
 from services.asr.pocketsphinx import PocketsphinxASR
@@ -28,8 +28,8 @@ from shared.audio.pcm import Pcm, encode_wav, resample
 from shared.engines import MODEL_REGISTRY, EngineSpec, RegisteredModel, TTSModel
 from shared.errors import Stage
 from shared.settings import Settings, settings
-from tests.support.conversations import HZ, example, recording
 from tests.support.terminal_screen import ProgramInTerminal
+from tests.support.waiting import until
 
 S2S = [sys.executable, "-c", "from client.cli import main; main()"]
 ANSWERED = {
@@ -150,7 +150,7 @@ class Unloadable(TTSModel):
     def load(self) -> None:
         raise OSError("there is no voice in it")
 
-    def synthesize(self, text: str, cancelled: threading.Event) -> Iterator[Pcm]:
+    def synthesize(self, text: str, cancelled: threading.Event, **options: str | None) -> Iterator[Pcm]:
         raise AssertionError
 
 
@@ -198,13 +198,6 @@ def test_ctrl_c_in_mid_reply_ends_it_with_the_summary_and_leaves_nothing_behind(
     talked = Talked(talking.folder, "", "", 0)
     assert [line["record"] for line in talked.lines] == ["session_started", "turn", "session_ended"]
     assert talked.heard.samples.any()
-
-
-def until(condition: Callable[[], bool]) -> None:
-    give_up_s = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < give_up_s, "it has not come about"
-        time.sleep(0.05)
 
 
 def has_sound(wav: Path) -> bool:

@@ -25,7 +25,7 @@ from shared.turn import (
 )
 from tests.support.terminal_screen import COLUMNS, TerminalScreen
 
-CHUNK = SpeechChunk(index=0, piece=0, text="It is four.", audio=Pcm(np.zeros(160, np.float32), 16_000))
+CHUNK = SpeechChunk(index=0, segment=0, text="It is four.", audio=Pcm(np.zeros(160, np.float32), 16_000))
 REPLY = ReplyDelta(text="It is "), CHUNK, ReplyDelta(text="four.")
 OVERLOADED = Failure(kind="overloaded", stage=Stage.ASR, retryable=True, message="Too much at once.")
 NO_KEY = Failure(kind="misconfigured", stage=Stage.LLM, retryable=False, message="Set OPENAI_API_KEY.")

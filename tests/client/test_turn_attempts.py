@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Callable
 
 import pytest
 
-from client.cloud.turn_attempts import told_once
+from client.cloud.turn_attempts import deduplicated_events
 from shared.errors import AttemptLost, Overloaded, SpeechError
 from shared.ledger import Ledger
 from shared.payloads import Mp3Audio
@@ -22,7 +22,7 @@ from shared.turn import (
 REQUEST = TurnRequest(audio=Mp3Audio(mp3=b"x", sample_rate_hz=16_000, num_samples=16_000))
 STARTED, HEARD = TurnStarted(call_id="fc-1"), TranscriptReady(text="hello")
 WROTE = ReplyDelta(text="Hi.")
-SPOKE = SpeechChunk(index=0, piece=0, text="Hi.", audio=REQUEST.audio)
+SPOKE = SpeechChunk(index=0, segment=0, text="Hi.", audio=REQUEST.audio)
 DONE = TurnCompleted(ledger=Ledger(spans=(), total_us=0), models=Models())
 TURN = (STARTED, HEARD, WROTE, SPOKE, DONE)
 LOST = AttemptLost("the container died")
@@ -51,7 +51,7 @@ async def told(*runs: Run) -> tuple[list[str], SpeechError | None]:
     """The names of the events, and what was raised at their end."""
     events: list[str] = []
     try:
-        async for event in told_once(playing(*runs), REQUEST, attempts=2):
+        async for event in deduplicated_events(playing(*runs), REQUEST, attempts=2):
             events.append(type(event).__name__)
     except SpeechError as error:
         return events, error

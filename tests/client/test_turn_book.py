@@ -17,7 +17,7 @@ from shared.ledger import Ledger, Span, StageBusy
 from shared.payloads import Mp3Audio
 from shared.turn import (
     Models,
-    NoSpeechHeard,
+    NoSpeechDetected,
     SpeechChunk,
     TurnCompleted,
     TurnEvent,
@@ -28,7 +28,7 @@ from tests.support.scripted_stages import REQUEST, speech
 
 UTTERANCE = Mp3Audio(mp3=b"u" * 4_000, sample_rate_hz=16_000, num_samples=16_000)
 PIECE = Mp3Audio(mp3=b"p" * 1_000, sample_rate_hz=24_000, num_samples=12_000)
-CHUNK = SpeechChunk(index=0, piece=0, text="Four.", audio=PIECE)
+CHUNK = SpeechChunk(index=0, segment=0, text="Four.", audio=PIECE)
 
 
 def ledger(total_us: int = 400_000) -> Ledger:
@@ -189,7 +189,7 @@ def test_a_request_in_place_of_a_speculation_is_none_itself() -> None:
 def test_speech_that_never_left_the_process_is_no_traffic() -> None:
     story = Story()
     story.book.request_sent(REQUEST)
-    story.book.told(SpeechChunk(index=0, piece=0, text="Four.", audio=speech(2.0)))
+    story.book.told(SpeechChunk(index=0, segment=0, text="Four.", audio=speech(2.0)))
     record = story.book.record()
     assert record.traffic == Traffic()
     assert record.reply_us == 2_000_000
@@ -202,7 +202,7 @@ def test_speech_that_never_left_the_process_is_no_traffic() -> None:
         (completed(), True, "interrupted"),
         (None, True, "interrupted"),
         (None, False, "interrupted"),
-        (NoSpeechHeard(ledger=ledger(), models=Models()), False, "no_speech"),
+        (NoSpeechDetected(ledger=ledger(), models=Models()), False, "no_speech"),
         (
             TurnFailed(
                 ledger=ledger(), models=Models(), kind="new", stage=Stage.TTS, retryable=True, message="Mute."

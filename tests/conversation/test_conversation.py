@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.sounds import HZ, Line, example, recording
 from shared.audio.pcm import Pcm
 from shared.errors import Misconfigured, Overloaded, Stage
 from shared.payloads import ChatMessage, Mp3Audio
 from shared.turn import TurnFailed
-from tests.support.conversations import HZ, Conversed, Line, converse, example, recording
+from tests.support.conversations import Conversed, converse
 from tests.support.scripted_stages import HANG, Cast, cast, speech, typed
 from tests.support.virtual_clock import play
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.sounds import HZ, Samples, decibels, pink_noise
 from conversation.barge_in import BargeIn, BargeInEvent
 from conversation.endpointing import (
     Endpointer,
@@ -23,21 +24,11 @@ from shared.audio.decode import decode_mp3
 from shared.payloads import Mp3Audio
 from shared.settings import Settings
 from tests.support.flite_speech import flite_says
-from tests.support.noises import (
-    HZ,
-    clicks,
-    cough,
-    decibels,
-    knocks,
-    pink_noise,
-    recording,
-    white_noise,
-    with_noise,
-)
-from tests.support.sounds import Samples, likeness, tone
+from tests.support.noises import clicks, cough, knocks, recording, white_noise, with_noise
+from tests.support.paths import EXAMPLES
+from tests.support.sounds import likeness, tone
 
 WINDOW = 512
-EXAMPLES = Path(__file__).parents[2] / "examples"
 
 # Where speech begins and ends in the clean recordings, in seconds, read off their levels in steps of 10 ms:
 # the last step before the level falls for good, its slope steepest, into the tail of the room or the voice

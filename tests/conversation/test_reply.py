@@ -17,7 +17,7 @@ from shared.turn import ReplyDelta, SpeechChunk, TranscriptReady, TurnEvent, Tur
 
 SPEECH = Pcm(np.full(1600, 0.1, np.float32), 16_000)
 HEARD, WRITTEN = TranscriptReady(text="two plus two"), ReplyDelta(text="four")
-SPOKEN = SpeechChunk(index=0, piece=0, text="four", audio=SPEECH)
+SPOKEN = SpeechChunk(index=0, segment=0, text="four", audio=SPEECH)
 
 
 @dataclass

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from bench.sounds import example
 from conversation.listener import Listener, UtteranceFinished
 from conversation.sample_clock import SampleClock
 from shared.settings import Settings
-from tests.support.conversations import example
 
 WINDOW, WINDOW_S = 512, 0.032
 OPENED_S = 100.0

@@ -3,13 +3,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.sounds import Samples, voice
 from conversation.recent_audio import RecentAudio
 from conversation.utterance import ENCODER_LAG_SAMPLES, UtteranceEncoder
 from shared.audio.decode import decode_mp3
 from shared.audio.mp3 import encode_mp3
 from shared.audio.pcm import Pcm
 from shared.errors import BadAudio
-from tests.support.sounds import Samples, likeness, voice
+from tests.support.sounds import likeness
 
 WINDOW = 512
 

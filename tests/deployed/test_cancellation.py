@@ -9,12 +9,12 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from bench.sounds import example, recording
 from client.errors import ExitCode
 from local_cloud.events import Kind
 from orchestrator.modal_stages import ModalStages
@@ -27,9 +27,10 @@ from shared.payloads import ChatMessage
 from shared.settings import Settings
 from shared.turn import SpeechChunk, TurnEnd, TurnEvent, TurnRequest, TurnStarted
 from tests.support.control_plane_programs import Cloud
-from tests.support.conversations import example, recording
-from tests.support.deployed_project import ROOT, Project, project_in, remote
+from tests.support.deployed_project import Project, project_in, remote
+from tests.support.paths import EXAMPLES
 from tests.support.terminal_screen import ProgramInTerminal
+from tests.support.waiting import until_async
 
 STOPS_WITHIN_S = 0.3
 
@@ -38,6 +39,7 @@ import asyncio, threading, time
 import numpy as np
 from shared.engines import ASRModel, EngineSpec, LLMModel, TTSModel, register_model
 from shared.audio.pcm import Pcm
+from shared.payloads import TextDelta
 
 def note(what):
     with open("NOTES", "a") as file:
@@ -48,7 +50,7 @@ HEARS = """
 class Hears(ASRModel):
     model_name = "hears"
     def load(self): ...
-    def transcribe(self, pcm):
+    def transcribe(self, pcm, *, language=None):
         return "tell me a long story"
 """
 TALKS = """
@@ -56,11 +58,11 @@ TALKS = """
 class Talks(LLMModel):
     model_name = "talks"
     def load(self): ...
-    async def generate(self, messages, *, max_tokens, temperature):
+    async def generate(self, messages, *, tools=(), max_tokens, temperature):
         try:
             for n in range(1200):
                 note("llm")
-                yield "and then they went on. "
+                yield TextDelta(text="and then they went on. ")
                 await asyncio.sleep(0.05)
         finally:
             note("llm-closed")
@@ -72,12 +74,12 @@ class Wakes(LLMModel):
     def load(self):
         note("llm-loading")
         time.sleep(5)
-    async def generate(self, messages, *, max_tokens, temperature):
+    async def generate(self, messages, *, tools=(), max_tokens, temperature):
         note("llm-asked-with-" + str(len(messages)))
         try:
             while True:
                 note("llm")
-                yield "and then they went on. "
+                yield TextDelta(text="and then they went on. ")
                 await asyncio.sleep(0.05)
         finally:
             note("llm-closed")
@@ -88,7 +90,7 @@ class Speaks(TTSModel):
     model_name = "speaks"
     sample_rate_hz = 16000
     def load(self): ...
-    def synthesize(self, text, cancelled):
+    def synthesize(self, text, cancelled, **options):
         for n in range(600):
             if cancelled.wait(0.1):
                 note("tts-closed")
@@ -113,16 +115,10 @@ class Notes:
     def forget(self) -> None:
         self.file.unlink(missing_ok=True)
 
-    async def until(self, condition: Callable[[], bool]) -> None:
-        give_up = time.monotonic() + 30
-        while not condition():
-            assert time.monotonic() < give_up, "it has not come about"
-            await asyncio.sleep(0.02)
-
     async def show_that_work_stops(self, *whats: str) -> None:
         """From now on, but for a moment, nothing more is done of these; each was being done."""
         now = time.time()
-        await self.until(lambda: all(self.times(f"{what}-closed") for what in whats))
+        await until_async(lambda: all(self.times(f"{what}-closed") for what in whats))
         await asyncio.sleep(0.5)
         for what in whats:
             assert self.times(what), f"{what} was at work"
@@ -155,7 +151,7 @@ def notes(project: Project) -> Notes:
 
 
 def question() -> TurnRequest:
-    file = ROOT / "examples" / "what-is-two-plus-two.mp3"
+    file = EXAMPLES / "what-is-two-plus-two.mp3"
     return TurnRequest(audio=encode_mp3(decode_audio(file.read_bytes(), Settings())))
 
 
@@ -167,7 +163,7 @@ async def test_a_cancel_in_mid_reply_stops_llm_and_tts_at_once(project: Project,
         async for event in remote("speech-to-speech", "stream_turn").remote_gen.aio(question()):
             if isinstance(event, TurnStarted):
                 call_id = event.call_id
-            if isinstance(event, SpeechChunk) and event.piece == 3:
+            if isinstance(event, SpeechChunk) and event.segment == 3:
                 await modal.FunctionCall.from_id(call_id).cancel.aio()
                 await notes.show_that_work_stops("llm", "tts")
     assert len(project.cloud.plane.containers()) == 4  # nothing died of it
@@ -178,7 +174,7 @@ async def test_closing_the_stream_of_a_turn_cancels_it(project: Project, notes: 
     stream_turn = remote("speech-to-speech", "stream_turn")
     turn = streams.stream(stream_turn, question(), call_id=turn_call_id, last=TurnEnd)
     async for event in turn:
-        if isinstance(event, SpeechChunk) and event.piece == 3:
+        if isinstance(event, SpeechChunk) and event.segment == 3:
             break
     await turn.aclose()
     await notes.show_that_work_stops("llm", "tts")
@@ -186,7 +182,7 @@ async def test_closing_the_stream_of_a_turn_cancels_it(project: Project, notes: 
 
 
 async def test_ctrl_c_at_the_command_cancels_the_deployed_turn(project: Project, notes: Notes) -> None:
-    file = ROOT / "examples" / "what-is-two-plus-two.mp3"
+    file = EXAMPLES / "what-is-two-plus-two.mp3"
     command = await asyncio.create_subprocess_exec(
         *project.command,
         *("turn", file, "--target", "modal", "-o", project.folder / "answer.mp3"),
@@ -195,7 +191,7 @@ async def test_ctrl_c_at_the_command_cancels_the_deployed_turn(project: Project,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )
-    await notes.until(lambda: bool(notes.times("tts")))
+    await until_async(lambda: bool(notes.times("tts")))
     command.send_signal(signal.SIGINT)
     _, said = await command.communicate()
     assert command.returncode == 130
@@ -216,8 +212,8 @@ async def test_a_call_closed_while_its_container_still_starts_is_cancelled_once_
         reading.cancel()
         await asyncio.wait({reading})
         await reply.aclose()
-        await notes.until(lambda: any("LLM.generate" in event.text for event in cancelled))
-    await notes.until(lambda: bool(notes.times("llm-closed")))
+        await until_async(lambda: any("LLM.generate" in event.text for event in cancelled))
+    await until_async(lambda: bool(notes.times("llm-closed")))
     assert len(notes.times("llm")) < 20  # of the 1,200 that it would have written
 
 
@@ -230,14 +226,14 @@ async def test_who_talks_sees_the_cold_start_and_interrupts_what_is_deployed(
     options = ("--target", "modal", "--input-wav", "said.wav", "--output-wav", "heard.wav")
     with project.events(Kind.CANCELLED) as cancelled:
         talking = ProgramInTerminal([*project.command, "talk", *options], tmp_path, project.environ())
-        await notes.until(lambda: bool(notes.times("llm")))
+        await until_async(lambda: bool(notes.times("llm")))
         assert notes.times("llm-loading")[0] < notes.times("llm-asked-with-2")[0]
         assert talking.screen.has_shown("Starting what is deployed")
         assert talking.screen.has_shown("Waiting for the LLM to start")
-        await notes.until(lambda: talking.screen.lines.count("You    tell me a long story") == 2)
+        await until_async(lambda: talking.screen.lines.count("You    tell me a long story") == 2)
         second_s = notes.times("llm-asked-with-4")[0]  # with the first turn before it
         assert [at_s for at_s in notes.times("llm-closed") if at_s < second_s]
-        await notes.until(lambda: notes.times("tts")[-1] > second_s)
+        await until_async(lambda: notes.times("tts")[-1] > second_s)
         os.killpg(talking.process.pid, signal.SIGINT)
         assert await asyncio.to_thread(talking.ended) == 0
         await notes.show_that_work_stops("llm", "tts")

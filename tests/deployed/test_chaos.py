@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tests.deployed.chaos.account import Account, Verdict
-from tests.support.deployed_project import ROOT
+from tests.support.paths import ROOT
 
 
 def test_in_the_midst_of_troubles_nothing_is_wrong_doubled_lost_or_leaked() -> None:

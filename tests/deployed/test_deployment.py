@@ -36,9 +36,10 @@ from shared.turn import (
 )
 from tests.conftest import SYSTEM_NEEDS
 from tests.support.control_plane_programs import Cloud
-from tests.support.deployed_project import ROOT, Project, project_in, remote
+from tests.support.deployed_project import Project, project_in, remote
+from tests.support.paths import EXAMPLES
+from tests.support.waiting import until
 
-EXAMPLES = ROOT / "examples"
 QUESTION = EXAMPLES / "what-is-two-plus-two.mp3"
 TTS = "flite" if SYSTEM_NEEDS["flite"][0] else "espeak"
 SILENCE = encode_wav(Pcm(np.zeros(16_000, np.float32), 16_000))
@@ -64,7 +65,7 @@ def heard(events: list[TurnEvent]) -> Heard:
     return Heard(
         transcript="".join(event.text for event in events if isinstance(event, TranscriptReady)),
         reply="".join(event.text for event in events if isinstance(event, ReplyDelta)),
-        chunks=[(one.index, one.piece, one.text) for one in events if isinstance(one, SpeechChunk)],
+        chunks=[(one.index, one.segment, one.text) for one in events if isinstance(one, SpeechChunk)],
     )
 
 
@@ -105,7 +106,7 @@ def test_a_cold_turn_starts_one_container_of_each_app_and_its_log_line_tells(dep
     assert says_four(decode_audio(answer, Settings()))
     apps = ["speech-to-speech", "speech-to-speech-asr", "speech-to-speech-llm", "speech-to-speech-tts"]
     assert sorted(event.app for event in started) == apps
-    deployed.cloud.until(lambda: "cold=asr,llm,tts" in deployed.cloud.plane.logs("speech-to-speech"))
+    until(lambda: "cold=asr,llm,tts" in deployed.cloud.plane.logs("speech-to-speech"))
 
 
 def test_audio_bytes_are_answered_by_audio_bytes(deployed: Project) -> None:
@@ -143,7 +144,7 @@ async def test_the_events_come_in_order_and_say_what_the_same_turn_says_in_proce
     request = request_for(EXAMPLES / "what-is-two-plus-two.mp3")
     settings = Settings(TTS_MODEL=TTS)
     async with InProcessStages(select(settings), settings) as engines:
-        here = [event async for event in Pipeline(engines.stages, settings).stream(request)]
+        here = [event async for event in Pipeline(engines, settings).stream(request)]
     events = [e async for e in remote("speech-to-speech", "stream_turn").remote_gen.aio(request)]
     assert heard(events) == heard(here)
     told = [event for event in events if not isinstance(event, StageWaiting)]

@@ -4,16 +4,18 @@ import modal
 import pytest
 
 from shared.errors import Stage, StageFailed
-from shared.payloads import ChatMessage
-from shared.stage_stream import TextDelta
+from shared.payloads import ChatMessage, TextDelta
+from shared.stage_stream import LLMOutput
 from tests.support.control_plane_programs import Cloud
 from tests.support.deployed_project import project_in
+from tests.support.waiting import until
 
 APP = "speech-to-speech-llm"
 FRAGILE = """
 import os
 from shared.engines import EngineSpec, LLMModel, register_model
 from shared.errors import Stage, StageFailed
+from shared.payloads import TextDelta
 
 @register_model("llm", "fragile", EngineSpec(
     summary="Tells its life until it breaks.", licence="MIT", memory_snapshot=True, concurrent_inputs=4,
@@ -33,8 +35,8 @@ class Fragile(LLMModel):
     def is_broken(self):
         return self.broken
 
-    async def generate(self, messages, *, max_tokens, temperature):
-        yield ", ".join(self.life)
+    async def generate(self, messages, *, tools=(), max_tokens, temperature):
+        yield TextDelta(text=", ".join(self.life))
         self.broken = self.broken or messages[-1].content == "Break!"
         if self.broken or messages[-1].content == "Fail!":
             raise StageFailed("It went wrong.", Stage.LLM)
@@ -52,7 +54,8 @@ def life(said: str = "Hello!") -> list[str]:
     service = modal.Cls.from_name(APP, "LLM")()
     messages = [ChatMessage(role="user", content=said)]
     items = service.generate.remote_gen(messages, max_tokens=10, temperature=0.0)
-    return "".join(item.text for item in items if isinstance(item, TextDelta)).split(", ")
+    deltas = [item.delta for item in items if isinstance(item, LLMOutput)]
+    return "".join(delta.text for delta in deltas if isinstance(delta, TextDelta)).split(", ")
 
 
 def test_an_engine_is_told_of_the_snapshot_after_it_is_loaded_and_of_being_restored() -> None:
@@ -67,4 +70,4 @@ def test_a_container_whose_engine_breaks_is_replaced(cloud: Cloud) -> None:
     with pytest.raises(StageFailed, match="It went wrong"):
         life("Break!")
     assert life()[0] != first
-    cloud.until(lambda: len(cloud.plane.containers(APP)) == 1)
+    until(lambda: len(cloud.plane.containers(APP)) == 1)

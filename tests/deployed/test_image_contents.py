@@ -18,7 +18,7 @@ class Late(LLMModel):
     model_name = "late"
     def load(self):
         import hypothesis
-    async def generate(self, messages, *, max_tokens, temperature):
+    async def generate(self, messages, *, tools=(), max_tokens, temperature):
         yield "never"
 """
 EARLY = "import hypothesis\n" + LATE.replace("late", "early").replace("Late", "Early")

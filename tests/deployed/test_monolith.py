@@ -26,10 +26,11 @@ from tests.deployed.test_readme import block_with
 from tests.support.answering_deployment import AnsweringProject, answering_project
 from tests.support.answering_engines import reply_to
 from tests.support.control_plane_programs import Cloud
-from tests.support.deployed_project import ROOT
+from tests.support.paths import EXAMPLES
+from tests.support.waiting import until_async
 
 MODULE = "orchestrator.monolith_app"
-QUESTION = ROOT / "examples" / "what-is-two-plus-two.mp3"
+QUESTION = EXAMPLES / "what-is-two-plus-two.mp3"
 # An engine on the container's own Python, which a test can hold up, between two with environments of theirs.
 MODELS = {"ASR_MODEL": "pocketsphinx", "LLM_MODEL": "answering", "TTS_MODEL": "espeak"}
 REPLY = reply_to(0)
@@ -134,7 +135,7 @@ async def test_a_cancelled_turn_stops_in_the_engine(deployed: AnsweringProject) 
     deployed.points.order("llm-middle", 0, "hold")
     held = deployed.points.times_reached("llm-middle", 0)
     call = await monolith().run_turn.spawn.aio(request())
-    await deployed.until(lambda: deployed.points.times_reached("llm-middle", 0) > held)
+    await until_async(lambda: deployed.points.times_reached("llm-middle", 0) > held)
     await call.cancel.aio()
     await asyncio.sleep(0.5)
     deployed.points.release("llm-middle", 0)
@@ -156,7 +157,7 @@ async def test_an_engine_that_dies_fails_its_turn_and_the_container_is_replaced(
     assert (failure.stage, failure.retryable) == (Stage.LLM, True)
     assert "The process of answering ended with code 3" in failure.message
     assert (await monolith().run_turn.remote.aio(request())).outcome == "completed"
-    await deployed.until(lambda: not any(engine.is_running() for engine in before))
+    await until_async(lambda: not any(engine.is_running() for engine in before))
 
 
 def test_the_readme_calls_it_from_python_as_shown(deployed: AnsweringProject, tmp_path: Path) -> None:

@@ -8,9 +8,11 @@ import pytest
 from client.errors import ExitCode
 from local_cloud.events import Kind
 from tests.support.control_plane_programs import Cloud
-from tests.support.deployed_project import ROOT, Project, project_in
+from tests.support.deployed_project import Project, project_in
+from tests.support.paths import EXAMPLES, ROOT
+from tests.support.waiting import until
 
-QUESTION = ROOT / "examples" / "what-is-two-plus-two.mp3"
+QUESTION = EXAMPLES / "what-is-two-plus-two.mp3"
 APPS = ["speech-to-speech-asr", "speech-to-speech-llm", "speech-to-speech-tts", "speech-to-speech"]
 
 
@@ -77,6 +79,6 @@ def test_stopping_asks_first_and_then_leaves_nothing(project: Project) -> None:
     project.s2s("stop", fails=True)  # nobody answers the question
     assert len(project.cloud.plane.containers()) == 3
     assert "Stopped speech-to-speech." in project.s2s("stop", "--yes").stdout
-    project.cloud.until(lambda: not project.cloud.plane.containers())
+    until(lambda: not project.cloud.plane.containers())
     assert "None of them is deployed." in project.s2s("stop", "--yes").stdout
     assert not any(app["deployed"] for app in status(project, fails=True)["apps"])

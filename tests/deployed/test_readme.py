@@ -12,8 +12,8 @@ import pytest
 from client.errors import ExitCode
 from services.selection import EMBEDDED, ON_MODAL, discover
 from shared.engines import MODEL_REGISTRY
+from tests.support.paths import EXAMPLES, ROOT
 
-ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 PYTHON_BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
@@ -43,7 +43,7 @@ def test_the_model_to_be_added_is_selected_and_answers(tmp_path: Path) -> None:
         "from client.cli import main; main()"
     )
     run = subprocess.run(
-        [sys.executable, "-c", with_parrot, "turn", ROOT / "examples" / "what-is-two-plus-two.mp3", "--json"],
+        [sys.executable, "-c", with_parrot, "turn", EXAMPLES / "what-is-two-plus-two.mp3", "--json"],
         env={**os.environ, "LLM_MODEL": "parrot"},
         cwd=tmp_path,
         capture_output=True,

@@ -21,6 +21,7 @@ from tests.support.answering_deployment import (
     check_failed,
 )
 from tests.support.control_plane_programs import Cloud
+from tests.support.waiting import until, until_async
 
 SETTINGS = {
     **{f"S2S_{stage.upper()}_MIN_CONTAINERS": "1" for stage in (Stage.ASR, Stage.LLM, Stage.TTS)},
@@ -64,7 +65,7 @@ async def lose(project: AnsweringProject, stage: Stage, loss: str) -> None:
     lost = {container.id for container in plane.containers(APPS[stage]) if container.running_inputs}
     for container_id in lost:
         getattr(plane, loss)(container_id)
-    await project.until(lambda: not lost & {container.id for container in plane.containers()})
+    await until_async(lambda: not lost & {container.id for container in plane.containers()})
 
 
 async def turn_that_loses(
@@ -74,9 +75,9 @@ async def turn_that_loses(
     project.points.order(point, number, "hold")
     told = Told(number)
     turn = asyncio.create_task(ask(number, told))
-    await project.until(lambda: bool(project.points.times_reached(point, number)))
+    await until_async(lambda: bool(project.points.times_reached(point, number)))
     if after_speech:
-        await project.until(lambda: any(isinstance(event, SpeechChunk) for event in told.events))
+        await until_async(lambda: any(isinstance(event, SpeechChunk) for event in told.events))
     await lose(project, stage, loss)
     project.points.release(point, number)
     return await turn
@@ -106,7 +107,7 @@ def replaced(project: AnsweringProject, stage: Stage, unready: bool = False) -> 
     old = {one.id for one in plane.containers(APPS[stage]) if not (unready and one.ready)}
     for container_id in old:
         plane.preempt(container_id)
-    project.cloud.until(lambda: not {one.id for one in plane.containers(APPS[stage])} & old)
+    until(lambda: not {one.id for one in plane.containers(APPS[stage])} & old)
 
 
 @contextmanager
@@ -128,7 +129,7 @@ async def test_a_container_lost_before_it_was_ready_costs_only_time(
 ) -> None:
     with new_containers_told_to(project, "hold", Stage.TTS):
         turn = asyncio.create_task(ask(number))
-        await project.until(lambda: bool(project.points.times_reached("llm-end", number)))
+        await until_async(lambda: bool(project.points.times_reached("llm-end", number)))
         for container in project.cloud.plane.containers(APPS[Stage.TTS]):
             if not container.ready:
                 project.cloud.plane.kill(container.id)
@@ -142,7 +143,7 @@ async def test_services_that_start_slowly_are_told_as_waited_for_and_fail_nothin
         told = Told(number)
         turn = asyncio.create_task(ask(number, told))
         for stage in SERVICES:
-            await project.until(lambda stage=stage: stage in told.waited_for)  # type: ignore[misc]
+            await until_async(lambda stage=stage: stage in told.waited_for)  # type: ignore[misc]
             project.points.release(f"{stage}-load", 0)
         check(await turn)
 
@@ -177,7 +178,7 @@ async def test_an_engine_that_hangs_is_a_time_out_of_its_stage_and_the_next_turn
         point, own = f"{stage}-begin", 1_000 * (of_stage + 1) + number
         project.points.order(point, own, "hold")
         turns[stage] = asyncio.create_task(ask(own))
-        await project.until(lambda point=point, own=own: bool(project.points.times_reached(point, own)))  # type: ignore[misc]
+        await until_async(lambda point=point, own=own: bool(project.points.times_reached(point, own)))  # type: ignore[misc]
     for stage, turn in turns.items():
         failure = check_failed(await turn)
         assert failure.stage is stage

@@ -30,6 +30,7 @@ from tests.support.answering_engines import QUESTION_0_SAMPLES, reply_to, speech
 from tests.support.control_plane_programs import Cloud
 from tests.support.deployed_project import remote
 from tests.support.sounds import sound_file
+from tests.support.waiting import until_async
 
 TURNS = 20
 SERVICES = (Stage.ASR, Stage.LLM, Stage.TTS)
@@ -73,13 +74,13 @@ async def test_turns_at_once_are_each_answered_and_one_above_the_limit_is_refuse
             project.points.order(f"{stage}-begin", number, "hold")
     tolds = [Told(number) for number in range(TURNS)]
     turns = [asyncio.create_task(ask(told.number, told)) for told in tolds]
-    await project.until(lambda: all(told.events for told in tolds))
+    await until_async(lambda: all(told.events for told in tolds))
     refused = await ask(TURNS)
     failure = check_failed(refused)
     assert (failure.kind, failure.stage) == ("overloaded", Stage.ORCHESTRATOR)
     assert [type(event) for event in refused.events] == [TurnStarted, TurnFailed]
     for stage in SERVICES:
-        await project.until(lambda app=APPS[stage]: len(project.cloud.plane.containers(app)) > 1)  # type: ignore[misc]
+        await until_async(lambda app=APPS[stage]: len(project.cloud.plane.containers(app)) > 1)  # type: ignore[misc]
         for number in range(TURNS):
             project.points.release(f"{stage}-begin", number)
     for told in await asyncio.gather(*turns):
@@ -112,7 +113,7 @@ async def test_turns_cancelled_in_a_row_and_at_once_leave_nothing_running(projec
         project.points.order("llm-middle", number, "hold")
         told = Told(number)
         turn = asyncio.create_task(ask(number, told))
-        await project.until(lambda: any(isinstance(event, TranscriptReady) for event in told.events))
+        await until_async(lambda: any(isinstance(event, TranscriptReady) for event in told.events))
         turn.cancel()
         await asyncio.wait({turn})
 
@@ -120,12 +121,14 @@ async def test_turns_cancelled_in_a_row_and_at_once_leave_nothing_running(projec
         await ask_and_leave(number)
     await asyncio.gather(*map(ask_and_leave, range(405, 410)))
     check(await ask(410))
-    await project.until(lambda: not any(one.running_inputs for one in project.cloud.plane.containers()))
+    await until_async(lambda: not any(one.running_inputs for one in project.cloud.plane.containers()))
 
 
 async def test_an_upload_of_5_megabytes_is_answered(project: AnsweringProject) -> None:
     number = 216_000
-    speech = resample(to_pcm(question(0).audio), 48_000).samples.copy()
+    audio = question(0).audio
+    assert audio
+    speech = resample(to_pcm(audio), 48_000).samples.copy()
     speech.resize(3 * (QUESTION_0_SAMPLES + number), refcheck=False)
     upload = sound_file(np.stack([speech, speech], axis=1), 48_000, "WAV", "FLOAT")
     assert len(upload) > 5 * 2**20
@@ -164,7 +167,7 @@ async def test_bytes_that_are_no_pickle_harm_nobody_else(
     project.points.order("llm-middle", 505, "hold")
     bystander = Told(505)
     turn = asyncio.create_task(ask(505, bystander))
-    await project.until(lambda: bool(bystander.spoken))
+    await until_async(lambda: bool(bystander.spoken))
     with monkeypatch.context() as patch:
         patch.setattr(function_utils, "_serialize_data_format", lambda *_: b"\x80\x04 no pickle")
         with pytest.raises(Exception, match=re.compile("pickle|deserializ", re.IGNORECASE)):

@@ -9,10 +9,10 @@ from statistics import median
 
 import pytest
 
+from bench.sounds import HZ, example
 from client.errors import ExitCode
 from services.asr.pocketsphinx import PocketsphinxASR
 from shared.audio.pcm import Pcm
-from tests.support.conversations import HZ, example
 from tests.support.pulse_audio import PulseAudio
 from tests.support.talk_on_devices import Talked, TalkOnDevices
 

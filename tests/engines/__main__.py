@@ -18,7 +18,8 @@ from pathlib import Path
 from types import FrameType
 
 from local_cloud.virtual_environments import EnvironmentFailed
-from tests.engines.environments import GROUPS, PROJECT, Group, environment_of
+from tests.engines.environments import GROUPS, Group, environment_of
+from tests.support.paths import ROOT
 
 INTERRUPTED = 130
 
@@ -92,7 +93,7 @@ def _wait_for(command: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run it to its end. Ctrl-C is passed on to it, once, so that it can end what it has started."""
     process = subprocess.Popen(
         command,
-        cwd=PROJECT,
+        cwd=ROOT,
         env=environ,
         stdin=subprocess.DEVNULL,
         process_group=0,

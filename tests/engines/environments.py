@@ -7,10 +7,9 @@ from pathlib import Path
 from local_cloud.virtual_environments import Contents, EnvironmentFailed, VirtualEnvironments
 from services.on_modal.image_locks import BASE_PYTHON
 from tests.engines.cpu_substitutions import on_cpu, pinned_packages
+from tests.support.paths import ROOT
 
-PROJECT = Path(__file__).parents[2]
-
-_DEVELOPMENT_LOCK = PROJECT / "locks" / "development.txt"
+_DEVELOPMENT_LOCK = ROOT / "locks" / "development.txt"
 _TEST_TOOLS = (
     "hypothesis",
     "iniconfig",
@@ -77,7 +76,7 @@ class LockedEnvironment:
         """The variables under which the tests' code runs in it."""
         return {
             **os.environ,
-            "PYTHONPATH": str(PROJECT),
+            "PYTHONPATH": str(ROOT),
             "OMP_NUM_THREADS": "1",
             "ENGINE_MODELS": str(self.models),
         }
@@ -85,7 +84,7 @@ class LockedEnvironment:
 
 def environment_of(lock: str) -> LockedEnvironment:
     """The environment of a file in locks/. Raises EnvironmentFailed if that is not there."""
-    file = PROJECT / "locks" / lock
+    file = ROOT / "locks" / lock
     if not file.exists():
         raise EnvironmentFailed(f"locks/{lock} does not exist. Run: make lock")
     return LockedEnvironment(lock.removesuffix(".txt"), _contents(file.read_text()))

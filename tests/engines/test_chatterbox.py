@@ -1,8 +1,6 @@
 """Chatterbox Turbo in its real library, with a tiny model."""
 
-import asyncio
 import threading
-import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager
@@ -16,6 +14,7 @@ import soundfile
 import torch
 from chatterbox.tts_turbo import ChatterboxTurboTTS
 
+from bench.sounds import voice
 from services.host.stage_host import TTSHost
 from services.tts.chatterbox import SAMPLE_RATE_HZ, WEIGHTS, ChatterboxTTS
 from services.tts.chatterbox_model import ChatterboxModel
@@ -26,14 +25,14 @@ from shared.audio.pcm import Pcm
 from shared.engines import TTSModel
 from shared.errors import EngineLoadFailed, Misconfigured, StageFailed, WeightsMissing
 from shared.settings import Settings, settings
-from shared.stage_stream import SpeechPiece, StageFinished
+from shared.stage_stream import AudioSegment, StageFinished
 from tests.engines.built_models import built_model
 from tests.engines.hub_cache import put_into_hub_cache
 from tests.engines.no_network import only_loopback
 from tests.engines.tiny_chatterbox import ENDLESS_T3, NUM_TOKENS, TOKENS_OF_SILENCE, build, shrink
-from tests.support.sounds import voice
+from tests.support.paths import EXAMPLES
+from tests.support.waiting import until_async
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
 SENTENCE = "Hello there, how are you today?"
 TOKEN_SAMPLES = SAMPLE_RATE_HZ // 25
 
@@ -139,13 +138,6 @@ class SetAfter(threading.Event):
     def is_set(self) -> bool:
         self.looks_left -= 1
         return self.looks_left < 0
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    give_up_s = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < give_up_s
-        time.sleep(0.01)
 
 
 def test_a_text_becomes_one_piece_of_24_khz_speech_without_asking_the_network(engine: ChatterboxTTS) -> None:
@@ -266,7 +258,7 @@ async def test_the_only_thread_is_free_soon_after_a_stream_or_the_engine_is_clos
     await closed_while_it_speaks(stream, stream.aclose)
     with counted() as calls:
         items = [item async for item in host.synthesize("Yes.")]
-    assert isinstance(items[1], SpeechPiece)
+    assert isinstance(items[1], AudioSegment)
     assert isinstance(items[-1], StageFinished)
     assert calls[TOKEN_STEP] < longest_s("Yes.") * 25 + 5
 
@@ -283,7 +275,7 @@ async def closed_while_it_speaks(
     async with aclosing(stream):
         await anext(stream)
         with counted() as calls:
-            await asyncio.to_thread(wait_for, lambda: calls[TOKEN_STEP] >= 10)
+            await until_async(lambda: calls[TOKEN_STEP] >= 10)
             await close()
             return calls
 

@@ -5,7 +5,6 @@ import asyncio
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import aclosing
 from importlib.metadata import version
@@ -32,6 +31,8 @@ from tests.engines.tiny_llm import (
 )
 from tests.engines.vllm_metrics import vllm_metric
 from tests.engines.vllm_on_cpu import ENVIRON, FLAGS
+from tests.support.replies import texts
+from tests.support.waiting import until, until_async
 
 BUILDERS: dict[type[VllmLLM], Callable[[Path], None]] = {Phi3: build_phi3, Llama: build_llama}
 
@@ -86,19 +87,12 @@ class Loaded:
             for index, text in enumerate(said)
         ]
         reply = self.engine.generate(messages, max_tokens=max_tokens, temperature=0.0)
-        return "".join([text async for text in reply])
+        return "".join([text async for text in texts(reply)])
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum of vLLM's own counter over its labels."""
         assert self.engine._server
         return vllm_metric(self.engine._server.url.removeprefix("http://"), name, **labels)
-
-
-async def until(condition: Callable[[], bool], within_s: float = 60) -> None:
-    deadline = time.monotonic() + within_s
-    while not await asyncio.to_thread(condition):
-        assert time.monotonic() < deadline, "it did not come about"
-        await asyncio.sleep(0.05)
 
 
 def gone(processes: list[psutil.Process]) -> bool:
@@ -132,7 +126,8 @@ async def test_the_system_prompt_reaches_the_model(phi3: Loaded) -> None:
 
 async def test_a_reply_comes_piece_by_piece(phi3: Loaded) -> None:
     messages = [ChatMessage(role="user", content="Tell me a story.")]
-    pieces = [text async for text in phi3.engine.generate(messages, max_tokens=60, temperature=0.0)]
+    reply = phi3.engine.generate(messages, max_tokens=60, temperature=0.0)
+    pieces = [text async for text in texts(reply)]
     assert len(pieces) > 5
     assert "".join(pieces) == DIALOGUES["Tell me a story."]
 
@@ -147,7 +142,7 @@ async def test_a_reply_ends_at_its_token_limit(phi3: Loaded) -> None:
 async def test_concurrent_replies_are_worked_on_together_and_not_mixed_up(phi3: Loaded) -> None:
     questions = [*DIALOGUES] * 4
     singing = asyncio.create_task(phi3.answer(ENDLESS[0], max_tokens=2000))
-    await until(lambda: phi3.metric("num_requests_running") == 1)
+    await until_async(lambda: phi3.metric("num_requests_running") == 1)
     answers = await asyncio.gather(*(phi3.answer(question) for question in questions))
     assert not singing.done()  # they did not wait for it
     singing.cancel()
@@ -165,7 +160,7 @@ async def test_closing_a_reply_aborts_it_in_vllm(phi3: Loaded) -> None:
     async with aclosing(reply):
         for _ in range(3):
             await anext(reply)
-    await until(lambda: phi3.metric("num_requests_running") == 0)
+    await until_async(lambda: phi3.metric("num_requests_running") == 0)
     assert 3 <= phi3.metric("generation_tokens_total") - before < 1500
     assert await phi3.answer("Goodbye.") == DIALOGUES["Goodbye."]
 
@@ -173,9 +168,9 @@ async def test_closing_a_reply_aborts_it_in_vllm(phi3: Loaded) -> None:
 async def test_cancelling_who_waits_for_a_reply_aborts_it_in_vllm(phi3: Loaded) -> None:
     before = phi3.metric("generation_tokens_total")
     waiting = asyncio.create_task(phi3.answer(ENDLESS[0], max_tokens=2000))
-    await until(lambda: phi3.metric("num_requests_running") == 1)
+    await until_async(lambda: phi3.metric("num_requests_running") == 1)
     waiting.cancel()
-    await until(lambda: phi3.metric("num_requests_running") == 0)
+    await until_async(lambda: phi3.metric("num_requests_running") == 0)
     assert 0 < phi3.metric("generation_tokens_total") - before < 1500
 
 
@@ -241,7 +236,7 @@ async def test_vllm_killed_in_mid_reply_is_told_with_its_last_lines_and_leaves_n
         assert llama.engine.is_broken()
         with pytest.raises(StageFailed, match="vLLM is lost"):
             await llama.answer("Goodbye.")
-        await until(lambda: gone(llama.processes))
+        await until_async(lambda: gone(llama.processes))
     finally:
         await asyncio.to_thread(llama.engine.close)
 
@@ -257,19 +252,19 @@ async def test_it_ends_with_a_vllm_whose_engine_dies_and_with_all_its_processes(
         async for _ in reply:
             pass
     assert phi3.engine.is_broken()
-    await until(lambda: gone(phi3.processes))
+    await until_async(lambda: gone(phi3.processes))
 
 
 def test_a_program_that_is_killed_leaves_no_vllm_behind(tmp_path: Path) -> None:
     code = "from services.llm.phi3 import Phi3; Phi3().load()"
     program = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
     try:
-        wait_for(lambda: len(psutil.Process(program.pid).children(recursive=True)) >= 2)
+        until(lambda: len(psutil.Process(program.pid).children(recursive=True)) >= 2, 300)
         vllm = psutil.Process(program.pid).children(recursive=True)
     finally:
         program.kill()
         program.wait()
-    wait_for(lambda: gone(vllm))
+    until(lambda: gone(vllm), 300)
 
 
 def test_closing_it_while_it_starts_ends_its_processes() -> None:
@@ -285,18 +280,11 @@ def test_closing_it_while_it_starts_ends_its_processes() -> None:
     before = set(psutil.Process().children(recursive=True))
     loading = threading.Thread(target=load)
     loading.start()
-    wait_for(lambda: set(psutil.Process().children(recursive=True)) > before)
+    until(lambda: set(psutil.Process().children(recursive=True)) > before, 300)
     engine.close()
     loading.join(60)
     assert isinstance(failures[0], EngineLoadFailed)
     assert set(psutil.Process().children(recursive=True)) <= before
-
-
-def wait_for(condition: Callable[[], bool], within_s: float = 300) -> None:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.05)
 
 
 # Starting

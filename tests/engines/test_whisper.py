@@ -19,9 +19,10 @@ from shared.stage_stream import Transcript
 from tests.engines.hub_cache import put_into_hub_cache
 from tests.engines.no_network import only_loopback
 from tests.engines.tiny_whisper import TinyWhisper, write_tiny_whisper
+from tests.support.paths import EXAMPLES
 
 SENTENCE = "Hello there, how are you today?"
-HELLO = Path(__file__).parents[2] / "examples" / "hello.mp3"
+HELLO = EXAMPLES / "hello.mp3"
 
 Loaded = Callable[..., WhisperASR]
 

@@ -2,8 +2,7 @@
 said in the tone language is heard, answered and spoken."""
 
 import asyncio
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -21,6 +20,7 @@ from tests.engines.vllm_metrics import vllm_address_under, vllm_metric
 from tests.support.answering_deployment import Told, play
 from tests.support.control_plane_programs import Cloud
 from tests.support.deployed_project import Project, project_in, remote
+from tests.support.waiting import until_async
 
 ENGINE_STAGES = (Stage.ASR, Stage.LLM, Stage.TTS)
 GIVE_UP_S = 120.0
@@ -106,23 +106,18 @@ async def test_a_turn_that_is_cancelled_in_mid_reply_is_aborted_in_vllm(
     before = counted("generation_tokens_total")
     told = Told(2)
     turn = asyncio.create_task(play(question(ENDLESS_IN_TONES, max_tokens=2000), told))
-    await until(lambda: bool(heard(told)) and counted("generation_tokens_total") > before + 10)
+    await until_async(
+        lambda: bool(heard(told)) and counted("generation_tokens_total") > before + 10, GIVE_UP_S
+    )
     assert counted("num_requests_running") == 1
     turn.cancel()
     with suppress(asyncio.CancelledError):
         await turn
-    await until(lambda: counted("num_requests_running") == 0)
+    await until_async(lambda: counted("num_requests_running") == 0, GIVE_UP_S)
     assert counted("generation_tokens_total") - before < 2000
     assert heard(told) == [ENDLESS_IN_TONES]
     assert all(ENDLESS[1].startswith(chunk.text[:40]) for chunk in told.spoken)
     check_answered(await play(question(), Told(3)))
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    give_up_s = time.monotonic() + GIVE_UP_S
-    while not await asyncio.to_thread(condition):
-        assert time.monotonic() < give_up_s, "it has not come about"
-        await asyncio.sleep(0.02)
 
 
 def test_the_engines_tell_that_they_are_the_real_libraries(cold: Cold) -> None:

@@ -16,10 +16,11 @@ from services.asr.nemo import WEIGHTS as NEMO
 from services.llm.phi3 import Phi3
 from services.tts.chatterbox import WEIGHTS as CHATTERBOX
 from tests.engines.cpu_substitutions import on_cpu, pinned_packages
-from tests.engines.environments import PROJECT, engines_cache, environment_of
+from tests.engines.environments import engines_cache, environment_of
 from tests.engines.tiny_chatterbox import ENDLESS_T3, SITE_FILES
 from tests.engines.vllm_on_cpu import ENVIRON, FLAGS
 from tests.support.local_hub import File, Hub, local_hub
+from tests.support.paths import ROOT
 
 SETTINGS = {
     "ASR_MODEL": "nemo",
@@ -46,7 +47,7 @@ def tiny_weights() -> Iterator[Hub]:
     """A hub with the tiny models in the place of the real ones; they are built if they are not there."""
     assert Phi3.spec.weights
     repositories: dict[str, Mapping[str, File]] = {
-        NEMO.repository: {"tone.nemo": PROJECT / "tests" / "engines" / "data" / "tone.nemo"},
+        NEMO.repository: {"tone.nemo": ROOT / "tests" / "engines" / "data" / "tone.nemo"},
         Phi3.spec.weights.repository: _built("llm-phi3.txt", "Phi3", "tiny_llm", "build_phi3"),
         CHATTERBOX.repository: _built("tts-chatterbox.txt", "chatterbox", "tiny_chatterbox", "build"),
     }
@@ -72,7 +73,7 @@ def _built(lock: str, name: str, module: str, function: str) -> dict[str, File]:
     done = subprocess.run(
         [*command, name, f"tests.engines.{module}", function],
         env=environment.environ(),
-        cwd=PROJECT,
+        cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
         check=True,

@@ -11,11 +11,11 @@ from shared.engines import ASR_SAMPLE_RATE_HZ
 from shared.payloads import Mp3Audio
 from shared.settings import Settings
 from shared.turn import ReplyDelta, SpeechChunk, TranscriptReady, TurnRequest
-from tests.engines.environments import PROJECT
 from tests.engines.tiny_chatterbox import NUM_TOKENS, TOKENS_OF_SILENCE
 from tests.engines.tiny_llm import DIALOGUES, SYSTEM_PROMPT
 from tests.engines.tone_language import over_speech, spoken
 from tests.support.answering_deployment import Told
+from tests.support.paths import EXAMPLES
 
 QUESTION = "Hello how are you"
 
@@ -24,7 +24,7 @@ _CHUNK_SAMPLES = (NUM_TOKENS + TOKENS_OF_SILENCE) * SAMPLE_RATE_HZ // 25
 
 def question(words: str = QUESTION, *, max_tokens: int = 200) -> TurnRequest:
     """A request that says these words in the tone language, over speech that opens the speech gate."""
-    speech = decode_audio((PROJECT / "examples" / "hello.mp3").read_bytes(), Settings())
+    speech = decode_audio((EXAMPLES / "hello.mp3").read_bytes(), Settings())
     tones = spoken(words.split(), np.random.default_rng(1))
     sound = over_speech(tones, resample(speech, ASR_SAMPLE_RATE_HZ))
     return TurnRequest(

@@ -7,10 +7,12 @@ import modal
 import pytest
 
 from tests.support.control_plane_programs import Cloud
+from tests.support.waiting import until
 
 PROGRAM = """
 import asyncio
 import os
+import time
 
 import modal
 
@@ -129,8 +131,11 @@ def test_a_spawned_call_is_awaited_by_its_id() -> None:
     assert modal.FunctionCall.from_id(call.object_id).get(timeout=30) == 10
 
 
-def test_a_spawned_call_is_cancelled() -> None:
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_spawned_call_is_cancelled_before_it_begins_and_while_it_runs(cloud: Cloud, begun: bool) -> None:
     call = function("sleep").spawn(60)
+    if begun:
+        until(lambda: any(one.running_inputs for one in cloud.plane.containers("calls", "sleep")))
     call.cancel()
     with pytest.raises(modal.exception.RemoteError):
         call.get(timeout=30)
@@ -147,6 +152,7 @@ async def test_inputs_beyond_the_limit_of_a_container_bring_another() -> None:
     speaker = modal.Cls.from_name("calls", "Speaker")()
     answers = await asyncio.gather(*(speaker.together.remote.aio() for _ in range(12)))
     assert max(most for _, most in answers) <= 4
+    assert len({pid for pid, _ in answers}) > 1
 
 
 def test_each_parameter_of_a_class_has_containers_of_its_own() -> None:
@@ -172,7 +178,7 @@ async def test_a_running_generator_is_cancelled_by_the_id_it_yields(cloud: Cloud
     with pytest.raises(modal.exception.RemoteError):
         async for _ in items:
             pass
-    cloud.until(lambda: "speaking stopped" in cloud.plane.logs("calls"))
+    until(lambda: "speaking stopped" in cloud.plane.logs("calls"))
 
 
 def test_modal_run_runs_the_local_entry_point(cloud: Cloud, program: Path) -> None:

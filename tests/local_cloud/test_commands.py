@@ -11,6 +11,7 @@ import modal
 import pytest
 
 from tests.support.control_plane_programs import Cloud
+from tests.support.waiting import until
 
 Command = Callable[..., str]
 PROGRAM = """
@@ -101,7 +102,7 @@ def test_containers_are_listed_and_stopped_and_what_they_printed_is_kept(
     listed = container.id
     assert listed in rows(command("container", "list", "--json"), "container_id")
     command("container", "stop", listed, "--yes")
-    cloud.until(lambda: not cloud.plane.containers("daily", "version"))
+    until(lambda: not cloud.plane.containers("daily", "version"))
     assert "asked for its version" in command("container", "logs", listed)
 
 
@@ -109,7 +110,7 @@ def test_an_input_of_a_stopped_container_runs_again_elsewhere(
     cloud: Cloud, folder: Path, tmp_path: Path, command: Command
 ) -> None:
     call = modal.Function.from_name("daily", "version").spawn(str(tmp_path / "gate"))
-    cloud.until(lambda: any(one.running_inputs for one in cloud.plane.containers("daily", "version")))
+    until(lambda: any(one.running_inputs for one in cloud.plane.containers("daily", "version")))
     (first,) = cloud.plane.containers("daily", "version")
     command("container", "stop", first.id, "--yes")
     (tmp_path / "gate").touch()
@@ -120,7 +121,7 @@ def test_a_new_version_takes_new_calls_while_the_old_one_finishes_what_it_is_at(
     cloud: Cloud, folder: Path, tmp_path: Path, command: Command
 ) -> None:
     under_way = modal.Function.from_name("daily", "version").spawn(str(tmp_path / "gate"))
-    cloud.until(lambda: any(one.running_inputs for one in cloud.plane.containers("daily", "version")))
+    until(lambda: any(one.running_inputs for one in cloud.plane.containers("daily", "version")))
     cloud.deploy(folder, "daily_app", PROGRAM.replace("VERSION", "2"))
     assert modal.Function.from_name("daily", "version").remote()[0] == 2
     (tmp_path / "gate").touch()
@@ -130,7 +131,7 @@ def test_a_new_version_takes_new_calls_while_the_old_one_finishes_what_it_is_at(
 
 def test_a_spare_container_is_started_beside_one_at_work(cloud: Cloud, folder: Path) -> None:
     modal.Function.from_name("daily", "spare").remote()
-    cloud.until(lambda: len(cloud.plane.containers("daily", "spare")) == 2)
+    until(lambda: len(cloud.plane.containers("daily", "spare")) == 2)
 
 
 def test_options_of_a_class_have_containers_of_their_own(cloud: Cloud, folder: Path) -> None:
@@ -152,7 +153,7 @@ def test_options_of_a_class_have_containers_of_their_own(cloud: Cloud, folder: P
 def test_containers_are_kept_from_now_on_if_the_autoscaler_is_told_to(cloud: Cloud, folder: Path) -> None:
     spare = modal.Function.from_name("daily", "spare")
     spare.autoscaler.update(min_containers=3)
-    cloud.until(lambda: len(cloud.plane.containers("daily", "spare")) == 3)
+    until(lambda: len(cloud.plane.containers("daily", "spare")) == 3)
 
 
 def test_an_app_is_listed_its_output_followed_until_it_is_stopped(

@@ -10,6 +10,7 @@ from modal_proto import api_pb2 as pb
 from local_cloud.files import FilesMissing, VolumeLinks
 from local_cloud.state import State, Volume
 from tests.support.control_plane_programs import Cloud
+from tests.support.waiting import until
 
 HEAD = "import modal, os, time, sys, asyncio\nfrom pathlib import Path\n"
 PROGRAM = (
@@ -228,7 +229,7 @@ async def test_load_brings_more_containers_up_to_the_limit(tmp_path: Path) -> No
 
 
 def test_containers_that_are_to_be_kept_are_there_before_the_first_call(cloud: Cloud) -> None:
-    cloud.until(lambda: any(one.ready for one in cloud.plane.containers("containers", "waiting")))
+    until(lambda: any(one.ready for one in cloud.plane.containers("containers", "waiting")))
     assert function("containers", "waiting").remote() in [
         one.pid for one in cloud.plane.containers("containers", "waiting")
     ]
@@ -238,7 +239,7 @@ def test_a_snapshot_goes_through_its_steps_and_an_idle_container_leaves_through_
     cloud: Cloud,
 ) -> None:
     assert modal.Cls.from_name("containers", "Snapshotted")().order.remote() == ["before", "after"]
-    cloud.until(lambda: not cloud.plane.containers("containers", "Snapshotted.*"))
+    until(lambda: not cloud.plane.containers("containers", "Snapshotted.*"))
     assert "left the stage" in cloud.plane.logs("containers")
 
 
@@ -254,7 +255,7 @@ def test_a_killed_container_is_replaced(cloud: Cloud) -> None:
     function("failures", "alive").remote()
     (container,) = cloud.plane.containers("failures", "alive")
     cloud.plane.kill(container.id)
-    cloud.until(lambda: not cloud.plane.containers("failures", "alive"))
+    until(lambda: not cloud.plane.containers("failures", "alive"))
     assert function("failures", "alive").remote() == "alive"
 
 
@@ -264,7 +265,7 @@ def test_a_failure_is_retried_as_often_as_the_function_says(tmp_path: Path) -> N
 
 def test_a_preempted_input_runs_again_from_the_start(cloud: Cloud, tmp_path: Path) -> None:
     call = function("failures", "twice").spawn(str(tmp_path / "starts"))
-    cloud.until((tmp_path / "starts").exists)
+    until((tmp_path / "starts").exists)
     (container,) = cloud.plane.containers("failures", "twice")
     cloud.plane.preempt(container.id)
     assert call.get(timeout=60) == "xx"

@@ -6,8 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +14,9 @@ import psutil
 import pytest
 
 from local_cloud import DEFAULT_CACHE, ControlPlane
+from tests.support.paths import ROOT
+from tests.support.waiting import until
 
-PROJECT = Path(__file__).parents[2]
 PROGRAM = """
 import modal, os
 app = modal.App("kept")
@@ -67,7 +67,7 @@ def start(folder: Path, **env: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-m", "local_cloud", "--cache", cache],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(PROJECT), **env},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **env},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -78,7 +78,7 @@ def on_local_cloud(folder: Path, *command: str) -> "subprocess.CompletedProcess[
     return subprocess.run(
         [sys.executable, "-m", "local_cloud.on_local_cloud", *command],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(PROJECT), "MODAL_PROFILE": "of-a-real-account"},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "MODAL_PROFILE": "of-a-real-account"},
         capture_output=True,
         text=True,
         check=False,
@@ -195,10 +195,3 @@ def test_a_command_does_not_run_unless_the_local_cloud_itself_answers(
         "No local cloud is running: start it with `make local-cloud` in another terminal.\n"
     )
     assert not (tmp_path / "was-run").exists()
-
-
-def until(condition: Callable[[], bool]) -> None:
-    give_up = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < give_up
-        time.sleep(0.05)

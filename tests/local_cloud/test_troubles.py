@@ -10,6 +10,7 @@ from grpclib import Status
 
 from local_cloud.identity import identity_at
 from tests.support.control_plane_programs import Cloud
+from tests.support.waiting import until
 
 PROGRAM = """
 import asyncio, os, modal
@@ -70,7 +71,7 @@ def test_without_capacity_an_input_waits_for_its_container_and_others_get_theirs
 def test_a_container_that_starts_slowly_is_there_before_it_is_ready(cloud: Cloud) -> None:
     for container in cloud.plane.containers("troubled", "double"):
         cloud.plane.preempt(container.id)
-    cloud.until(lambda: not cloud.plane.containers("troubled", "double"))
+    until(lambda: not cloud.plane.containers("troubled", "double"))
     with cloud.plane.slow_starts(0.5, "troubled"):
         call = function("double").spawn(3)
         (container,) = cloud.plane.containers("troubled", "double")

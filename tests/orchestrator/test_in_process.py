@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from pathlib import Path
 
 import psutil
 
@@ -15,8 +14,9 @@ from shared.audio.pcm import Pcm
 from shared.errors import Stage
 from shared.settings import Settings
 from shared.turn import StageWaiting, TranscriptReady, TurnRequest, TurnResult
+from tests.support.paths import EXAMPLES
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "what-is-two-plus-two.mp3"
+EXAMPLE = EXAMPLES / "what-is-two-plus-two.mp3"
 SETTINGS = Settings(tts_model="espeak")
 
 
@@ -26,7 +26,7 @@ def question() -> TurnRequest:
 
 async def answer(engines: InProcessStages) -> TurnResult:
     builder, result = TurnResultBuilder(), None
-    async for event in Pipeline(engines.stages, SETTINGS).stream(question()):
+    async for event in Pipeline(engines, SETTINGS).stream(question()):
         result = builder.add(event)
     assert result
     return result
@@ -49,7 +49,7 @@ async def test_several_turns_at_once_each_get_the_answer_to_their_question() -> 
 async def test_a_turn_that_comes_before_the_engines_are_loaded_waits_for_them() -> None:
     settings = Settings(tts_model="espeak", stage_waiting_after_s=0.001)
     async with InProcessStages(select(settings), settings) as engines:
-        events = [event async for event in Pipeline(engines.stages, settings).stream(question())]
+        events = [event async for event in Pipeline(engines, settings).stream(question())]
     assert isinstance(events[1], StageWaiting)
     assert events[1].stage is Stage.ASR
     assert any(isinstance(event, TranscriptReady) for event in events)

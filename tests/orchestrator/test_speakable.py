@@ -22,10 +22,11 @@ def spoken(*deltas: str) -> str:
         "今日はいい天気ですね。「そうですね！」と彼は言った。",
         "می‌خواهم بروم. क्षत्रिय ශ්‍රී ලංකා",
         "Dr. Smith paid $3.50, 20% less, at 10:30 a.m. on 1/2/2024; call +1 555-0100.",
-        "It is 20 °C outside. C# and C++ are languages, you're #1, about ~5 & more.",
+        "It is 20 °C outside. C# and C++ are languages, you're #1, about 5 & more.",
         "3 < 4 and 5 > 4, x = y, if a<b and c>d.",
         "Mail me@example.com or see example.com.",
-        "Ha! [laugh] That was [clears_throat] good [1], a[0] too.",
+        "Ha! [laugh] That was [clear throat] good [1], a[0] too.",
+        "R&D, AT&T & a &b; c.",
         "e\u0301 is e with an accent, ½ is a half, naïve™.",
     ],
 )
@@ -37,7 +38,7 @@ def test_plain_prose_passes_unchanged(prose: str) -> None:
     ("written", "said"),
     [
         ("This is **bold**, *italic*, ***both***, __strong__ and _soft_.", None),
-        ("This is ~~not~~ bold.", "This is not bold."),
+        ("This is ~~not~~ bold, it is ~5.", "This is not bold, it is 5."),
         ("un*frigging*believable", "unfriggingbelievable"),
         ("# A title\nText", "A title. Text"),
         ("### What now?\nText", "What now? Text"),
@@ -54,7 +55,7 @@ def test_markdown_marks_are_not_spoken(written: str, said: str | None) -> None:
     assert spoken(written) == (said or "This is bold, italic, both, strong and soft.")
 
 
-@pytest.mark.parametrize("bullet", ["- ", "* ", "+ ", "• ", "  - ", "- [ ] ", "- [x] "])
+@pytest.mark.parametrize("bullet", ["- ", "* ", "+ ", "• ", "  - "])
 def test_list_items_are_sentences_without_their_bullets(bullet: str) -> None:
     assert spoken(f"Buy this:\n{bullet}Eggs\n{bullet}Milk\n") == "Buy this: Eggs. Milk. "
 
@@ -75,6 +76,8 @@ def test_a_dash_or_star_within_a_line_is_no_bullet() -> None:
         ("One:\r\n \r\nTwo", "One: Two"),
         ("“One.”\n\nTwo", "“One.” Two"),
         ("好\n\n好", "好。 好"),
+        ("नमस्ते।\n\nमैं", "नमस्ते। मैं"),
+        ("كيف حالك؟\n\nجيد", "كيف حالك؟ جيد"),
         ("One\ntwo", "One two"),
         ("One!  \n two", "One! two"),
     ],
@@ -105,7 +108,6 @@ def test_a_line_that_starts_with_inline_code_is_no_fence() -> None:
     [
         ("See [the docs](https://x.org/a_(b) 'Title').", "See the docs."),
         ("See ![a cat](cat.png) here", "See a cat here"),
-        ("[![Build](b.svg)](https://x.org) ok", "Build ok"),
         ("A **[bold link](u)**!", "A bold link!"),
         ("[https://x.org](https://x.org)", "x dot org"),
         ("Wow![a](b)", "Wow!a"),
@@ -176,6 +178,7 @@ def test_html_tags_are_dropped_and_comparisons_stay(written: str, said: str) -> 
         ("2 * 3 is 6", "2 times 3 is 6"),
         ("2*3 and 2*x", "2 times 3 and 2 times x"),
         ("(1 + 2) * (3 + 4)", "(1 + 2) times (3 + 4)"),
+        ("x * y * z", "x times y times z"),
         ("5 \\* 3", "5 times 3"),
         ("2**8 or 2 ** 8", "2 to the power of 8 or 2 to the power of 8"),
         ("**2** and *3*", "2 and 3"),
@@ -183,6 +186,19 @@ def test_html_tags_are_dropped_and_comparisons_stay(written: str, said: str) -> 
     ],
 )
 def test_products_and_powers_are_named(written: str, said: str) -> None:
+    assert spoken(written) == said
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("Salt &amp; pepper&#33;", "Salt & pepper!"),
+        ("It&rsquo;s 5&nbsp;km, 3 &lt; 4, &lt;b&gt;", "It’s 5 km, 3 < 4, <b>"),
+        ("So good &#127881;!", "So good!"),
+        ("Fish &chips; and &", "Fish &chips; and &"),
+    ],
+)
+def test_entities_become_their_characters(written: str, said: str) -> None:
     assert spoken(written) == said
 
 
@@ -216,13 +232,13 @@ _ATOMS = [
     "=", '"', "'", "b", "br", "https://", "www.", "http:", "h", "w", "x.org", "/a", "?q=1", "@", "a@b.c",
     "\\", "\u200d", "\ufe0f", "\u20e3", "1", "2", "3.14", "hello", "é", "e\u0301", "你好", "。", "，", "👩‍👧",
     "🎉", "🇩🇪", "[laugh]", "[a](b)", "[x] ", ",", ".", "...", "…", ":", ";", "?", "می‌خ", "\x00", "—",
-    "href=", "\ud83d", "•", "°C", "$5", "-" * 90, " " * 90, "a" * 90,
+    "&", "&amp;", "&lt;", "#33;", "href=", "\ud83d", "•", "°C", "$5", "-" * 90, " " * 90, "a" * 90,
 ]  # fmt: skip
 
 written_text = st.one_of(
     st.lists(st.sampled_from(_ATOMS), max_size=30).map("".join),
     st.text(max_size=60),
-    st.text(alphabet=st.sampled_from("ab1 \n*_`[]()<>!#-|~\\.:/hw"), max_size=60),
+    st.text(alphabet=st.sampled_from("ab1 \n*_`[]()<>!#-|~\\.:/hw&;"), max_size=60),
 )
 
 

@@ -13,7 +13,7 @@ from shared.errors import Stage
 from shared.payloads import ChatMessage, Mp3Audio
 from shared.settings import Settings
 from shared.turn import (
-    NoSpeechHeard,
+    NoSpeechDetected,
     ReplyDelta,
     SpeechChunk,
     StageWaiting,
@@ -60,7 +60,7 @@ def test_a_turn_tells_its_start_the_transcript_the_reply_with_its_speech_and_its
 def test_every_word_is_spoken_once_and_in_order() -> None:
     told = play(listen(cast(llm=[typed(THREE_SENTENCES)])))
     assert " ".join(chunk.text for chunk in chunks_of(told)) == THREE_SENTENCES
-    assert [(chunk.index, chunk.piece) for chunk in chunks_of(told)] == [(0, 0), (1, 0)]
+    assert [(chunk.index, chunk.segment) for chunk in chunks_of(told)] == [(0, 0), (1, 0)]
 
 
 def test_the_first_audio_comes_when_the_stages_have_done_their_part_and_no_later() -> None:
@@ -105,7 +105,7 @@ def test_a_client_that_takes_nothing_holds_its_turn_up_within_bounds() -> None:
     scripted = cast(llm=[typed(" ".join(["This is a sentence of nine words or so."] * 90), 2000)])
 
     async def story() -> int:
-        events = Pipeline(scripted.stages, Settings(max_undelivered_events=4)).stream(REQUEST)
+        events = Pipeline(scripted, Settings(max_undelivered_events=4)).stream(REQUEST)
         async for event in events:
             if isinstance(event, SpeechChunk):
                 break
@@ -122,7 +122,7 @@ def test_the_reply_keeps_its_order_when_text_comes_just_as_a_slow_client_takes_a
     scripted = cast(asr=[["hello"]], llm=[["This comes first. ", 10, "This comes later."]])
 
     async def story() -> list[Told]:
-        events = Pipeline(scripted.stages, Settings(max_undelivered_events=1)).stream(REQUEST)
+        events = Pipeline(scripted, Settings(max_undelivered_events=1)).stream(REQUEST)
         told = [Told(0, await anext(events))]
         await asyncio.sleep(10 + same_moment_s)
         return told + [Told(0, event) async for event in events]
@@ -133,7 +133,7 @@ def test_the_reply_keeps_its_order_when_text_comes_just_as_a_slow_client_takes_a
 def test_a_turn_in_which_nobody_speaks_ends_there_and_costs_the_llm_nothing() -> None:
     scripted = cast(asr=[[0.1, "  "]])
     told = play(listen(scripted))
-    assert [type(t.event) for t in told] == [TurnStarted, NoSpeechHeard]
+    assert [type(t.event) for t in told] == [TurnStarted, NoSpeechDetected]
     assert scripted.llm.calls == []
     assert scripted.tts.calls == []
 
@@ -184,7 +184,7 @@ def test_more_turns_than_the_bound_are_refused_at_once_and_the_others_go_on() ->
     scripted = cast()
 
     async def story() -> list[TurnEnd]:
-        pipeline = Pipeline(scripted.stages, Settings(max_active_turns=2))
+        pipeline = Pipeline(scripted, Settings(max_active_turns=2))
 
         async def turn() -> list[Told]:
             return [Told(0, event) async for event in pipeline.stream(REQUEST)]
@@ -288,7 +288,7 @@ def test_whatever_the_pace_order_holds_and_the_ledger_adds_up(
         told = []
         now = asyncio.get_running_loop().time
         settings = Settings(max_undelivered_events=undelivered)
-        async for event in Pipeline(cast(llm=[script]).stages, settings).stream(REQUEST):
+        async for event in Pipeline(cast(llm=[script]), settings).stream(REQUEST):
             told.append(Told(now(), event))
             await asyncio.sleep(slow_client_s)
         return told

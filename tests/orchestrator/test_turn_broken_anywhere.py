@@ -77,7 +77,7 @@ def test_a_stage_that_breaks_never_joins_two_attempts_and_leaves_nothing_running
     assert isinstance(end, TurnFailed) or len(reply) == len(whole)
 
     chunks = chunks_of(told)
-    assert [(c.index, c.piece) for c in chunks] == sorted({(c.index, c.piece) for c in chunks})
+    assert [(c.index, c.segment) for c in chunks] == sorted({(c.index, c.segment) for c in chunks})
     spoken = " ".join(dict.fromkeys(chunk.text for chunk in chunks))
     assert reply.startswith(spoken)
     for index in {chunk.index for chunk in chunks}:

@@ -23,7 +23,7 @@ def ready() -> Cast:
 
 async def cancelled_at(scripted: Cast, at_s: float) -> None:
     async def turn() -> None:
-        async for _ in Pipeline(scripted.stages, Settings()).stream(REQUEST):
+        async for _ in Pipeline(scripted, Settings()).stream(REQUEST):
             pass
 
     task = asyncio.create_task(turn())
@@ -49,7 +49,7 @@ def test_closing_the_stream_after_any_event_stops_every_stage(events: int) -> No
     scripted = ready()
 
     async def story() -> None:
-        stream = Pipeline(scripted.stages, Settings()).stream(REQUEST)
+        stream = Pipeline(scripted, Settings()).stream(REQUEST)
         for _ in range(events):
             if await anext(stream, None) is None:
                 break
@@ -65,7 +65,7 @@ def test_a_cancelled_turn_frees_its_place() -> None:
     scripted = ready()
 
     async def story() -> None:
-        pipeline = Pipeline(scripted.stages, Settings(max_active_turns=1))
+        pipeline = Pipeline(scripted, Settings(max_active_turns=1))
         for _ in range(3):
             stream = pipeline.stream(REQUEST)
             await anext(stream)

@@ -125,7 +125,7 @@ def test_a_chunk_that_breaks_off_once_heard_is_not_spoken_again(ending: str | Ex
     end = end_of(told)
     assert isinstance(end, TurnFailed)
     assert (end.stage, end.retryable) == (Stage.TTS, True)
-    assert [(c.index, c.piece) for c in chunks_of(told)] == [(0, 0)]
+    assert [(c.index, c.segment) for c in chunks_of(told)] == [(0, 0)]
     assert len(scripted.tts.calls) == 1
 
 
@@ -133,7 +133,7 @@ def test_a_later_chunk_that_fails_unheard_is_tried_again() -> None:
     good = GOOD[Stage.TTS]
     told = play(listen(with_scripts(Stage.TTS, good, [0.1, ConnectionError("gone")], good)))
     assert isinstance(end_of(told), TurnCompleted)
-    assert [(c.index, c.piece) for c in chunks_of(told)] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert [(c.index, c.segment) for c in chunks_of(told)] == [(0, 0), (0, 1), (1, 0), (1, 1)]
 
 
 def test_a_failed_turn_has_told_what_was_finished_before_it_failed() -> None:
@@ -198,5 +198,5 @@ def test_the_ledger_of_a_failed_turn_adds_up_too() -> None:
 
 def test_events_of_a_failed_turn_stay_in_order() -> None:
     told = play(listen(with_scripts(Stage.LLM, [*typed(REPLY + " And al"), 5.0, ConnectionError("gone")])))
-    pieces = [(t.event.index, t.event.piece) for t in told if isinstance(t.event, SpeechChunk)]
+    pieces = [(t.event.index, t.event.segment) for t in told if isinstance(t.event, SpeechChunk)]
     assert pieces == sorted(set(pieces))

@@ -3,7 +3,6 @@
 import asyncio
 import threading
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,8 +15,9 @@ from shared.errors import BadAudio, StageFailed
 from shared.payloads import Mp3Audio, Speech
 from shared.settings import ServiceSettings, Settings
 from shared.stage_stream import StageFinished, StageStarted, Transcript
+from tests.support.paths import EXAMPLES
 
-HELLO = Path(__file__).parents[2] / "examples" / "hello.mp3"
+HELLO = EXAMPLES / "hello.mp3"
 SILENCE = Pcm(np.zeros(ASR_SAMPLE_RATE_HZ, np.float32), ASR_SAMPLE_RATE_HZ)
 
 
@@ -29,6 +29,8 @@ class Ears(ASRModel):
 
     def __init__(self) -> None:
         self.batches: list[list[str]] = []
+        self.languages_known: tuple[str, ...] = ("en",)
+        self.languages_asked: list[str | None] = []
         self.working = threading.Event()
         self.may_go_on = threading.Event()
         self.breaks_at: str | None = None
@@ -36,12 +38,17 @@ class Ears(ASRModel):
     def load(self) -> None:
         pass
 
-    def transcribe(self, pcm: Pcm) -> str:
+    @property
+    def languages(self) -> tuple[str, ...]:
+        return self.languages_known
+
+    def transcribe(self, pcm: Pcm, *, language: str | None = None) -> str:
         return self.transcribe_batch([pcm])[0]
 
-    def transcribe_batch(self, utterances: Sequence[Pcm]) -> list[str]:
+    def transcribe_batch(self, utterances: Sequence[Pcm], *, language: str | None = None) -> list[str]:
         texts = [str(pcm.num_samples) for pcm in utterances]
         self.batches.append(texts)
+        self.languages_asked.append(language)
         self.working.set()
         assert self.may_go_on.wait(30)
         if self.breaks_at in texts:
@@ -66,8 +73,8 @@ def lengthened(speech: Pcm, by: int) -> Pcm:
     return Pcm(np.pad(speech.samples, (0, by)), ASR_SAMPLE_RATE_HZ)
 
 
-async def heard(host: ASRHost, audio: Speech) -> str:
-    items = [item async for item in host.transcribe(audio)]
+async def heard(host: ASRHost, audio: Speech, language: str | None = None) -> str:
+    items = [item async for item in host.transcribe(audio, language=language)]
     assert [type(item) for item in items] == [StageStarted, Transcript, StageFinished]
     assert len({item.attempt_id for item in items}) == 1
     return next(item.text for item in items if isinstance(item, Transcript))
@@ -98,6 +105,26 @@ async def test_one_utterance_is_begun_at_once_and_those_that_come_meanwhile_go_t
     lengths = [str(speech.num_samples + by) for by in range(6)]
     assert texts == lengths
     assert ears.batches == [lengths[:1], lengths[1:4], lengths[4:]]
+
+
+async def test_a_batch_is_of_one_language(ears: Ears, speech: Pcm) -> None:
+    ears.languages_known = ("en", "de")
+    host = ASRHost(ears, Settings())
+    first = await asked(host, speech)
+    await at_work(ears)
+    others = [
+        asyncio.create_task(heard(host, lengthened(speech, by), language))
+        for by, language in enumerate([None, "de-DE", None], start=1)
+    ]
+    for _ in range(50):
+        await asyncio.sleep(0)
+    ears.may_go_on.set()
+    texts = [await call for call in first + others]
+    await host.close()
+    lengths = [str(speech.num_samples + by) for by in range(4)]
+    assert texts == lengths
+    assert ears.batches[1:] == [[lengths[1], lengths[3]], [lengths[2]]]
+    assert ears.languages_asked[1:] == [None, "de"]
 
 
 async def test_the_setting_bounds_the_batch(ears: Ears, speech: Pcm) -> None:

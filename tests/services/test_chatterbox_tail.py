@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.sounds import Samples
 from services.tts.chatterbox_tail import Tail
 from services.tts.silence import trimmed
 from shared.audio.decode import decode_audio
 from shared.audio.pcm import Pcm, resample
 from shared.settings import Settings
 from tests.support.flite_speech import flite_says
-from tests.support.sounds import Samples, tone
+from tests.support.sounds import tone
 
 RATE_HZ = 24_000
 NOISE_LIKE_SPEECH_S = 0.7

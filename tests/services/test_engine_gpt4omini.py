@@ -18,9 +18,10 @@ from shared.errors import (
     StageTimedOut,
     TooLong,
 )
-from shared.payloads import ChatMessage
+from shared.payloads import ChatMessage, TextDelta
 from shared.settings import settings
 from tests.support.chat_server import ChatServer, Exchange, hang_up_after, refusal, reply, silence_after
+from tests.support.replies import texts
 
 QUESTION = [ChatMessage(role="system", content="Be short."), ChatMessage(role="user", content="Hello?")]
 
@@ -56,7 +57,8 @@ async def engine(configure: Callable[..., None]) -> AsyncIterator[Gpt4oMini]:
 async def answer(
     engine: Gpt4oMini, messages: list[ChatMessage] = QUESTION, max_tokens: int = 50
 ) -> list[str]:
-    return [text async for text in engine.generate(messages, max_tokens=max_tokens, temperature=0.5)]
+    reply = engine.generate(messages, max_tokens=max_tokens, temperature=0.5)
+    return [text async for text in texts(reply)]
 
 
 def error(message: str, code: str | None = None) -> dict[str, Any]:
@@ -228,7 +230,7 @@ async def test_a_reply_that_breaks_off_gives_what_came_and_then_a_retryable_fail
     server.behaviour = hang_up_after("Hello", " there", event=event)
     came: list[str] = []
     with pytest.raises(StageFailed, match="gpt-4o-mini") as raised:
-        async for text in engine.generate(QUESTION, max_tokens=50, temperature=0.5):
+        async for text in texts(engine.generate(QUESTION, max_tokens=50, temperature=0.5)):
             came.append(text)
     assert came == ["Hello", " there"]
     assert raised.value.stage is Stage.LLM
@@ -281,7 +283,7 @@ async def test_a_content_filter_that_lets_nothing_pass_is_told(engine: Gpt4oMini
 async def test_closing_a_reply_hangs_up(engine: Gpt4oMini, server: ChatServer) -> None:
     server.behaviour = silence_after("Hello")
     async with aclosing(engine.generate(QUESTION, max_tokens=50, temperature=0.5)) as pieces:
-        assert await anext(pieces) == "Hello"
+        assert await anext(pieces) == TextDelta(text="Hello")
         assert not server.hung_up.is_set()
     await asyncio.wait_for(server.hung_up.wait(), 10)
 

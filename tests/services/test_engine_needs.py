@@ -28,7 +28,7 @@ def model(
 
         def load(self) -> None: ...
 
-        def transcribe(self, pcm: Pcm) -> str:
+        def transcribe(self, pcm: Pcm, *, language: str | None = None) -> str:
             return ""
 
     return RegisteredModel(Stage.ASR, "ears", Ears)

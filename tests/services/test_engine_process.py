@@ -15,8 +15,8 @@ from services.process.engine_process import EngineProcess
 from services.selection import discover
 from shared.engines import MODEL_REGISTRY, RegisteredModel
 from shared.errors import EngineLoadFailed, Stage, StageFailed
-from shared.payloads import ChatMessage
-from shared.stage_stream import StageFinished, StageItem, StageStarted, TextDelta
+from shared.payloads import ChatMessage, TextDelta
+from shared.stage_stream import LLMOutput, StageFinished, StageItem, StageStarted
 
 
 def model(stage: Stage, name: str) -> RegisteredModel:
@@ -38,7 +38,9 @@ async def answer(process: EngineProcess, question: str) -> str:
     items = [item async for item in ask(process, question)]
     assert isinstance(items[0], StageStarted)
     assert isinstance(items[-1], StageFinished)
-    return "".join(item.text for item in items if isinstance(item, TextDelta))
+    return "".join(
+        item.delta.text for item in items if isinstance(item, LLMOutput) and isinstance(item.delta, TextDelta)
+    )
 
 
 def ask(process: EngineProcess, question: str) -> AsyncIterator[StageItem]:

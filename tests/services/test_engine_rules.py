@@ -2,7 +2,6 @@ import asyncio
 from collections.abc import Iterator
 from datetime import datetime
 from fractions import Fraction
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -17,14 +16,15 @@ from services.tts.flite import FliteTTS
 from shared.audio.decode import decode_audio, decode_mp3
 from shared.payloads import ChatMessage
 from shared.settings import Settings
+from tests.support.paths import EXAMPLES
+from tests.support.replies import texts
 
 NOW = datetime(2026, 11, 23, 15, 10)
-EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 async def deltas(*messages: ChatMessage, max_tokens: int = 200) -> list[str]:
     reply = RulesLLM(lambda: NOW).generate(messages, max_tokens=max_tokens, temperature=0.7)
-    return [delta async for delta in reply]
+    return [text async for text in texts(reply)]
 
 
 def answer(*said: str) -> str:
@@ -166,10 +166,9 @@ async def test_the_reply_comes_word_by_word_and_lets_others_work_in_between() ->
         written.append("other")
 
     async def reply() -> None:
-        async for delta in RulesLLM().generate(
-            [ChatMessage(role="user", content="What is two plus two?")], max_tokens=200, temperature=0.0
-        ):
-            written.append(delta)
+        question = [ChatMessage(role="user", content="What is two plus two?")]
+        async for text in texts(RulesLLM().generate(question, max_tokens=200, temperature=0.0)):
+            written.append(text)
 
     await asyncio.gather(reply(), other())
     assert written.index("other") == 1

@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 
 from services.tts.espeak import EspeakTTS
 from services.tts.flite import FliteTTS
-from services.tts.sentences import MAX_PIECE_CHARACTERS, sentences, to_ascii
+from services.tts.text import MAX_CHARACTERS, to_ascii, utterances
 from shared.audio.pcm import Pcm
 from shared.engines import TTSModel
 from shared.errors import EngineLoadFailed, StageFailed
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 MakeEngine = Callable[[], TTSModel]
 
 each_engine = pytest.mark.parametrize(
@@ -63,13 +63,31 @@ def duration_s(pieces: list[Pcm]) -> float:
 
 
 @each_engine
-def test_each_sentence_is_a_piece_so_that_the_first_comes_early(make: MakeEngine) -> None:
+@pytest.mark.parametrize(
+    ("text", "num_sentences"),
+    [
+        ("Hello there. What is two plus two? I think that it is four, Dr. Smith!", 3),
+        ("We meet at 5 p.m. today. On Jan. 5 it was cold.", 2),
+        ("Look at No. 5, e.g. in the U.S. today.", 1),
+    ],
+)
+def test_speech_is_cut_at_the_ends_of_sentences_alone(
+    make: MakeEngine, text: str, num_sentences: int
+) -> None:
     engine = loaded(make)
-    pieces = spoken(engine, "Hello there. What is two plus two? I think that it is four, Dr. Smith!")
-    assert len(pieces) == 3
+    pieces = spoken(engine, text)
+    assert len(pieces) == (num_sentences if make is FliteTTS else 1)
     assert {piece.sample_rate_hz for piece in pieces} == {engine.sample_rate_hz}
-    assert all(0.5 < piece.duration_s < 4 for piece in pieces)
+    assert all(0.5 < piece.duration_s < 6 for piece in pieces)
     assert all(np.abs(piece.samples).max() > 0.1 for piece in pieces)
+
+
+@each_engine
+def test_long_text_is_cut_so_that_its_first_piece_comes_early(make: MakeEngine) -> None:
+    engine = loaded(make)
+    pieces = spoken(engine, "This is a sentence of fifty characters, more or so. " * 8)
+    assert len(pieces) >= 2
+    assert {piece.sample_rate_hz for piece in pieces} == {engine.sample_rate_hz}
 
 
 @each_engine
@@ -109,7 +127,7 @@ def test_accents_signs_emoji_and_control_characters_do_not_stop_speech(make: Mak
 def test_after_cancelling_no_piece_comes(make: MakeEngine) -> None:
     engine = loaded(make)
     cancelled = threading.Event()
-    pieces = engine.synthesize("One sentence. Another sentence. A third one.", cancelled)
+    pieces = engine.synthesize("This is one sentence of a good many. " * 14, cancelled)
     next(pieces)
     cancelled.set()
     assert list(pieces) == []
@@ -219,11 +237,11 @@ def test_espeak_works_from_a_deep_folder_and_leaves_no_file_behind(tmp_path: Pat
 
 
 @given(st.text(st.sampled_from("abz 19.,;:!?'\"()\n") | st.characters(codec="ascii"), max_size=600))
-def test_sentences_lose_no_word_and_keep_their_bounds(text: str) -> None:
-    pieces = list(sentences(text))
+def test_utterances_lose_no_word_and_keep_their_bounds(text: str) -> None:
+    pieces = list(utterances(text))
     letters = "".join(re.findall(r"[A-Za-z0-9]", text))
     assert "".join(re.findall(r"[A-Za-z0-9]", "".join(pieces))) == letters
-    assert all(0 < len(piece) <= MAX_PIECE_CHARACTERS for piece in pieces)
+    assert all(0 < len(piece) <= MAX_CHARACTERS for piece in pieces)
     assert not any(re.search(r"[^\w\s]{4}", piece) for piece in pieces)
     assert not any(re.search(r"[\x00-\x1f]", piece) for piece in pieces)
 

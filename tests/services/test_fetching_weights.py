@@ -9,8 +9,9 @@ import pytest
 from client.errors import ExitCode
 from shared.errors import Stage
 from tests.support.control_plane_programs import Cloud
-from tests.support.deployed_project import ROOT, Project, project_in
+from tests.support.deployed_project import Project, project_in
 from tests.support.local_hub import COMMIT, Hub, local_hub
+from tests.support.paths import ROOT
 
 REPOSITORY = "somebody/some-voice"
 FILES = {"voice.bin": b"a voice", "notes/readme.md": b"not needed", "config.json": b"{}"}
@@ -43,7 +44,9 @@ class Voice(TTSModel):
     model_name = "voice"
     sample_rate_hz = 16_000
     def load(self) -> None: ...
-    def synthesize(self, text: str, cancelled: threading.Event) -> Iterator[Pcm]:
+    def synthesize(
+        self, text: str, cancelled: threading.Event, **options: str | None
+    ) -> Iterator[Pcm]:
         yield Pcm(np.zeros(160, np.float32), 16_000)
 '''
 
@@ -117,7 +120,7 @@ from shared.engines import EngineSpec, LLMModel, Weights, register_model
 class Words(LLMModel):
     model_name = "words"
     def load(self) -> None: ...
-    async def generate(self, messages, *, max_tokens, temperature):
+    async def generate(self, messages, *, tools=(), max_tokens, temperature):
         yield "words"
 """
 

@@ -5,21 +5,20 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 
 import psutil
 import pytest
 
+from bench.sounds import voice
 from services.asr.pocketsphinx import PocketsphinxASR
 from shared.audio.pcm import Pcm
 from shared.errors import EngineLoadFailed, StageFailed
-from tests.support.sounds import voice
+from tests.support.paths import ROOT
+from tests.support.waiting import until
 
-ROOT = Path(__file__).parents[2]
 HZ = 16_000
 
 
@@ -48,14 +47,6 @@ def _is_worker(process: psutil.Process) -> bool:
         return "pocketsphinx_worker" in " ".join(process.cmdline())
     except psutil.Error:  # it has just ended
         return False
-
-
-def until(condition: Callable[[], bool], within_s: float = 30) -> None:
-    """Wait for something that happens soon; the only way in which a test here fails by time."""
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
 
 
 def has_ended(process: psutil.Process) -> bool:
@@ -142,7 +133,6 @@ def test_a_model_that_cannot_be_read_fails_the_load_and_leaves_no_process(
 PARENT = """
 import signal, sys
 from services.asr.pocketsphinx import PocketsphinxASR
-from tests.support.sounds import voice
 
 interrupts = []
 signal.signal(signal.SIGINT, lambda *_: interrupts.append(1))

@@ -29,7 +29,9 @@ class Grand(TTSModel):
     model_name = "Grand"
     sample_rate_hz = 24_000
     def load(self) -> None: ...
-    def synthesize(self, text: str, cancelled: threading.Event) -> Iterator[Pcm]:
+    def synthesize(
+        self, text: str, cancelled: threading.Event, **options: str | None
+    ) -> Iterator[Pcm]:
         yield from ()
 """
 NOT_DEFAULT = {

@@ -1,6 +1,7 @@
 """An engine behind its stage: loaded once, one piece of work at a time, errors with a name."""
 
 import asyncio
+import re
 import threading
 import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
@@ -12,10 +13,10 @@ from services.host.stage_host import ASRHost, LLMHost, TTSHost
 from shared.audio.mp3 import encode_mp3
 from shared.audio.pcm import Pcm
 from shared.engines import ASRModel, EngineSpec, LLMModel, TTSModel
-from shared.errors import EngineLoadFailed, Stage, StageFailed, WeightsMissing
-from shared.payloads import ChatMessage, Mp3Audio
+from shared.errors import BadRequest, EngineLoadFailed, Stage, StageFailed, WeightsMissing
+from shared.payloads import ChatMessage, LLMDelta, Mp3Audio, TextDelta, Tool
 from shared.settings import Settings
-from shared.stage_stream import SpeechPiece, StageFinished, StageItem, StageStarted, TextDelta, Transcript
+from shared.stage_stream import AudioSegment, LLMOutput, StageFinished, StageItem, StageStarted, Transcript
 
 SPEC = EngineSpec(summary="for tests", licence="MIT")
 NOISE = Pcm(np.random.default_rng(1).uniform(-0.3, 0.3, 16_000).astype(np.float32), 16_000)
@@ -34,7 +35,7 @@ class Ears(ASRModel):
     def load(self) -> None:
         pass
 
-    def transcribe(self, pcm: Pcm) -> str:
+    def transcribe(self, pcm: Pcm, *, language: str | None = None) -> str:
         self.asked += 1
         return " words "
 
@@ -53,14 +54,19 @@ class Mind(LLMModel):
         pass
 
     async def generate(
-        self, messages: Sequence[ChatMessage], *, max_tokens: int, temperature: float
-    ) -> AsyncGenerator[str, None]:
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        tools: Sequence[Tool] = (),
+        max_tokens: int,
+        temperature: float,
+    ) -> AsyncGenerator[LLMDelta, None]:
         self.at_work += 1
         self.most_at_work = max(self.most_at_work, self.at_work)
         try:
             for n in range(max_tokens):
                 await asyncio.sleep(0.001)
-                yield f"{n} "
+                yield TextDelta(text=f"{n} ")
             if self.error:
                 raise self.error
         finally:
@@ -88,7 +94,7 @@ class Voice(TTSModel):
         if self.load_error:
             raise self.load_error
 
-    def synthesize(self, text: str, cancelled: threading.Event) -> Iterator[Pcm]:
+    def synthesize(self, text: str, cancelled: threading.Event, **options: str | None) -> Iterator[Pcm]:
         self.threads.add(threading.get_ident())
         for word in text.split():
             if word == "bad":
@@ -107,9 +113,9 @@ async def test_a_stage_stream_begins_with_its_start_and_ends_with_its_cost_all_o
     host = TTSHost(Voice(), Settings())
     items = await read(host.synthesize("one two three"))
     await host.close()
-    assert [type(item).__name__ for item in items] == ["StageStarted", *["SpeechPiece"] * 3, "StageFinished"]
+    assert [type(item).__name__ for item in items] == ["StageStarted", *["AudioSegment"] * 3, "StageFinished"]
     assert len({item.attempt_id for item in items}) == 1
-    elapsed = [item.elapsed_us for item in items if isinstance(item, SpeechPiece | StageFinished)]
+    elapsed = [item.elapsed_us for item in items if isinstance(item, AudioSegment | StageFinished)]
     assert elapsed == sorted(elapsed)
     assert isinstance(items[-1], StageFinished)
     assert items[-1].busy_us > 0
@@ -175,7 +181,7 @@ async def test_closing_a_tts_stream_stops_the_engine_within_a_piece() -> None:
     host = TTSHost(engine, Settings())
     stream = host.synthesize("word " * 100_000)
     async for item in stream:
-        if isinstance(item, SpeechPiece):
+        if isinstance(item, AudioSegment):
             break
     await stream.aclose()
     await read(host.synthesize("one"))  # has its turn only once the thread is free
@@ -196,7 +202,7 @@ async def test_the_time_of_a_piece_is_never_before_that_of_the_piece_before_it(
     host = TTSHost(Voice(), Settings())
     items = await read(host.synthesize_mp3("one two three"))
     await host.close()
-    elapsed = [item.elapsed_us for item in items if isinstance(item, SpeechPiece)]
+    elapsed = [item.elapsed_us for item in items if isinstance(item, AudioSegment)]
     assert elapsed == sorted(elapsed)
 
 
@@ -210,12 +216,66 @@ async def test_silence_and_noise_never_reach_the_asr_engine() -> None:
     assert engine.asked == 0
 
 
+async def test_a_language_that_the_asr_engine_lacks_is_refused_before_it_works() -> None:
+    engine = Ears()
+    host = ASRHost(engine, Settings())
+    with pytest.raises(BadRequest, match=r"ears has no language 'de'\. It has: en\.") as raised:
+        await read(host.transcribe(NOISE, language="de-AT"))
+    await host.close()
+    assert (raised.value.stage, raised.value.retryable, engine.asked) == (Stage.ASR, False, 0)
+
+
+async def test_tools_are_refused_by_an_llm_engine_without_them_before_it_works() -> None:
+    engine = Mind()
+    host = LLMHost(engine, Settings())
+    with pytest.raises(BadRequest, match="mind has no tools") as raised:
+        await read(host.generate(MESSAGES, tools=[Tool(name="look")], max_tokens=5, temperature=0))
+    await host.close()
+    assert (raised.value.stage, engine.most_at_work) == (Stage.LLM, 0)
+
+
+@pytest.mark.parametrize(
+    ("asked", "refusal"),
+    [
+        ({"voice": "bob"}, "voice has no voice 'bob'. It has only its own."),
+        ({"language": "de"}, "voice has no language 'de'. It has: en."),
+    ],
+)
+async def test_a_voice_or_language_that_the_tts_engine_lacks_is_refused_before_it_works(
+    asked: dict[str, str], refusal: str
+) -> None:
+    engine = Voice()
+    host = TTSHost(engine, Settings())
+    with pytest.raises(BadRequest, match=re.escape(refusal)) as raised:
+        await read(host.synthesize_mp3("one two", **asked))
+    await host.close()
+    assert (raised.value.stage, engine.pieces_made) == (Stage.TTS, 0)
+
+
+async def test_an_engine_gets_the_voice_and_the_primary_tag_of_the_language_that_it_offers() -> None:
+    asked: list[dict[str, str | None]] = []
+
+    class Polyglot(Voice):
+        voices = ("bob", "eve")
+        languages = ("en", "de")
+
+        def synthesize(self, text: str, cancelled: threading.Event, **options: str | None) -> Iterator[Pcm]:
+            asked.append(options)
+            return super().synthesize(text, cancelled)
+
+    host = TTSHost(Polyglot(), Settings())
+    await read(host.synthesize("one", voice="eve", language="de-AT"))
+    await read(host.synthesize("one"))
+    await host.close()
+    assert asked == [{"voice": "eve", "language": "de"}, {"voice": None, "language": None}]
+
+
 async def test_closing_a_reply_stops_the_llm() -> None:
     engine = Mind()
     host = LLMHost(engine, Settings())
     stream = host.generate(MESSAGES, max_tokens=10_000, temperature=0)
     async for item in stream:
-        if isinstance(item, TextDelta):
+        if isinstance(item, LLMOutput):
             break
     assert engine.at_work == 1
     await stream.aclose()

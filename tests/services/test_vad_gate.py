@@ -3,11 +3,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.sounds import HZ, Samples, decibels
 from services.host.vad_gate import SpeechGate
 from shared.audio.pcm import Pcm
 from tests.support.flite_speech import flite_says
-from tests.support.noises import HZ, clicks, decibels, knocks, recording, white_noise, with_noise
-from tests.support.sounds import Samples, tone
+from tests.support.noises import clicks, knocks, recording, white_noise, with_noise
+from tests.support.sounds import tone
 
 
 @pytest.fixture(scope="module")

@@ -5,13 +5,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 
 import psutil
 import pytest
 
 from services.process.watched_process import WatchedProcess
+from tests.support.waiting import until
 
 PARENT_AND_CHILD = """
 import subprocess, sys, time
@@ -33,13 +33,6 @@ def start() -> Iterator[Callable[[str], WatchedProcess]]:
     yield start_program
     for process in started:
         process.end(grace_s=0)
-
-
-def until(condition: Callable[[], bool], within_s: float = 30) -> None:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
 
 
 def runs(pid: int) -> bool:

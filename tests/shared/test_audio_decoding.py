@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.sounds import voice
 from shared.audio.decode import decode_audio
 from shared.audio.mp3 import encode_mp3
 from shared.audio.pcm import Pcm
 from shared.errors import BadAudio, TooLong
 from shared.settings import Settings
-from tests.support.sounds import ffmpeg_stream, likeness, refused, sound_file, tone, voice
+from tests.support.sounds import ffmpeg_stream, likeness, refused, sound_file, tone
 
 SETTINGS = Settings()
 SECOND = voice(16_000, 16_000).samples

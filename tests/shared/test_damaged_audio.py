@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import soundfile
 
+from bench.sounds import Samples
 from shared.audio.decode import decode_audio
 from shared.audio.mp3 import encode_mp3
 from shared.audio.pcm import Pcm
 from shared.settings import Settings
-from tests.support.sounds import Samples, sound_file, strength, tone
+from tests.support.sounds import sound_file, strength, tone
 
 SETTINGS = Settings()
 LOW_HZ, HIGH_HZ = 400.0, 1_000.0

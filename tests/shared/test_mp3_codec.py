@@ -10,6 +10,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.sounds import voice
 from shared.audio.decode import (
     compress_wav_to_mp3,
     decode_audio,
@@ -23,7 +24,7 @@ from shared.audio.pcm import Pcm, encode_wav
 from shared.errors import BadAudio, TooLong
 from shared.payloads import Mp3Audio
 from shared.settings import Settings
-from tests.support.sounds import likeness, tone, voice
+from tests.support.sounds import likeness, tone
 
 MPEG_1 = [32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320]
 MPEG_2 = [8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160]

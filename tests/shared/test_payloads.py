@@ -13,11 +13,13 @@ from pydantic import Field, TypeAdapter, ValidationError
 from shared.audio.pcm import Pcm
 from shared.errors import ERRORS_BY_KIND, BadRequest, Overloaded, SpeechError, Stage
 from shared.ledger import Ledger, Span
-from shared.payloads import ChatMessage, Mp3Audio, Payload
+from shared.payloads import ChatMessage, Mp3Audio, Payload, TextDelta, Tool, ToolCall
+from shared.stage_stream import LLMOutput
 from shared.turn import (
     Failure,
     Models,
     SpeechChunk,
+    ToolCallRequested,
     TurnCompleted,
     TurnEvent,
     TurnFailed,
@@ -30,8 +32,24 @@ MODELS = Models(asr="a", llm="l", tts="t")
 LEDGER = Ledger(spans=(Span(stage=Stage.ASR, activity="work", duration_us=5),), total_us=5)
 PCM = Pcm(np.zeros(160, np.float32), 16000)
 
-messages = st.builds(
-    ChatMessage, role=st.sampled_from(["system", "user", "assistant"]), content=st.text(max_size=50)
+tools = st.builds(
+    Tool,
+    name=st.from_regex(r"[A-Za-z0-9_-]{1,20}", fullmatch=True),
+    description=st.text(max_size=50),
+    parameters=st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5), max_size=3),
+)
+tool_calls = st.builds(
+    ToolCall,
+    call_id=st.text(min_size=1, max_size=20),
+    name=st.from_regex(r"[A-Za-z0-9_-]{1,20}", fullmatch=True),
+    arguments=st.dictionaries(st.text(max_size=5), st.integers(), max_size=3).map(json.dumps),
+)
+messages = st.one_of(
+    st.builds(
+        ChatMessage, role=st.sampled_from(["system", "user", "assistant"]), content=st.text(max_size=50)
+    ),
+    st.builds(ChatMessage, role=st.just("assistant"), tool_calls=st.lists(tool_calls, max_size=2).map(tuple)),
+    st.builds(ChatMessage, role=st.just("tool"), tool_call_id=st.text(min_size=1, max_size=20)),
 )
 audios = st.builds(
     Mp3Audio,
@@ -39,9 +57,16 @@ audios = st.builds(
     sample_rate_hz=st.sampled_from([8000, 16000, 44100]),
     num_samples=st.integers(1, 10**7),
 )
-requests = st.builds(TurnRequest, audio=audios, conversation=st.lists(messages, max_size=4).map(tuple))
+requests = st.builds(
+    TurnRequest,
+    audio=audios,
+    conversation=st.lists(messages, max_size=4).map(tuple),
+    tools=st.lists(tools, max_size=2).map(tuple),
+    language=st.sampled_from([None, "de", "en-GB"]),
+)
 events = st.one_of(
-    st.builds(SpeechChunk, index=st.integers(0, 9), piece=st.integers(0, 9), text=st.text(), audio=audios),
+    st.builds(SpeechChunk, index=st.integers(0, 9), segment=st.integers(0, 9), text=st.text(), audio=audios),
+    st.builds(ToolCallRequested, call=tool_calls),
     st.just(TurnCompleted(ledger=LEDGER, models=MODELS)),
     st.just(TurnFailed(kind="x", stage=Stage.TTS, retryable=True, message="m", ledger=LEDGER, models=MODELS)),
 )
@@ -62,6 +87,39 @@ def test_an_event_survives_json_and_keeps_its_type(event: TurnEvent) -> None:
     adapter: TypeAdapter[TurnEvent] = TypeAdapter(TurnEvent)
     back = adapter.validate_json(adapter.dump_json(event))
     assert (type(back), back) == (type(event), event)
+
+
+@given(st.builds(LLMOutput, attempt_id=st.just("1"), elapsed_us=st.just(1), delta=tool_calls))
+def test_a_delta_of_a_reply_keeps_its_type_over_pickle_and_json(output: LLMOutput) -> None:
+    text = output.model_copy(update={"delta": TextDelta(text="hi")})
+    for one in (output, text):
+        assert pickle.loads(pickle.dumps(one)) == one
+        assert LLMOutput.model_validate_json(one.model_dump_json()) == one
+
+
+@pytest.mark.parametrize("arguments", ["", "[]", "{", "[" * 15_000, '{"a": "' + "x" * 20_000 + '"}'])
+def test_the_arguments_of_a_tool_call_are_a_bounded_json_object(arguments: str) -> None:
+    with pytest.raises(BadRequest, match="arguments"):
+        ToolCall.checked(call_id="1", name="look", arguments=arguments)
+
+
+@pytest.mark.parametrize("parameters", [{"a": "x" * 20_000}, {"a": object()}])
+def test_the_schema_of_a_tool_is_bounded_json(parameters: dict[str, object]) -> None:
+    with pytest.raises(BadRequest, match="parameters"):
+        Tool.checked(name="look", parameters=parameters)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"role": "tool"},
+        {"role": "user", "tool_call_id": "1"},
+        {"role": "user", "tool_calls": (ToolCall(call_id="1", name="look", arguments="{}"),)},
+    ],
+)
+def test_only_an_assistant_calls_tools_and_only_a_tool_answers_a_call(fields: dict[str, object]) -> None:
+    with pytest.raises(BadRequest, match="message"):
+        ChatMessage.checked(**fields)
 
 
 def test_audio_is_base64_in_json() -> None:

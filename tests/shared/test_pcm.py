@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.sounds import voice
 from shared.audio.decode import decode_audio, to_pcm
 from shared.audio.pcm import MAX_SAMPLE_RATE_HZ, MIN_SAMPLE_RATE_HZ, Pcm, encode_wav, join, resample
 from shared.errors import BadAudio
 from shared.settings import Settings
-from tests.support.sounds import likeness, tone, voice
+from tests.support.sounds import likeness, tone
 
 ANY_LENGTH = Settings(min_audio_s=0.0)
 

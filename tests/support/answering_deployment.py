@@ -1,7 +1,7 @@
 """A deployment of the answering engines, questions for it, and whether an answer is the question's own."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -39,8 +39,9 @@ from tests.support.answering_engines import (
     speech_samples,
     transcript_of,
 )
-from tests.support.control_plane_programs import GIVE_UP_S, Cloud
-from tests.support.deployed_project import ROOT, Project, project_in
+from tests.support.control_plane_programs import Cloud
+from tests.support.deployed_project import Project, project_in
+from tests.support.paths import EXAMPLES, ROOT
 
 MODELS = {"ASR_MODEL": "answering", "LLM_MODEL": "answering", "TTS_MODEL": "answering"}
 
@@ -62,12 +63,6 @@ class AnsweringProject(Project):
     @property
     def points(self) -> Points:
         return Points(self.folder / "points")
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until something has come about, while turns go on; fail if it does not."""
-        async with asyncio.timeout(GIVE_UP_S):
-            while not condition():  # noqa: ASYNC110 (it is other processes that bring it about)
-                await asyncio.sleep(0.02)
 
     def deploy_all(self, *stages: Stage, **settings: str) -> None:
         """Deploy these apps, or all four, two at a time."""
@@ -97,7 +92,7 @@ def question(number: int) -> TurnRequest:
 
 @cache
 def _speech() -> NDArray[np.float32]:
-    hello = decode_audio((ROOT / "examples" / "hello.mp3").read_bytes(), Settings())
+    hello = decode_audio((EXAMPLES / "hello.mp3").read_bytes(), Settings())
     return resample(hello, SAMPLE_RATE_HZ).samples[:QUESTION_0_SAMPLES]
 
 
@@ -139,7 +134,7 @@ class Told:
             return "something was told after the end"
         if told[:1] not in ([TurnStarted], []) or (SpeechChunk in told and TranscriptReady not in told[:2]):
             return f"out of order: {[kind.__name__ for kind in told]}"
-        places = [(chunk.index, chunk.piece) for chunk in self.spoken]
+        places = [(chunk.index, chunk.segment) for chunk in self.spoken]
         return None if places == sorted(set(places)) else f"speech out of order: {places}"
 
     def wrong(self) -> str | None:

@@ -17,7 +17,7 @@ import numpy as np
 
 from shared.audio.pcm import Pcm
 from shared.engines import ASRModel, LLMModel, TTSModel
-from shared.payloads import ChatMessage
+from shared.payloads import ChatMessage, LLMDelta, TextDelta, Tool
 
 QUESTION_0_SAMPLES = 8_000
 SAMPLE_RATE_HZ = 16_000
@@ -104,7 +104,7 @@ class AnsweringASR(ASRModel):
     def load(self) -> None:
         _pass(self.points, "asr-load", 0)
 
-    def transcribe(self, pcm: Pcm) -> str:
+    def transcribe(self, pcm: Pcm, *, language: str | None = None) -> str:
         number = pcm.num_samples - QUESTION_0_SAMPLES
         _pass(self.points, "asr-begin", number)
         _pass(self.points, "asr-end", number)
@@ -121,15 +121,20 @@ class AnsweringLLM(LLMModel):
         _pass(self.points, "llm-load", 0)
 
     async def generate(
-        self, messages: Sequence[ChatMessage], *, max_tokens: int, temperature: float
-    ) -> AsyncGenerator[str, None]:
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        tools: Sequence[Tool] = (),
+        max_tokens: int,
+        temperature: float,
+    ) -> AsyncGenerator[LLMDelta, None]:
         number = _number_in(messages[-1].content)
         words = reply_to(number).split()
         await self._pass("llm-begin", number)
         for index, word in enumerate(words):
             if index == len(words) - 3:
                 await self._pass("llm-middle", number)
-            yield f" {word}" if index else word
+            yield TextDelta(text=f" {word}" if index else word)
         await self._pass("llm-end", number)
 
     async def _pass(self, point: str, number: int) -> None:
@@ -147,7 +152,14 @@ class AnsweringTTS(TTSModel):
     def load(self) -> None:
         _pass(self.points, "tts-load", 0)
 
-    def synthesize(self, text: str, cancelled: threading.Event) -> Iterator[Pcm]:
+    def synthesize(
+        self,
+        text: str,
+        cancelled: threading.Event,
+        *,
+        voice: str | None = None,
+        language: str | None = None,
+    ) -> Iterator[Pcm]:
         number = _number_in(text)
         words = text.split()
         _pass(self.points, "tts-begin", number)

@@ -3,14 +3,10 @@
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from local_cloud import ControlPlane
-
-GIVE_UP_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -37,10 +33,3 @@ class Cloud:
         """Write a program and deploy it."""
         (folder / f"{module}.py").write_text(source)
         self.modal(folder, "deploy", "-m", module)
-
-    def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until something has come about; fail if it does not."""
-        give_up = time.monotonic() + GIVE_UP_S
-        while not condition():
-            assert time.monotonic() < give_up, "it has not come about"
-            time.sleep(0.05)

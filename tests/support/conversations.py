@@ -1,14 +1,15 @@
 """Spoken conversations for tests: one side is a recording, the other scripted stages, on a virtual clock."""
 
 import asyncio
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from bench.conversations import Seen
+from bench.sounds import HZ
 from client.audio.file_microphone import FileMicrophone
 from client.audio.file_speaker import FileSpeaker
 from client.metrics.session import Session
@@ -16,61 +17,9 @@ from client.metrics.session_summary import Summary
 from conversation.conversation import SpokenTurn, Talk
 from conversation.listener import Listener
 from orchestrator.pipeline import Pipeline
-from shared.audio.decode import decode_audio
-from shared.audio.pcm import Pcm, resample
+from shared.audio.pcm import Pcm
 from shared.settings import Settings
-from shared.turn import TurnEvent
 from tests.support.scripted_stages import Cast
-
-HZ = 16_000
-ROOT = Path(__file__).parents[2]
-
-Line = tuple[float, Pcm]
-"""What is said from that second on."""
-
-
-def example(name: str) -> Pcm:
-    """A question of examples/, without the silence around it."""
-    pcm = resample(decode_audio((ROOT / "examples" / f"{name}.mp3").read_bytes(), Settings()), HZ)
-    loud = np.flatnonzero(np.abs(pcm.samples) > 0.02)
-    return Pcm(pcm.samples[loud[0] : loud[-1]].copy(), HZ)
-
-
-def recording(lines: Iterable[Line], duration_s: float, noise: float = 0.0005) -> Pcm:
-    """One side of a conversation, over a little noise."""
-    samples = np.random.default_rng(0).normal(0, noise, round(duration_s * HZ)).astype(np.float32)
-    for at_s, pcm in lines:
-        start = round(at_s * HZ)
-        samples[start : start + pcm.num_samples] += pcm.samples
-    return Pcm(samples.clip(-1, 1), HZ)
-
-
-@dataclass
-class Seen:
-    """A display that remembers what it was shown."""
-
-    events: list[TurnEvent] = field(default_factory=list)
-    turns: list[SpokenTurn] = field(default_factory=list)
-    phases: list[str] = field(default_factory=list)
-
-    def listening(self, level: float) -> None:
-        self._phase("listening")
-
-    def hearing(self, level: float) -> None:
-        self._phase("hearing")
-
-    def speaking(self, level: float, *, paused: bool) -> None:
-        self._phase("paused" if paused else "speaking")
-
-    def tell(self, event: TurnEvent) -> None:
-        self.events.append(event)
-
-    def turn_over(self, turn: SpokenTurn) -> None:
-        self.turns.append(turn)
-
-    def _phase(self, phase: str) -> None:
-        if self.phases[-1:] != [phase]:
-            self.phases.append(phase)
 
 
 @dataclass
@@ -117,7 +66,7 @@ async def converse(
     async with FileMicrophone(said) as microphone, FileSpeaker(output, sample_rate_hz=HZ) as speaker:
         with Session(now) as session:
             talk = Talk(
-                Pipeline(cast.stages, chosen).stream,
+                Pipeline(cast, chosen).stream,
                 microphone,
                 speaker,
                 session,

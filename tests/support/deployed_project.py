@@ -15,8 +15,8 @@ from client.commands.deploy import MODULES
 from local_cloud.events import Event, Kind
 from shared.errors import Stage
 from tests.support.control_plane_programs import Cloud
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 COMMAND_TIMEOUT_S = 300.0
 SOURCES = ("shared", "services", "orchestrator", "client", "locks", "examples")
 

@@ -4,30 +4,16 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.sounds import HZ, Samples, decibels
 from shared.audio.decode import decode_audio
 from shared.audio.pcm import resample
 from shared.settings import Settings
-from tests.support.sounds import Samples
-
-HZ = 16_000
-
-
-def decibels(db: float) -> np.float32:
-    return np.float32(10 ** (db / 20))
 
 
 def white_noise(duration_s: float, db: float, seed: int = 0) -> Samples:
     """Gaussian, at this level below full scale."""
     noise = np.random.default_rng(seed).standard_normal(round(duration_s * HZ)).astype(np.float32)
     return (noise * decibels(db)).clip(-1, 1)
-
-
-def pink_noise(duration_s: float, db: float, seed: int = 0) -> Samples:
-    """Of equal power in every octave, at this level below full scale."""
-    spectrum = np.fft.rfft(np.random.default_rng(seed).standard_normal(round(duration_s * HZ)))
-    noise = np.fft.irfft(spectrum / np.sqrt(np.arange(spectrum.size).clip(1)), round(duration_s * HZ))
-    levelled: Samples = (noise / noise.std() * decibels(db)).astype(np.float32)
-    return levelled.clip(-1, 1)
 
 
 def clicks() -> Samples:

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
+from bench.sounds import Samples
 from tests.support.sound_recording import START_TIMEOUT_S, Recording
-from tests.support.sounds import Samples
 
 RATE_HZ = 16_000
 """Of both devices, so that what goes in at this rate comes out bit by bit."""

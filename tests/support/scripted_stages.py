@@ -1,6 +1,6 @@
 """Stages that follow a script, and remember how they were used.
 
-A script is a list of steps: a number waits that many seconds, a text or Pcm is an output, an
+A script is a list of steps: a number waits that many seconds, a text, tool call or Pcm is an output, an
 exception is raised, RESTART begins a new attempt, SPLICE goes on as another attempt without a word, HANG
 waits for ever, BREAK_OFF ends the stream early.
 """
@@ -13,11 +13,10 @@ from typing import Any, ClassVar, Final
 import numpy as np
 
 from orchestrator.pipeline import Pipeline
-from orchestrator.stages import Stages
 from shared.audio.pcm import Pcm
-from shared.payloads import ChatMessage, Speech
+from shared.payloads import ChatMessage, LLMDelta, Speech, TextDelta, Tool, ToolCall
 from shared.settings import Settings
-from shared.stage_stream import SpeechPiece, StageFinished, StageItem, StageStarted, TextDelta, Transcript
+from shared.stage_stream import AudioSegment, LLMOutput, StageFinished, StageItem, StageStarted, Transcript
 from shared.turn import TurnEvent, TurnRequest
 
 RESTART: Final = "\0restart"
@@ -25,7 +24,7 @@ SPLICE: Final = "\0splice"
 HANG: Final = "\0hang"
 BREAK_OFF: Final = "\0break off"
 
-Step = float | str | Pcm | Exception
+Step = float | str | ToolCall | Pcm | Exception
 Script = Sequence[Step]
 
 
@@ -105,13 +104,16 @@ class ScriptedStage:
         return self.scripts[min(len(self.calls), len(self.scripts) - 1)]
 
 
+@dataclass
 class ScriptedASR(ScriptedStage):
     model = "scripted ears"
+    languages: list[str | None] = field(default_factory=list)
 
-    def transcribe(self, audio: Speech) -> AsyncGenerator[StageItem, None]:
+    def transcribe(self, audio: Speech, *, language: str | None = None) -> AsyncGenerator[StageItem, None]:
         def output(attempt_id: str, text: str, elapsed_us: int) -> StageItem:
             return Transcript(attempt_id=attempt_id, text=text, elapsed_us=elapsed_us)
 
+        self.languages.append(language)
         return self.play(audio, self.next_script(), output)
 
 
@@ -119,12 +121,23 @@ class ScriptedLLM(ScriptedStage):
     model = "scripted mind"
 
     def generate(
-        self, messages: Sequence[ChatMessage], *, max_tokens: int, temperature: float
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        tools: Sequence[Tool] = (),
+        max_tokens: int,
+        temperature: float,
     ) -> AsyncGenerator[StageItem, None]:
-        def output(attempt_id: str, text: str, elapsed_us: int) -> StageItem:
-            return TextDelta(attempt_id=attempt_id, text=text, elapsed_us=elapsed_us)
+        def output(attempt_id: str, step: str | ToolCall, elapsed_us: int) -> StageItem:
+            delta: LLMDelta = TextDelta(text=step) if isinstance(step, str) else step
+            return LLMOutput(attempt_id=attempt_id, delta=delta, elapsed_us=elapsed_us)
 
-        given = {"messages": list(messages), "max_tokens": max_tokens, "temperature": temperature}
+        given = {
+            "messages": list(messages),
+            "tools": list(tools),
+            "max_tokens": max_tokens,
+            "temperature": temperature,
+        }
         return self.play(given, self.next_script(), output)
 
 
@@ -136,11 +149,17 @@ class ScriptedTTS(ScriptedStage):
 
     scripts: list[Script] = field(default_factory=list)
 
-    def synthesize(self, text: str) -> AsyncGenerator[StageItem, None]:
+    voices: list[tuple[str | None, str | None]] = field(default_factory=list)
+    """The voice and the language of each call."""
+
+    def synthesize(
+        self, text: str, *, voice: str | None = None, language: str | None = None
+    ) -> AsyncGenerator[StageItem, None]:
         def output(attempt_id: str, audio: Pcm, elapsed_us: int) -> StageItem:
-            return SpeechPiece(attempt_id=attempt_id, audio=audio, elapsed_us=elapsed_us)
+            return AudioSegment(attempt_id=attempt_id, audio=audio, elapsed_us=elapsed_us)
 
         duration_s = 0.06 * len(text)
+        self.voices.append((voice, language))
         usual: Script = [0.25 + 0.25 * duration_s, speech(duration_s)]
         return self.play(text, self.next_script() if self.scripts else usual, output)
 
@@ -161,15 +180,16 @@ def typed(reply: str, tokens_per_s: float = 60.0, first_s: float = 0.15) -> list
 
 @dataclass
 class Cast:
-    """Three scripted stages."""
+    """Three scripted stages, as the Stages of a pipeline."""
 
     asr: ScriptedASR
     llm: ScriptedLLM
     tts: ScriptedTTS
 
-    @property
-    def stages(self) -> Stages:
-        return Stages(asr=self.asr, llm=self.llm, tts=self.tts)
+    def __post_init__(self) -> None:
+        self.transcribe = self.asr.transcribe
+        self.generate = self.llm.generate
+        self.synthesize = self.tts.synthesize
 
     @property
     def under_way(self) -> list[Call]:
@@ -196,5 +216,5 @@ async def listen(scripted: Cast, request: TurnRequest = REQUEST, **settings: Any
     """Run a turn to its end and take every event at once."""
     now = asyncio.get_running_loop().time
     began_s = now()
-    pipeline = Pipeline(scripted.stages, Settings(**settings))
+    pipeline = Pipeline(scripted, Settings(**settings))
     return [Told(now() - began_s, event) async for event in pipeline.stream(request)]

@@ -8,7 +8,7 @@ from typing import Self
 
 import numpy as np
 
-from tests.support.sounds import Samples
+from bench.sounds import Samples
 
 START_TIMEOUT_S = 30
 SOUND = 0.01

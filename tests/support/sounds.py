@@ -7,32 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from numpy.typing import NDArray
 
+from bench.sounds import Samples
 from shared.audio.decode import decode_audio
-from shared.audio.pcm import Pcm
 from shared.errors import BadAudio
 from shared.settings import Settings
-
-Samples = NDArray[np.float32]
 
 
 def tone(frequency_hz: float, duration_s: float, sample_rate_hz: int = 16_000, peak: float = 0.5) -> Samples:
     """A sine."""
     time_s = np.arange(round(duration_s * sample_rate_hz)) / sample_rate_hz
     return (peak * np.sin(2 * np.pi * frequency_hz * time_s)).astype(np.float32)
-
-
-def voice(num_samples: int, sample_rate_hz: int, seed: int = 0) -> Pcm:
-    """Something like speech: harmonics of a gliding pitch, below 3 kHz, in syllables."""
-    chance = np.random.default_rng(seed)
-    time_s = np.arange(num_samples) / sample_rate_hz
-    pitch_hz = chance.uniform(90, 220) * (1 + 0.1 * np.sin(2 * np.pi * chance.uniform(0.5, 2) * time_s))
-    phase = 2 * np.pi * np.cumsum(pitch_hz) / sample_rate_hz
-    harmonics = range(1, 13)
-    sound = sum(chance.uniform(0.2, 1) / k * np.sin(k * phase + chance.uniform(0, 6)) for k in harmonics)
-    syllables = 0.6 + 0.4 * np.sin(2 * np.pi * 4 * time_s + chance.uniform(0, 6))
-    return Pcm((0.2 * sound * syllables).astype(np.float32), sample_rate_hz)
 
 
 def sound_file(

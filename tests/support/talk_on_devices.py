@@ -15,14 +15,13 @@ import numpy as np
 import psutil
 import soundfile
 
+from bench.sounds import Samples, example
 from client.metrics.metrics_file import read_metrics
 from client.metrics.session_line import SessionEnded, SessionLine, SessionStarted
 from client.metrics.turn_record import TurnRecord
 from shared.audio.pcm import Pcm
-from tests.support.conversations import example
 from tests.support.pulse_audio import RATE_HZ, PulseAudio
 from tests.support.sound_recording import SOUND, Recording
-from tests.support.sounds import Samples
 
 PATIENCE_S = 60.0
 """For what comes in a second or ten."""

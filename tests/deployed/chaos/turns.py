@@ -9,7 +9,7 @@ from shared.audio.mp3 import encode_mp3
 from shared.audio.pcm import Pcm
 from shared.errors import SpeechError, Stage
 from shared.payloads import Mp3Audio
-from shared.turn import Failure, NoSpeechHeard, TurnRequest, TurnResult
+from shared.turn import Failure, NoSpeechDetected, TurnRequest, TurnResult
 from tests.deployed.chaos.account import Account, Verdict
 from tests.deployed.chaos.plan import PlannedTurn
 from tests.support.answering_deployment import Told, play, question
@@ -53,7 +53,7 @@ def _of_told(turn: PlannedTurn, told: Told, account: Account) -> tuple[Verdict, 
     if told.failure:
         return _judged(told, *_of_failure(turn, told.failure, account))
     end = told.events[-1] if told.events else None
-    if isinstance(end, NoSpeechHeard):
+    if isinstance(end, NoSpeechDetected):
         return (Verdict.NO_SPEECH, "") if turn.way == "silence" else (Verdict.WRONG, "heard no speech")
     if not told.completed:
         return Verdict.LOST, f"broke off behind {type(end).__name__}"
