@@ -37,7 +37,9 @@ def _headline(summary: Summary) -> str:
     if not summary.turns:
         return f"{length}, no turns: nobody spoke."
     turns = f"{summary.turns:,} turn{'s' if summary.turns > 1 else ''}"
-    outcomes = (f"{count:,} {name}" for key, name in _OUTCOMES.items() if (count := summary.outcomes.get(key)))
+    outcomes = (
+        f"{count:,} {name}" for key, name in _OUTCOMES.items() if (count := summary.outcomes.get(key))
+    )
     return f"{length}, {turns}: {', '.join(outcomes)}."
 
 
