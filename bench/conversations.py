@@ -12,8 +12,8 @@ import soundfile
 
 from bench.sounds import HZ, Line, Samples, example, recording
 from client.audio.echo_canceller import EchoCanceller
-from client.audio.file_microphone import FileMicrophone
-from client.audio.file_speaker import FileSpeaker
+from client.audio.microphone import FileMicrophone
+from client.audio.speaker import FileSpeaker
 from client.metrics.summary import Summary, summarized
 from conversation.audio import Frame
 from conversation.conversation import Conversation
@@ -74,7 +74,7 @@ async def converse(
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         output = Path(folder) / "played.wav"
         async with AsyncExitStack() as stack:
-            speaker = FileSpeaker(output, sample_rate_hz=HZ, played=echo.far if echo else None)
+            speaker = FileSpeaker(output, sample_rate_hz=HZ, on_played=echo.far if echo else None)
             await stack.enter_async_context(speaker)
             microphone = await stack.enter_async_context(FileMicrophone(said))
             conversation = Conversation(

@@ -1,7 +1,9 @@
 """The command `s2s`. What a command needs is imported when it runs, so that help comes at once."""
 
+import signal
 from enum import StrEnum
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -67,7 +69,10 @@ def turn(
         str, typer.Argument(metavar="INPUT", help="A recording of one question, or - for standard input.")
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Where the spoken reply goes; .mp3 or .wav.")
+        Path,
+        typer.Option(
+            "--output", "-o", help="Where the spoken reply goes: .mp3, .wav, or - for MP3 on standard output."
+        ),
     ] = Path("output.mp3"),
     target: Annotated[
         TurnTarget,
@@ -78,6 +83,10 @@ def turn(
     ] = None,
     as_json: AsJson = False,
     play: Annotated[bool, typer.Option("--play", help="Also play the reply, as it comes.")] = False,
+    output_device: Annotated[
+        str | None,
+        typer.Option("--output-device", help="Play it on this loudspeaker, by a part of its name."),
+    ] = None,
 ) -> None:
     """Answer one spoken question: recording in, spoken reply out.
 
@@ -87,9 +96,21 @@ def turn(
 
     arecord -f S16_LE -r 16000 -d 4 | s2s turn - --play
     """
-    from client.commands.turn import turn_command
+    if as_json and output == Path("-"):
+        raise typer.BadParameter("--json and --output - cannot be combined.")
+    from client.commands.turn import TurnOptions, turn_command
 
-    turn_command(source, output, target=target.value, system=system, as_json=as_json, play=play)
+    turn_command(
+        TurnOptions(
+            source=source,
+            output=output,
+            target=target.value,
+            system=system,
+            as_json=as_json,
+            play=play or output_device is not None,
+            output_device=output_device,
+        )
+    )
 
 
 @app.command()
@@ -138,7 +159,13 @@ def talk(
         bool,
         typer.Option(
             "--echo-cancellation/--no-echo-cancellation",
-            help="Take the loudspeaker out of what the microphone hears. Headphones do without.",
+            help="Cancel loudspeaker echo. Not needed with headphones.",
+        ),
+    ] = True,
+    noise_suppression: Annotated[
+        bool,
+        typer.Option(
+            "--noise-suppression/--no-noise-suppression", help="Suppress the microphone's background noise."
         ),
     ] = True,
     system: Annotated[
@@ -161,20 +188,22 @@ def talk(
 
     s2s talk --input-wav questions.wav --output-wav answers.wav
     """
-    if (input_device and input_wav) or (output_device and output_wav):
-        raise typer.BadParameter("A device and a file for the same end: name one of them.")
-    from client.audio.talk_audio import SoundOptions
+    for end, device, file in (("input", input_device, input_wav), ("output", output_device, output_wav)):
+        if device and file:
+            raise typer.BadParameter(f"--{end}-device and --{end}-wav cannot be combined.")
+    from client.audio.talk_audio import AudioOptions
     from client.commands.talk import TalkOptions, talk_command
 
     talk_command(
         TalkOptions(
             target=target.value,
-            sound=SoundOptions(
+            audio=AudioOptions(
                 input_device=input_device,
                 output_device=output_device,
                 input_wav=input_wav,
                 output_wav=output_wav,
                 cancel_echo=echo_cancellation,
+                suppress_noise=noise_suppression,
             ),
             speculative=speculation,
             system=system,
@@ -291,5 +320,15 @@ def _check_modal_is_installed() -> None:
 
 
 def main() -> None:
-    """The console script."""
+    """The console script. SIGTERM and SIGHUP end a command as Ctrl-C does, with what it writes at its end."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _interrupt)
     app()
+
+
+def _interrupt(_number: int, frame: FrameType | None) -> None:
+    on_ctrl_c = signal.getsignal(signal.SIGINT)
+    if not callable(on_ctrl_c):  # ignored, as in a background job
+        raise KeyboardInterrupt
+    on_ctrl_c(signal.SIGINT, frame)

@@ -1,4 +1,4 @@
-"""What a conversation needs of the audio around it: frames come in, segments of replies go out to a player."""
+"""The audio around a conversation: frames come in, segments of replies go out to a player."""
 
 from dataclasses import dataclass
 from typing import Protocol

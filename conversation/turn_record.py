@@ -9,7 +9,7 @@ from shared.payloads import Payload
 from shared.turn import Failure, Identifier, Models
 
 TurnOutcome = Literal["completed", "interrupted", "failed", "no_speech"]
-"""`interrupted`: the person spoke again, or ended the conversation, before the reply was played completely."""
+"""`interrupted`: the person spoke again, or ended the conversation, before all of the reply was played."""
 
 
 class VoiceToVoice(Payload):

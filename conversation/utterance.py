@@ -24,7 +24,7 @@ _INFO_TAG = 13  # the place of its name in an Info frame, behind the side inform
 
 
 class UtteranceEncoder:
-    """Takes samples while a person speaks, and returns any number of the first ones as Mp3Audio, at any moment.
+    """Takes samples while a person speaks, and returns the first ones of them as Mp3Audio, at any moment.
 
     A finished encoder cannot continue, so while the person may still speak, `so_far` returns the MP3 frames
     that have come out already: bit for bit what `encode_mp3` makes of the whole. For 10 s at 64 kbps on one

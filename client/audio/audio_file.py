@@ -1,4 +1,4 @@
-"""Audio from a file or standard input, and speech into a file."""
+"""Audio from a file or standard input, and speech to a file or standard output."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,6 +13,7 @@ from shared.errors import BadAudio, TooLong
 from shared.settings import Settings
 
 STANDARD_INPUT = "-"
+STANDARD_OUTPUT = Path("-")
 OUTPUT_SUFFIXES = (".mp3", ".wav")
 
 
@@ -26,6 +27,10 @@ def read_audio(source: str, settings: Settings) -> Pcm:
 
 def check_writable(path: Path, suffixes: Sequence[str] = OUTPUT_SUFFIXES) -> None:
     """Raise OutputNotWritten if audio could not be written there, before any work is done for it."""
+    if path == STANDARD_OUTPUT:
+        if sys.stdout is None or sys.stdout.isatty():
+            raise OutputNotWritten("Standard output is the terminal or closed: redirect it, or name a file.")
+        return
     if path.suffix.lower() not in suffixes:
         raise OutputNotWritten(f"Output {path}: use a name that ends in {' or '.join(suffixes)}.")
     if path.is_dir():
@@ -40,11 +45,15 @@ def check_writable(path: Path, suffixes: Sequence[str] = OUTPUT_SUFFIXES) -> Non
 
 
 def write_audio(path: Path, pcm: Pcm, settings: Settings) -> None:
-    """Write speech as MP3 or WAV, by the file's suffix. Raises OutputNotWritten."""
+    """Write speech as MP3 or WAV, by the file's suffix; to standard output MP3. Raises OutputNotWritten."""
     wav = path.suffix.lower() == ".wav"
     data = encode_wav(pcm) if wav else encode_mp3(pcm, settings.mp3_bitrate_kbps).mp3
     with write_errors(path):
-        path.write_bytes(data)
+        if path == STANDARD_OUTPUT:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+        else:
+            path.write_bytes(data)
 
 
 @contextmanager
@@ -58,6 +67,8 @@ def write_errors(path: Path) -> Iterator[None]:
 
 def _read_bytes(source: str, max_bytes: int) -> bytes:
     if source == STANDARD_INPUT:
+        if sys.stdin is None:
+            raise BadAudio("Standard input is closed: pipe audio into it, or name a file.")
         if sys.stdin.isatty():
             raise BadAudio("Standard input is the keyboard: pipe audio into it, or name a file.")
         data = sys.stdin.buffer.read(max_bytes + 1)

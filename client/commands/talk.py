@@ -2,17 +2,15 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack
-from dataclasses import dataclass, replace
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, aclosing
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.file_proxy import FileProxy  # prints above what goes on
 
-from client.audio.microphone import Microphone
-from client.audio.talk_audio import SoundOptions, TalkSound
+from client.audio.talk_audio import AudioOptions, TalkAudio
 from client.cloud.modal_connection import check_deployed
 from client.display.talk_display import TalkDisplay
 from client.errors import reported_errors
@@ -21,7 +19,6 @@ from client.metrics.metrics_file import MetricsFile
 from client.metrics.table import summary_table
 from client.saved_turns import SavedTurns
 from client.turn_source import Target, deployed_turns, turns_in_process
-from conversation.audio import Frame
 from conversation.conversation import Conversation
 from conversation.reply import SpokenTurn, TurnSource
 from services.selection import check_runs_here, select
@@ -39,7 +36,7 @@ class TalkOptions:
     """The options of `s2s talk`."""
 
     target: Target
-    sound: SoundOptions
+    audio: AudioOptions
     speculative: bool
     system: str | None
     metrics: Path | None
@@ -49,18 +46,18 @@ class TalkOptions:
 def talk_command(options: TalkOptions) -> None:
     """Run the command; see `s2s talk --help`. Ctrl-C is how a conversation ends, and no error.
 
-    What is wrong is reported before any engine is loaded. However a conversation ends, its summary is printed.
+    Wrong options are reported before any engine is loaded. However it ends, the summary is printed.
     """
     with reported_errors(as_json=False), ExitStack() as stack:
         output, terminal = Console(), Console(stderr=True)
         configure_logging(settings(), FileProxy(terminal, sys.stderr) if terminal.is_terminal else None)
         display = TalkDisplay(output, terminal)
         turns = _turns(options.target, display)
-        sound = TalkSound.chosen(options.sound, settings())
+        audio = TalkAudio.chosen(options.audio, settings())
         _check_system_prompt(options.system)
         saved = SavedTurns(options.save, display.problem) if options.save else None
         metrics = stack.enter_context(MetricsFile(options.metrics)) if options.metrics else None
-        talk = _Talk(options, turns, sound, display, metrics, saved)
+        talk = _Talk(options, turns, audio, display, metrics, saved)
         stack.callback(talk.print_summary, output)
         stack.callback(display.close)
         try:
@@ -90,14 +87,14 @@ class _Talk:
         self,
         options: TalkOptions,
         turns: AbstractAsyncContextManager[TurnSource],
-        sound: TalkSound,
+        audio: TalkAudio,
         display: TalkDisplay,
         metrics_file: MetricsFile | None,
         saved: SavedTurns | None,
     ) -> None:
         self._options = options
         self._turns = turns
-        self._sound = sound
+        self._audio = audio
         self._display = display
         self._metrics_file = metrics_file
         self._saved = saved
@@ -112,8 +109,8 @@ class _Talk:
                 stack.push_async_callback(_cancelled, asyncio.create_task(self._warm()))
             if self._saved:
                 await stack.enter_async_context(self._saved)
-            speaker = await stack.enter_async_context(self._sound.speaker)
-            microphone = await stack.enter_async_context(self._sound.microphone)
+            speaker = await stack.enter_async_context(self._audio.speaker)
+            microphone = await stack.enter_async_context(self._audio.microphone)
             self._display.waiting("")
             now = asyncio.get_running_loop().time
             self.metrics = stack.enter_context(ConversationMetrics(now, self._metrics_file, microphone))
@@ -121,7 +118,7 @@ class _Talk:
                 turns,
                 speaker,
                 settings(),
-                lag_s=microphone.latency_s + self._sound.lag_s,
+                lag_s=self._audio.lag_s,
                 speculative=self._options.speculative,
                 system_prompt=self._options.system,
                 session_id=self.metrics.session_id,
@@ -129,18 +126,13 @@ class _Talk:
                 on_event=self._display.event,
                 on_turn=self._turn_over,
             )
-            await conversation.run(self._frames(microphone), ended=lambda: microphone.ended)
+            async with aclosing(self._audio.frames()) as frames:
+                await conversation.run(frames, ended=lambda: microphone.ended)
 
     def print_summary(self, output: Console) -> None:
         """Print where the time of the conversation went, if there was one."""
         if self.metrics:
             output.print(summary_table(self.metrics.summary()))
-
-    async def _frames(self, microphone: Microphone) -> AsyncIterator[Frame]:
-        """Without what the loudspeaker plays."""
-        echo = self._sound.echo
-        async for frame in microphone:
-            yield replace(frame, samples=echo.near(frame.samples)) if echo else frame
 
     def _turn_over(self, turn: SpokenTurn) -> None:
         if self.metrics:

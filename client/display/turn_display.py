@@ -60,14 +60,14 @@ class TurnDisplay(TurnProgress):
 
     def _line(self, who: str, text: str) -> None:
         self.close()
-        self._output.print(Text.assemble((who, "bold cyan"), text), soft_wrap=True)
+        self._output.print(Text.assemble((who, "bold cyan"), printable(text)), soft_wrap=True)
 
     def _reply(self, text: str) -> None:
         self.close()
         if not self._in_reply:
             self._in_reply = True
             self._output.print(Text("Reply  ", "bold green"), end="")
-        self._output.print(Text(text), end="", soft_wrap=True)
+        self._output.print(Text(printable(text)), end="", soft_wrap=True)
 
     def _end(self, end: TurnEnd) -> None:
         self.close()
@@ -76,3 +76,8 @@ class TurnDisplay(TurnProgress):
         if end.ledger.total_us:
             self._output.print()
             self._output.print(waterfall(end.ledger))
+
+
+def printable(text: str) -> str:
+    """The text without what could control a terminal: what models write is not trusted."""
+    return "".join(character for character in text if character.isprintable() or character == "\n")

@@ -5,10 +5,11 @@ from types import TracebackType
 from typing import Self
 from uuid import uuid4
 
-from client.audio.microphone import SAMPLE_RATE_HZ, Microphone
+from client.audio.microphone import Microphone
 from client.metrics.metrics_file import ConversationEnded, ConversationStarted, MetricsFile, MetricsLine
 from client.metrics.summary import Summary, summarized
 from conversation.turn_record import TurnRecord
+from shared.engines import ASR_SAMPLE_RATE_HZ
 
 
 class ConversationMetrics:
@@ -43,8 +44,7 @@ class ConversationMetrics:
             ConversationEnded(
                 session_id=self.session_id,
                 duration_us=max(0, round((self._now() - self._began_s) * 1e6)),
-                microphone_lost_us=lost * 1_000_000 // SAMPLE_RATE_HZ,
-                microphone_overflows=self._microphone.xruns if self._microphone else 0,
+                microphone_lost_us=lost * 1_000_000 // ASR_SAMPLE_RATE_HZ,
             )
         )
 

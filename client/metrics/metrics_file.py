@@ -38,13 +38,11 @@ class ConversationEnded(Payload):
     session_id: Identifier
     duration_us: Microseconds
     microphone_lost_us: Microseconds = 0
-    """Microphone audio that was dropped, since this machine was too busy."""
-    microphone_overflows: int = Field(default=0, ge=0, le=10**15)
-    """How often the device itself reported that it had lost audio; it does not say how much."""
+    """Microphone audio that was lost, since this machine was too busy."""
 
 
 MetricsLine = Annotated[ConversationStarted | TurnRecord | ConversationEnded, Field(discriminator="record")]
-"""A line of the file. A field that only a newer version knows is ignored, and a new field must have a default."""
+"""A line of the file. Fields that only a newer version knows are ignored; a new field must have a default."""
 
 _LINE: TypeAdapter[MetricsLine] = TypeAdapter(MetricsLine)
 

@@ -58,7 +58,6 @@ class Summary:
     """How long the pipeline had worked on them."""
     underruns: int
     microphone_lost_us: int
-    microphone_overflows: int
     models: dict[str, tuple[str, ...]]
     """By stage."""
 
@@ -89,7 +88,6 @@ def summarized(lines: Iterable[MetricsLine]) -> Summary:
         dropped_pipeline_us=sum(dropped_us),
         underruns=sum(record.underruns for record in records),
         microphone_lost_us=sum(end.microphone_lost_us for end in ends),
-        microphone_overflows=sum(end.microphone_overflows for end in ends),
         models=_models(records),
     )
 

@@ -87,8 +87,6 @@ def _remarks(summary: Summary) -> Iterator[str]:
         yield f"Playback underruns: {summary.underruns:,}."
     if summary.microphone_lost_us:
         yield f"Dropped microphone audio: {_seconds(summary.microphone_lost_us)} (CPU overloaded)."
-    if summary.microphone_overflows:
-        yield f"Microphone overflows reported by the device: {summary.microphone_overflows:,}."
     if summary.models:
         models = (f"{Stage(stage).upper()} {', '.join(names)}" for stage, names in summary.models.items())
         yield f"Models: {'; '.join(models)}."

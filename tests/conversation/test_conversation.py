@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from bench.sounds import HZ, Line, example, recording
-from client.audio.file_microphone import FileMicrophone
-from client.audio.file_speaker import FileSpeaker
+from client.audio.microphone import FileMicrophone
+from client.audio.speaker import FileSpeaker
 from conversation.conversation import Conversation, Phase
 from conversation.reply import SpokenTurn
 from orchestrator.pipeline import Pipeline
@@ -275,7 +275,9 @@ def test_of_a_monologue_longer_than_an_utterance_may_be_every_part_is_answered(
     for pcm in (QUESTION, OTHER_QUESTION) * 4:
         lines.append((at_s, pcm))
         at_s += pcm.duration_s
-    by_length = [[seconds, f"part {number}"] for number, seconds in enumerate(asr_s, start=1)]
+    by_length: list[list[float | str]] = [
+        [seconds, f"part {number}"] for number, seconds in enumerate(asr_s, start=1)
+    ]
     scripted = cast(asr=by_length, llm=[typed("It is four.")])
     conversed = talking(lines, scripted, max_utterance_s=4.0, speculative=speculative, silence_after_s=7.0)
     parts = [call.given for call in scripted.asr.calls]

@@ -9,8 +9,8 @@ import soundfile
 from numpy.typing import NDArray
 
 from bench.sounds import HZ
-from client.audio.file_microphone import FileMicrophone
-from client.audio.file_speaker import FileSpeaker
+from client.audio.microphone import FileMicrophone
+from client.audio.speaker import FileSpeaker
 from client.metrics.summary import Summary, summarized
 from conversation.conversation import Conversation, Phase
 from conversation.reply import SpokenTurn
