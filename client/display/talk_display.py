@@ -7,6 +7,7 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
+from client.display.terminal import printable
 from conversation.conversation import SpokenTurn
 from shared.errors import Stage
 from shared.turn import ReplyDelta, SpeechChunk, StageWaiting, TranscriptReady, TurnEvent, TurnStarted
@@ -108,7 +109,7 @@ class TalkConversation:
 
     def _line(self, who: str, who_style: str, text: str, *, style: str = "") -> None:
         self._hide()
-        line = Text.assemble((who, who_style), (_printable(text), style))
+        line = Text.assemble((who, who_style), (printable(text), style))
         self._output.print(line, soft_wrap=not self._output.is_terminal)
 
     def _show_phase(self, doing: str, style: str, level: float) -> None:
@@ -128,7 +129,7 @@ class TalkConversation:
     def _newest_reply(self) -> Text:
         """As much of it as any terminal has lines for; what does not fit, it cannot take away again."""
         left_out = " … " if len(self._reply) > _REPLY_SHOWN else ""
-        newest = " ".join(_printable(self._reply[-_REPLY_SHOWN:]).split())
+        newest = " ".join(printable(self._reply[-_REPLY_SHOWN:]).split())
         return Text.assemble(("Reply  ", "bold green"), left_out, newest)
 
     def _hide(self) -> None:
@@ -142,8 +143,3 @@ def meter(level: float) -> Text:
     level_db = max(METER_FLOOR_DB, 20 * log10(level)) if level > 0 else METER_FLOOR_DB
     cells = min(METER_CELLS, round(METER_CELLS * (1 - level_db / METER_FLOOR_DB)))
     return Text("█" * cells, "green") + Text("░" * (METER_CELLS - cells), "dim")
-
-
-def _printable(text: str) -> str:
-    """Without what could move a terminal's cursor."""
-    return "".join(character for character in text if character.isprintable() or character == "\n")
