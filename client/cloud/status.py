@@ -57,8 +57,9 @@ class LastHour:
     """The turns of an hour, from the orchestrator's log."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
-    speculative_dropped: int = 0
-    """Speculative turns that the client cancelled, which is how speculation works: they are no outcomes."""
+    speculative_cancelled: int = 0
+    """Speculative turns that the client cancelled: nearly always because the speaker went on, which is how
+    speculation works. They are no outcome and no sample of anything."""
     failures_by_stage: Counter[str] = field(default_factory=Counter)
     cold_starts_by_stage: Counter[str] = field(default_factory=Counter)
     first_audio_ms: list[float] = field(default_factory=list)
@@ -84,7 +85,7 @@ class LastHour:
 
     def _add(self, at: datetime, turn: dict[str, object]) -> None:
         if turn.get("speculative") and turn["outcome"] == "cancelled":
-            self.speculative_dropped += 1
+            self.speculative_cancelled += 1
             return
         self.outcomes[str(turn["outcome"])] += 1
         if "first_audio_ms" in turn:
@@ -200,8 +201,8 @@ def _summary(hour: LastHour) -> str:
     p50_ms, p95_ms = hour.first_audio_percentile_ms(50), hour.first_audio_percentile_ms(95)
     if p50_ms is not None and p95_ms is not None:
         lines.append(f"Time to first audio: p50 {p50_ms:,.0f} ms, p95 {p95_ms:,.0f} ms.")
-    if hour.speculative_dropped:
-        lines.append(f"Speculative turns dropped: {hour.speculative_dropped:,}.")
+    if hour.speculative_cancelled:
+        lines.append(f"Cancelled speculative turns: {hour.speculative_cancelled:,}.")
     for what, counts in (("Failures", hour.failures_by_stage), ("Cold starts", hour.cold_starts_by_stage)):
         if counts:
             lines.append(f"{what}: " + ", ".join(f"{stage} {count}" for stage, count in counts.items()) + ".")

@@ -41,7 +41,7 @@ def test_scripts_get_the_sums_as_json() -> None:
     assert json.loads(json.dumps(status_as_json([], hour), default=str))["last_hour"] == {
         "turns": 2,
         "outcomes": {"completed": 1, "failed": 1},
-        "speculative_dropped": 0,
+        "speculative_cancelled": 0,
         "failures_by_stage": {"tts": 1},
         "cold_starts_by_stage": {"asr": 1, "tts": 1},
         "first_audio_p50_ms": 100,
@@ -55,17 +55,17 @@ def test_one_turn_is_no_plural() -> None:
     assert "Last hour: 1 turn: 1 completed." in shown(hour_of(turn("completed")))
 
 
-def test_a_speculative_turn_that_was_dropped_is_no_outcome_and_no_sample_of_first_audio() -> None:
+def test_a_cancelled_speculative_turn_is_no_outcome_and_no_sample_of_first_audio() -> None:
     hour = hour_of(
         turn("cancelled", speculative=True, first_audio_ms=9000, cold="asr", asr="Whisper"),
         turn("completed", speculative=True, first_audio_ms=300),
         turn("cancelled", speculative=False),
     )
     assert hour.outcomes == {"completed": 1, "cancelled": 1}
-    assert hour.speculative_dropped == 1
+    assert hour.speculative_cancelled == 1
     assert hour.first_audio_percentile_ms(95) == 300
     assert "2 turns: 1 completed, 1 cancelled." in shown(hour)
-    assert "Speculative turns dropped: 1." in shown(hour)
+    assert "Cancelled speculative turns: 1." in shown(hour)
 
 
 def test_lines_in_json_count_as_well() -> None:
