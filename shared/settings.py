@@ -85,8 +85,7 @@ class Settings(BaseSettings):
     max_request_bytes: int = Field(default=8 * 2**20, ge=1, le=MAX_MP3_BYTES)
     """Maximum encoded audio of one request."""
     max_file_bytes: int = Field(default=512 * 2**20, ge=1)
-    """Maximum that a client reads of a file before it is decoded (two minutes of 192 kHz stereo float WAV
-    are 176 MiB)."""
+    """Maximum size of an audio file to decode (two minutes of 192 kHz stereo float WAV are 176 MiB)."""
     ffmpeg_timeout_s: float = Field(default=30.0, gt=0.0)
     """Time-out of ffmpeg, which decodes the formats that libsndfile does not."""
 
