@@ -14,7 +14,7 @@ from shared.audio.vad import FRAME_SAMPLES
 from shared.engines import ASR_SAMPLE_RATE_HZ
 
 LOST_AFTER_S = 5.0
-"""A device that delivers nothing for this long is gone. PulseAudio's first block came after up to 2.1 s."""
+"""A device that delivers nothing this long is gone. PulseAudio's first block came after up to 2.1 s."""
 
 LATENCY_S = 0.04
 """From the air to a frame: 0.02 to 0.06 s were measured on PulseAudio (tests/devices). What PortAudio reports,
