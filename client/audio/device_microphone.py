@@ -17,8 +17,8 @@ LOST_AFTER_S = 5.0
 """A device that delivers nothing this long is gone. PulseAudio's first block came after up to 2.1 s."""
 
 LATENCY_S = 0.04
-"""From the air to a frame: 0.02 to 0.06 s were measured on PulseAudio (tests/devices). What PortAudio reports,
-0.19 s there, is how much its buffer can hold."""
+"""From the air to a frame: 0.02 to 0.06 s were measured on PulseAudio (tests/devices). What PortAudio
+reports, 0.19 s there, is how much its buffer can hold."""
 
 
 class DeviceMicrophone:
