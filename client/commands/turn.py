@@ -129,7 +129,8 @@ class _OneTurn:
             segments.put_nowait(None)
             await playing
         except (NoSoundDevice, SoundDeviceLost) as error:
-            self._terminal.print(Text(f"The reply could not be played: {error.message}", "yellow"))
+            line = Text(f"The reply could not be played: {error.message}", "yellow")
+            self._terminal.print(line, soft_wrap=True)
         finally:
             playing.cancel()
             await asyncio.gather(playing, return_exceptions=True)

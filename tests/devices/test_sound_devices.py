@@ -13,7 +13,10 @@ import pytest
 import soundfile
 
 from bench.sounds import Samples, voice
+from shared.audio.decode import decode_audio
 from shared.audio.pcm import Pcm, resample
+from shared.settings import Settings
+from tests.support.paths import EXAMPLES
 from tests.support.pulse_audio import RATE_HZ, PulseAudio
 from tests.support.sounds import likeness
 
@@ -161,6 +164,18 @@ def test_a_pause_is_audible_within_100_ms_and_nothing_is_lost(
     assert silence.size > 0.3 * RATE_HZ
     assert not recorded[resumed + played - paused_at :].any()
     assert (paused_at + fade) / RATE_HZ <= found["paused_after_s"] + 0.1
+
+
+def test_the_reply_of_a_turn_is_played_whole(pulse_audio: PulseAudio, tmp_path: Path) -> None:
+    options = ["--output-device", "table_loudspeaker", "-o", str(tmp_path / "reply.wav")]
+    with pulse_audio.recorded_speaker() as recorded:
+        python(pulse_audio, S2S, "turn", str(EXAMPLES / "what-is-two-plus-two.mp3"), *options)
+    reply = resample(decode_audio((tmp_path / "reply.wav").read_bytes(), Settings()), RATE_HZ).samples
+    spoken, heard = (np.flatnonzero(np.abs(samples) > 0.02) for samples in (reply, recorded[0]))
+    assert abs((heard[-1] - heard[0]) - (spoken[-1] - spoken[0])) < 0.02 * RATE_HZ
+    reply = reply[spoken[0] : spoken[-1]]
+    lags = [likeness(recorded[0][heard[0] + lag :][: reply.size], reply) for lag in range(-100, 100)]
+    assert max(lags) > 0.95
 
 
 def test_a_lost_device_is_an_error(tmp_path: Path) -> None:
