@@ -11,12 +11,12 @@ PACKAGES := shared services orchestrator conversation local_cloud client bench t
 # With LOCAL=1 a target works on the local cloud (make local-cloud), or not at all.
 ON_CLOUD = $(if $(LOCAL),$(BIN)/python -m local_cloud.on_local_cloud)
 
-LOGS = $(if $(FOLLOW),--follow,--since 1h)
+LOGS = $(BIN)/s2s logs $(if $(FOLLOW),--follow)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-devices test-engines check format bench examples lock clean \
 	fetch-weights deploy-all deploy-asr deploy-llm deploy-tts deploy-orchestrator deploy-monolith smoke \
-	status warm logs-asr logs-llm logs-tts logs-orchestrator stop-all chaos local-cloud
+	status warm logs-asr logs-llm logs-tts logs-orchestrator logs-monolith stop-all chaos local-cloud
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,52 +35,55 @@ test-devices: setup ## Talk over a real sound server, in real time and with noth
 test-engines: setup ## Run the GPU engines' real libraries over tiny models (gigabytes, kept in the user's cache; ENGINES="vllm turn")
 	@$(BIN)/python -m tests.engines $(ENGINES)
 
-fetch-weights: setup ## The selected models' weights into the Volume on Modal; deploying does it too (LOCAL=1)
+fetch-weights: setup ## Download the selected models' weights into the Volume on Modal; deploying does it too (LOCAL=1)
 	@$(ON_CLOUD) $(BIN)/s2s fetch-weights --target modal
 
 deploy-all: setup ## Deploy the four apps to Modal (LOCAL=1: to the local cloud)
 	@$(ON_CLOUD) $(BIN)/s2s deploy
 
-deploy-asr: setup ## Deploy one of them
+deploy-asr: setup ## Deploy the ASR service (LOCAL=1)
 	@$(ON_CLOUD) $(BIN)/s2s deploy asr
 
-deploy-llm: setup ## Deploy one of them
+deploy-llm: setup ## Deploy the LLM service (LOCAL=1)
 	@$(ON_CLOUD) $(BIN)/s2s deploy llm
 
-deploy-tts: setup ## Deploy one of them
+deploy-tts: setup ## Deploy the TTS service (LOCAL=1)
 	@$(ON_CLOUD) $(BIN)/s2s deploy tts
 
-deploy-orchestrator: setup ## Deploy one of them
+deploy-orchestrator: setup ## Deploy the orchestrator (LOCAL=1)
 	@$(ON_CLOUD) $(BIN)/s2s deploy orchestrator
 
-deploy-monolith: setup ## Instead of the four, one app with all of it on one GPU, for small loads (LOCAL=1)
-	@$(ON_CLOUD) $(BIN)/s2s deploy --monolith
+deploy-monolith: setup ## Deploy one app with all engines on one GPU instead of the four, for small loads (LOCAL=1)
+	@$(ON_CLOUD) $(BIN)/s2s deploy monolith
 
-smoke: setup ## Have each deployed app answer real input (LOCAL=1)
-	@$(ON_CLOUD) $(BIN)/s2s smoke
+smoke: setup ## Check that each deployed app answers real input (APPS=monolith; LOCAL=1)
+	@$(ON_CLOUD) $(BIN)/s2s smoke $(APPS)
 
 chaos: setup ## Many turns amid crashes, preemptions, cancels and redeployments; an exact account (TURNS=1000 SEED=7)
 	@$(BIN)/python -m tests.deployed.chaos --turns $(or $(TURNS),100) $(if $(SEED),--seed $(SEED))
 
-status: setup ## What is deployed and runs, and how the last hour's turns went (LOCAL=1)
+status: setup ## Show what is deployed and running, and how the last hour's turns went (LOCAL=1)
 	@$(ON_CLOUD) $(BIN)/s2s status
 
-warm: setup ## Start a container of each app, before somebody talks (LOCAL=1)
-	@$(ON_CLOUD) $(BIN)/s2s warm
+warm: setup ## Start a container of each app (APPS=monolith; LOCAL=1)
+	@$(ON_CLOUD) $(BIN)/s2s warm $(APPS)
 
-logs-asr: setup ## The last hour's log of one app; FOLLOW=1 goes on (LOCAL=1)
-	@$(ON_CLOUD) $(BIN)/modal app logs speech-to-speech-asr $(LOGS)
+logs-asr: setup ## Show the last hour's log of the ASR service (FOLLOW=1: new lines; LOCAL=1)
+	@$(ON_CLOUD) $(LOGS) asr
 
-logs-llm: setup ## The same of this one
-	@$(ON_CLOUD) $(BIN)/modal app logs speech-to-speech-llm $(LOGS)
+logs-llm: setup ## Show the last hour's log of the LLM service
+	@$(ON_CLOUD) $(LOGS) llm
 
-logs-tts: setup ## The same of this one
-	@$(ON_CLOUD) $(BIN)/modal app logs speech-to-speech-tts $(LOGS)
+logs-tts: setup ## Show the last hour's log of the TTS service
+	@$(ON_CLOUD) $(LOGS) tts
 
-logs-orchestrator: setup ## The same of this one
-	@$(ON_CLOUD) $(BIN)/modal app logs speech-to-speech $(LOGS)
+logs-orchestrator: setup ## Show the last hour's log of the orchestrator
+	@$(ON_CLOUD) $(LOGS) orchestrator
 
-stop-all: setup ## Take the apps off Modal (LOCAL=1)
+logs-monolith: setup ## Show the last hour's log of the monolith
+	@$(ON_CLOUD) $(LOGS) monolith
+
+stop-all: setup ## Stop all deployed apps (LOCAL=1)
 	@$(ON_CLOUD) $(BIN)/s2s stop --yes
 
 local-cloud: setup ## Run Modal's part on this machine, in the foreground, for LOCAL=1 in another terminal

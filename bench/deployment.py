@@ -22,6 +22,7 @@ from unittest.mock import patch
 from bench import timed_engines
 from bench.sounds import EXAMPLES
 from bench.timed_engines import TimedASR, TimedLLM, TimedTTS
+from client.targets import App
 from client.turn_source import deployed_turns
 from local_cloud import DEFAULT_CACHE, ControlPlane
 from orchestrator.in_process import InProcessStages
@@ -93,7 +94,7 @@ async def _both(rounds: int) -> list[Played]:
     selection = Selection(*(RegisteredModel(stage, "timed", engine) for stage, engine in ENGINES.items()))
     async with (
         InProcessStages(selection, settings) as engines,
-        deployed_turns(settings, lambda _: None) as deployed,
+        deployed_turns(App.ORCHESTRATOR, settings, lambda _: None) as deployed,
     ):
         sides: dict[str, Turns] = {
             "in process": Pipeline(engines, settings).stream,

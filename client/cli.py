@@ -1,55 +1,50 @@
 """The command `s2s`. What a command needs is imported when it runs, so that help comes at once."""
 
 import signal
-from enum import StrEnum
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
 import typer
 
-from shared.errors import Stage
+from client.targets import FOUR_APPS, App, Target
 
 app = typer.Typer(
     name="s2s",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help=(
         "A voice service of your own: speech in, speech out.\n\n"
         "Try: s2s turn examples/what-is-two-plus-two.mp3\n\n"
-        "Models are chosen by the environment variables ASR_MODEL, LLM_MODEL and TTS_MODEL, from the "
-        "names that 's2s models' lists."
+        "Environment variables select the models (ASR_MODEL, LLM_MODEL, TTS_MODEL) and change the settings: "
+        "see 's2s models' and 's2s settings'."
     ),
     epilog=(
-        "Exit codes: 0 answered, 1 internal error, 2 wrong usage, 3 nobody spoke, 4 unusable input, "
-        "5 wrong setting or engine not loaded, 6 turn failed (try again), 7 output not written, "
+        "Exit codes: 0 success, 1 internal error, 2 wrong usage, 3 no speech, 4 unusable input, "
+        "5 wrong setting or engine not loaded, 6 failed (retrying can help), 7 output not written, "
         "130 interrupted."
     ),
 )
+_TALK, _DEPLOY, _OPERATE = "Talk", "Deploy", "Operate"
 
-
-class Target(StrEnum):
-    """This machine, or Modal."""
-
-    LOCAL = "local"
-    MODAL = "modal"
-
-
-class TurnTarget(StrEnum):
-    """Where turns are played: MONOLITH is the variant with all in one container."""
-
-    LOCAL = "local"
-    MODAL = "modal"
-    MONOLITH = "monolith"
-
-
-ALL_APPS = [Stage.ASR, Stage.LLM, Stage.TTS, Stage.ORCHESTRATOR]
-Apps = Annotated[
-    list[Stage] | None, typer.Argument(metavar="[asr|llm|tts|orchestrator]...", help="Which; default all.")
+_APPS = "asr, llm, tts, orchestrator or monolith"
+FourApps = Annotated[
+    list[App] | None,
+    typer.Argument(metavar="APP", show_choices=False, help=f"{_APPS}. Default: the first four."),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, for scripts.")]
+AllApps = Annotated[
+    list[App] | None, typer.Argument(metavar="APP", show_choices=False, help=f"{_APPS}. Default: all.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+TargetOption = Annotated[
+    Target,
+    typer.Option(
+        metavar="TARGET",
+        help="Where turns run: local (engines in this process), modal (the deployed apps) or monolith.",
+    ),
+]
+System = Annotated[str | None, typer.Option(metavar="TEXT", help="The system prompt.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -63,29 +58,19 @@ def _main(
         raise typer.Exit
 
 
-@app.command()
+@app.command(rich_help_panel=_TALK)
 def turn(
-    source: Annotated[
-        str, typer.Argument(metavar="INPUT", help="A recording of one question, or - for standard input.")
-    ],
+    source: Annotated[str, typer.Argument(metavar="INPUT", help="A recording of one question; - is stdin.")],
     output: Annotated[
         Path,
-        typer.Option(
-            "--output", "-o", help="Where the spoken reply goes: .mp3, .wav, or - for MP3 on standard output."
-        ),
+        typer.Option("--output", "-o", metavar="FILE", help="The spoken reply: .mp3 or .wav; - is stdout."),
     ] = Path("output.mp3"),
-    target: Annotated[
-        TurnTarget,
-        typer.Option("--target", help="Engines in this process, the deployed services, or the monolith."),
-    ] = TurnTarget.LOCAL,
-    system: Annotated[
-        str | None, typer.Option("--system", help="What the assistant is told about how to answer.")
-    ] = None,
+    target: TargetOption = Target.LOCAL,
+    system: System = None,
     as_json: AsJson = False,
-    play: Annotated[bool, typer.Option("--play", help="Also play the reply, as it comes.")] = False,
+    play: Annotated[bool, typer.Option("--play", help="Also play the reply as it arrives.")] = False,
     output_device: Annotated[
-        str | None,
-        typer.Option("--output-device", help="Play it on this loudspeaker, by a part of its name."),
+        str | None, typer.Option(metavar="NAME", help="Play it on this loudspeaker: part of its name.")
     ] = None,
 ) -> None:
     """Answer one spoken question: recording in, spoken reply out.
@@ -104,7 +89,7 @@ def turn(
         TurnOptions(
             source=source,
             output=output,
-            target=target.value,
+            target=target,
             system=system,
             as_json=as_json,
             play=play or output_device is not None,
@@ -113,74 +98,43 @@ def turn(
     )
 
 
-@app.command()
-def report(
-    path: Annotated[
-        Path,
-        typer.Argument(metavar="FILE", help="What 's2s talk --metrics FILE' wrote; several sessions add up."),
-    ],
-    as_json: AsJson = False,
-) -> None:
-    """Print the summary of a session again: where its time went."""
-    from client.commands.report import report_command
-
-    report_command(path, as_json=as_json)
-
-
-@app.command()
+@app.command(rich_help_panel=_TALK)
 def talk(
-    target: Annotated[
-        TurnTarget,
-        typer.Option("--target", help="Engines in this process, the deployed services, or the monolith."),
-    ] = TurnTarget.LOCAL,
+    target: TargetOption = Target.LOCAL,
     input_device: Annotated[
-        str | None,
-        typer.Option("--input-device", help="The microphone, by a part of its name ('s2s devices')."),
+        str | None, typer.Option(metavar="NAME", help="The microphone: part of its name in 's2s devices'.")
     ] = None,
     output_device: Annotated[
-        str | None, typer.Option("--output-device", help="The loudspeaker, by a part of its name.")
+        str | None, typer.Option(metavar="NAME", help="The loudspeaker: part of its name.")
     ] = None,
     input_wav: Annotated[
-        str | None,
-        typer.Option(
-            "--input-wav", metavar="FILE", help="A recording instead of the microphone; any format."
-        ),
+        str | None, typer.Option(metavar="FILE", help="A recording in place of the microphone; any format.")
     ] = None,
     output_wav: Annotated[
-        Path | None, typer.Option("--output-wav", metavar="FILE", help="A file instead of the loudspeaker.")
+        Path | None, typer.Option(metavar="FILE", help="A file in place of the loudspeaker.")
     ] = None,
     speculation: Annotated[
-        bool,
-        typer.Option(
-            "--speculation/--no-speculation", help="Begin to answer at the first pause, before it is certain."
-        ),
+        bool, typer.Option(help="Start the turn at the first pause, before its end is certain.")
     ] = True,
     echo_cancellation: Annotated[
         bool,
         typer.Option(
-            "--echo-cancellation/--no-echo-cancellation",
+            "--aec/--no-aec",
             help="Cancel loudspeaker echo. Not needed with headphones.",
         ),
     ] = True,
     noise_suppression: Annotated[
-        bool,
-        typer.Option(
-            "--noise-suppression/--no-noise-suppression", help="Suppress the microphone's background noise."
-        ),
+        bool, typer.Option("--denoise/--no-denoise", help="Suppress the microphone's background noise.")
     ] = True,
-    system: Annotated[
-        str | None, typer.Option("--system", help="What the assistant is told about how to answer.")
-    ] = None,
+    system: System = None,
     metrics: Annotated[
-        Path | None,
-        typer.Option("--metrics", metavar="FILE", help="Add a line of JSON for each turn; see 's2s report'."),
+        Path | None, typer.Option(metavar="FILE", help="Append a line of JSON per turn, for 's2s report'.")
     ] = None,
     save: Annotated[
-        Path | None,
-        typer.Option("--save", metavar="DIR", help="Keep each turn's sound, texts and times in a folder."),
+        Path | None, typer.Option(metavar="DIR", help="Save each turn's audio, texts and times in a folder.")
     ] = None,
 ) -> None:
-    """Talk with the assistant, until Ctrl-C; then a summary says where the time went.
+    """Talk with the assistant until Ctrl-C; a summary then shows where the time went.
 
     Speak while it speaks to interrupt it. Examples:
 
@@ -196,7 +150,7 @@ def talk(
 
     talk_command(
         TalkOptions(
-            target=target.value,
+            target=target,
             audio=AudioOptions(
                 input_device=input_device,
                 output_device=output_device,
@@ -213,114 +167,146 @@ def talk(
     )
 
 
-@app.command()
-def models(as_json: AsJson = False) -> None:
-    """List the models that can be selected, what they need, and whether they can run here."""
-    from client.commands.models import models_command
+@app.command(rich_help_panel=_TALK)
+def report(
+    path: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A file of 's2s talk --metrics'; its sessions add up.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Show again where the time of conversations went."""
+    from client.commands.report import report_command
 
-    models_command(as_json=as_json)
+    report_command(path, as_json=as_json)
 
 
-@app.command()
+@app.command(rich_help_panel=_TALK)
 def devices(as_json: AsJson = False) -> None:
-    """List the microphones and loudspeakers of this machine, by the names that choose them."""
+    """List microphones and loudspeakers."""
     from client.commands.devices import devices_command
 
     devices_command(as_json=as_json)
 
 
-@app.command("fetch-weights")
-def fetch_weights(
-    target: Annotated[
-        Target, typer.Option("--target", help="This machine's Hugging Face cache, or the Volume on Modal.")
-    ] = Target.LOCAL,
+@app.command(rich_help_panel=_DEPLOY)
+def models(as_json: AsJson = False) -> None:
+    """List the models: what they need, and whether they run here."""
+    from client.commands.models import models_command
+
+    models_command(as_json=as_json)
+
+
+@app.command("settings", rich_help_panel=_DEPLOY)
+def list_settings(
+    text: Annotated[
+        str, typer.Argument(metavar="TEXT", help="Only those with this text in their names.")
+    ] = "",
+    as_json: AsJson = False,
 ) -> None:
-    """Fetch what the selected models need of the model hub. What is there is not fetched again."""
-    if target is Target.MODAL:
+    """List the settings, their values and where those come from.
+
+    With TEXT, also what each setting is for.
+    """
+    from client.commands.settings import settings_command
+
+    settings_command(text, as_json=as_json)
+
+
+@app.command("fetch-weights", rich_help_panel=_DEPLOY)
+def fetch_weights(target: TargetOption = Target.LOCAL) -> None:
+    """Download the selected models' weights; cached files are skipped.
+
+    They go to this machine's Hugging Face cache, or to the Volume on Modal ('s2s deploy' does that too).
+    """
+    on_modal = target is not Target.LOCAL
+    if on_modal:
         _check_modal_is_installed()
     from client.commands.fetch_weights import fetch_weights_command
 
-    fetch_weights_command(on_modal=target is Target.MODAL)
+    fetch_weights_command(on_modal=on_modal)
 
 
-@app.command()
-def deploy(
-    apps: Apps = None,
-    monolith: Annotated[
-        bool, typer.Option("--monolith", help="Instead of them, one app with all of it on one GPU.")
-    ] = False,
-) -> None:
-    """Deploy the apps to your Modal account, with the models that ASR_MODEL, LLM_MODEL and TTS_MODEL name.
+@app.command(rich_help_panel=_DEPLOY)
+def deploy(apps: FourApps = None) -> None:
+    """Deploy apps to Modal, with the models of ASR_MODEL, LLM_MODEL and TTS_MODEL.
 
-    What is wrong with a selection or a setting is found out before anything is deployed.
+    The monolith is one app with all three engines on one GPU, in place of four.
+
+    Models, settings and secrets are checked before anything is deployed.
     """
     _check_modal_is_installed()
-    from client.commands.deploy import deploy_command, deploy_monolith_command
+    from client.cloud.deploy import deploy_command
 
-    if monolith and apps:
-        raise typer.BadParameter("--monolith is deployed instead of the apps, not with some of them.")
-    if monolith:
-        deploy_monolith_command()
-    else:
-        deploy_command(apps or ALL_APPS)
+    deploy_command(apps or FOUR_APPS)
 
 
-@app.command()
-def smoke(apps: Apps = None, as_json: AsJson = False) -> None:
-    """Have each deployed app answer real input, twice: the first call may meet a cold start.
+@app.command(rich_help_panel=_DEPLOY)
+def smoke(apps: FourApps = None, as_json: AsJson = False) -> None:
+    """Check that deployed apps answer: each gets real input, twice (cold and warm).
 
-    The exit code is 0 only if every one of them answered.
+    The exit code is 0 only if all of them answer.
     """
-    _check_modal_is_installed()
-    from client.commands.smoke import smoke_command
+    _check_modal_is_installed(as_json=as_json)
+    from client.cloud.smoke import smoke_command
 
-    smoke_command(apps or ALL_APPS, as_json=as_json)
+    smoke_command(apps or FOUR_APPS, as_json=as_json)
 
 
-@app.command()
+@app.command(rich_help_panel=_OPERATE)
 def status(as_json: AsJson = False) -> None:
-    """Show what is deployed and runs, and how the turns of the last hour went.
+    """Show what is deployed and running, and how the turns of the last hour went.
 
-    It starts no container. The exit code is 0 if all four apps are deployed, or the monolith.
+    It starts no container. The exit code is 0 if the four apps, or the monolith, are deployed.
     """
-    _check_modal_is_installed()
-    from client.commands.status import status_command
+    _check_modal_is_installed(as_json=as_json)
+    from client.cloud.status import status_command
 
     status_command(as_json=as_json)
 
 
-@app.command()
-def warm(as_json: AsJson = False) -> None:
-    """Start a container of each app that has none, all at once, and wait until they can work."""
-    _check_modal_is_installed()
-    from client.commands.warm import warm_command
+@app.command(rich_help_panel=_OPERATE)
+def warm(apps: FourApps = None, as_json: AsJson = False) -> None:
+    """Start a container of each app that has none, and wait until they are ready."""
+    _check_modal_is_installed(as_json=as_json)
+    from client.cloud.warm import warm_command
 
-    warm_command(as_json=as_json)
+    warm_command(apps or FOUR_APPS, as_json=as_json)
 
 
-@app.command()
-def stop(
-    apps: Apps = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+@app.command(rich_help_panel=_OPERATE)
+def logs(
+    apps: AllApps = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Print new lines until Ctrl-C.")] = False,
 ) -> None:
-    """Take the apps off Modal, the monolith too if none is named; turns under way end."""
+    """Print the last hour's log of deployed apps."""
     _check_modal_is_installed()
-    from client.commands.stop import stop_command
-    from shared.deployment import APPS, MONOLITH_APP
+    from client.cloud.logs import logs_command
 
-    stop_command([APPS[app] for app in apps] if apps else [*APPS.values(), MONOLITH_APP], yes=yes)
+    logs_command(apps or list(App), follow=follow)
 
 
-def _check_modal_is_installed() -> None:
+@app.command(rich_help_panel=_OPERATE)
+def stop(
+    apps: AllApps = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
+) -> None:
+    """Stop deployed apps; turns in progress end."""
+    _check_modal_is_installed()
+    from client.cloud.stop import stop_command
+
+    stop_command(apps or list(App), yes=yes)
+
+
+def _check_modal_is_installed(*, as_json: bool = False) -> None:
     from client.cloud.modal_connection import modal_library
     from client.errors import reported_errors
 
-    with reported_errors(as_json=False):
+    with reported_errors(as_json=as_json):
         modal_library()
 
 
 def main() -> None:
-    """The console script. SIGTERM and SIGHUP end a command as Ctrl-C does, with what it writes at its end."""
+    """The console script. SIGTERM and SIGHUP end a command as Ctrl-C does: with its summary and its files."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _interrupt)

@@ -1,6 +1,7 @@
 """How a command of `s2s` fails: the client's own errors, one line on standard error, and an exit code."""
 
 import json
+import os
 import sys
 import traceback
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from client.display.terminal import printable
 from shared.errors import (
     BadAudio,
     BadRequest,
@@ -21,6 +23,7 @@ from shared.errors import (
     TooLong,
     WeightsMissing,
 )
+from shared.logs import configure_logging
 from shared.settings import settings
 from shared.turn import Failure
 
@@ -34,13 +37,13 @@ class OutputNotWritten(SpeechError):
 class ExitCode(IntEnum):
     """The process's exit code, for scripts; README.md lists them for users."""
 
-    ANSWERED = 0
+    SUCCESS = 0
     INTERNAL_ERROR = 1
     USAGE = 2  # what the argument parser refuses
     NO_SPEECH = 3
     BAD_INPUT = 4
     MISCONFIGURED = 5
-    TURN_FAILED = 6  # trying again can help
+    FAILED = 6  # a turn, or a call to Modal: a retry can help
     OUTPUT_NOT_WRITTEN = 7
     INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
@@ -57,27 +60,34 @@ def exit_code_of(error: SpeechError) -> ExitCode:
         case OutputNotWritten():
             return ExitCode.OUTPUT_NOT_WRITTEN
         case _:
-            return ExitCode.TURN_FAILED
+            return ExitCode.FAILED
 
 
 @contextmanager
 def reported_errors(*, as_json: bool) -> Iterator[None]:
-    """Turn what a command raises into a line on standard error and its exit code.
+    """Around a command: set up its log; report what it raises by a line on standard error and an exit code.
 
     With `as_json`, standard output gets one object with the member `error` as well.
     """
     try:
+        configure_logging(settings())
         yield
     except SpeechError as error:
         if as_json:
             typer.echo(json.dumps({"error": Failure.of(error).model_dump(mode="json")}))
         _print(error.message)
         raise typer.Exit(exit_code_of(error)) from error
-    except KeyboardInterrupt:
-        _print("Interrupted.")
+    except KeyboardInterrupt as interrupt:
+        _print(f"Interrupted. {interrupt}")
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    except typer.Abort:
+        _print("Not confirmed, so nothing was done. Where nobody can answer, use --yes.")
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     except typer.Exit:
         raise
+    except (BrokenPipeError, SystemExit):  # the reader of our output has left; rich then raises SystemExit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what is flushed at exit
+        raise typer.Exit(ExitCode.OUTPUT_NOT_WRITTEN) from None
     except Exception as error:
         if settings().log_level == "DEBUG":
             traceback.print_exc(file=sys.stderr)
@@ -86,5 +96,5 @@ def reported_errors(*, as_json: bool) -> Iterator[None]:
 
 
 def _print(message: str) -> None:
-    line = Text.assemble(("s2s: ", "bold red"), " ".join(message.split()))
+    line = Text.assemble(("s2s: ", "bold red"), " ".join(printable(message).split()))
     Console(stderr=True, soft_wrap=True).print(line)

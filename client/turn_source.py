@@ -2,28 +2,36 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
-from typing import Literal
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 
 from client.cloud.turn_attempts import deduplicated_events
-from conversation.reply import TurnSource as TurnSource
+from client.targets import App, Target
+from conversation.reply import TurnSource
 from orchestrator.in_process import InProcessStages
 from orchestrator.pipeline import Pipeline
-from services.selection import Selection
+from services.selection import Selection, check_runs_here, select
 from shared.audio.mp3 import encode_mp3
 from shared.audio.pcm import Pcm
 from shared.errors import Stage
 from shared.settings import Settings
 from shared.turn import TurnEnd, TurnEvent, TurnRequest, TurnStarted
 
-Target = Literal["local", "modal", "monolith"]
-"""Where turns are played: in this process, by the four apps on Modal, or by the one that is all of it."""
-
 Waiting = Callable[[str], None]
 """Is told what is being waited for."""
 
 Loading = Callable[[dict[Stage, str]], None]
 """Is told which models are still being loaded."""
+
+
+def turns_at(
+    target: Target, settings: Settings, waiting: Waiting, loading: Loading
+) -> AbstractAsyncContextManager[TurnSource]:
+    """Turns where a command wants them. Raises Misconfigured if the selected engines cannot run here."""
+    if target.apps:
+        return deployed_turns(target.apps[-1], settings, waiting)
+    selection = select(settings)
+    check_runs_here(selection)
+    return turns_in_process(selection, settings, loading)
 
 
 @asynccontextmanager
@@ -47,39 +55,31 @@ async def turns_in_process(
 
 
 @asynccontextmanager
-async def deployed_turns(
-    settings: Settings, waiting: Waiting, *, monolith: bool = False
-) -> AsyncIterator[TurnSource]:
-    """Turns of the orchestrator that is deployed on Modal, or of the monolith. At the end, what was cancelled
-    has been.
+async def deployed_turns(app: App, settings: Settings, waiting: Waiting) -> AsyncIterator[TurnSource]:
+    """Turns of the deployed orchestrator, or of the monolith. At the end, every cancellation has arrived.
 
     Raises Misconfigured or StageFailed if Modal cannot be reached.
     """
-    from client.cloud.modal_connection import connected, modal_library
+    from client.cloud.modal_connection import app_function, connected, modal_library
 
-    modal = modal_library()
+    modal_library()
     from orchestrator.modal_errors import typed_errors
     from orchestrator.remote_stream import RemoteStreams
-    from shared.deployment import APPS, MONOLITH_APP, MONOLITH_CLASS
 
     waiting("Connecting to Modal")
     await connected()
     streams = RemoteStreams(settings.stage_start_timeout_s)
-    app = MONOLITH_APP if monolith else APPS[Stage.ORCHESTRATOR]
-    if monolith:
-        stream_turn = modal.Cls.from_name(app, MONOLITH_CLASS)().stream_turn
-    else:
-        stream_turn = modal.Function.from_name(app, "stream_turn")
+    stream_turn = app_function(app, "stream_turn")
 
     async def turns(request: TurnRequest) -> AsyncGenerator[TurnEvent, None]:
-        waiting(f"Waiting for {'the monolith' if monolith else 'the orchestrator'} to start")
+        waiting(f"Waiting for the {app} to start")
         request = await asyncio.to_thread(_compressed, request, settings.mp3_bitrate_kbps)
         async with aclosing(deduplicated_events(play, request, attempts=settings.stage_attempts)) as events:
             async for event in events:
                 yield event
 
     async def play(request: TurnRequest) -> AsyncGenerator[TurnEvent, None]:
-        with typed_errors(Stage.ORCHESTRATOR, app):
+        with typed_errors(Stage.ORCHESTRATOR, app.modal_name):
             async with aclosing(
                 streams.stream(stream_turn, request, call_id=_call_id, last=TurnEnd)
             ) as events:

@@ -1,4 +1,4 @@
-"""The one log line of a turn: ids, models, durations, sizes, outcome."""
+"""The log line of a turn: ids, models, durations, sizes, outcome."""
 
 import logging
 from dataclasses import dataclass, field
@@ -12,12 +12,12 @@ from shared.turn import Failure, Models, TurnRequest
 logger = logging.getLogger("speech_to_speech.turn")
 
 TURN = "turn"
-"""The message of the line, by which it is found again."""
+"""The message of the line, by which `s2s status` finds it."""
 
 
 @dataclass
 class TurnLog:
-    """What there is to say of a turn, gathered while it runs."""
+    """Collects the fields of a turn's log line while the turn runs."""
 
     request: TurnRequest
     models: Models = field(default_factory=Models)
@@ -31,7 +31,7 @@ class TurnLog:
     speech_s: float = 0.0
 
     def write(self, ledger: Ledger, *, texts: bool) -> None:
-        """Write the line; `texts`: also what was said on both sides, which is nobody's business."""
+        """Write the line; with `texts` also the transcript and the reply, which are private."""
         audio, first_us = self.request.audio, ledger.time_to_first_audio_us
         fields: dict[str, object] = {
             "outcome": self.outcome,

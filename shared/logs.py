@@ -2,7 +2,6 @@
 
 import json
 import logging
-import re
 import sys
 from collections.abc import Mapping
 from io import TextIOBase
@@ -17,14 +16,18 @@ def log_fields(logger: logging.Logger, message: str, fields: Mapping[str, object
 
 
 def read_fields(line: str, message: str) -> dict[str, object] | None:
-    """The named values of a line that `log_fields` has logged with this message, in either format; None
-    if it is another line. In text every value is a string."""
-    if line.startswith("{"):
-        return _json_fields(line, message)
-    _, found, values = line.partition(f": {message} ")
-    if not found:
+    """The named values of a line that `log_fields` logged with this message, None of any other line.
+
+    In either format they are a JSON object: the line, or what follows the message.
+    """
+    values = line if line.startswith("{") else line.partition(f": {message} ")[2]
+    try:
+        fields = json.loads(values)
+    except ValueError:
         return None
-    return {name: json.loads(value) if value[:1] == '"' else value for name, value in _VALUE.findall(values)}
+    if not isinstance(fields, dict) or (values is line and fields.get("message") != message):
+        return None
+    return fields
 
 
 def configure_logging(settings: Settings, stream: TextIO | TextIOBase | None = None) -> None:
@@ -34,38 +37,23 @@ def configure_logging(settings: Settings, stream: TextIO | TextIOBase | None = N
     logging.basicConfig(handlers=[handler], level=settings.log_level, force=True)
 
 
-def _json_fields(line: str, message: str) -> dict[str, object] | None:
-    try:
-        fields = json.loads(line)
-    except ValueError:
-        return None
-    return fields if isinstance(fields, dict) and fields.get("message") == message else None
-
-
 def _fields(record: logging.LogRecord) -> dict[str, object]:
     fields = getattr(record, "fields", {})
     return fields if isinstance(fields, dict) else {}
 
 
-_VALUE = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|\S*)')
-_PLAIN = re.compile(r"[^\s\"\\]+")
-
-
 class TextFormatter(logging.Formatter):
-    """`12:00:00 INFO speech_to_speech.turn: turn outcome=completed llm="offline rules" total_ms=812`."""
+    """`12:00:00 INFO speech_to_speech.turn: turn {"outcome": "completed", "total_ms": 812}`."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s", datefmt="%H:%M:%S")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's name)
-        """The line, its named values behind it."""
-        values = (f"{name}={_text(value)}" for name, value in _fields(record).items() if value is not None)
-        return " ".join([super().formatMessage(record), *values])
-
-
-def _text(value: object) -> str:
-    text = str(value)
-    return text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)
+        """The line, followed by its named values."""
+        values = {name: value for name, value in _fields(record).items() if value is not None}
+        return " ".join(
+            [super().formatMessage(record), *([json.dumps(values, default=str)] if values else [])]
+        )
 
 
 class JsonFormatter(logging.Formatter):

@@ -1,19 +1,26 @@
-"""Every knob of the system, each told in place.
+"""All settings, each documented in place.
 
-A setting is an environment variable of the same name in capitals with the prefix S2S_
-(`S2S_MAX_REPLY_TOKENS=100`, `S2S_TTS_MIN_CONTAINERS=1`), or a line of a file `.env` in the working
-directory. The three model selections have no prefix: ASR_MODEL, LLM_MODEL, TTS_MODEL.
+A setting is an environment variable: its name in capitals with the prefix S2S_ (`S2S_MAX_REPLY_TOKENS=100`,
+`S2S_TTS_MIN_CONTAINERS=1`). The three model selections have no prefix: ASR_MODEL, LLM_MODEL, TTS_MODEL.
+Variables can also be lines of a file `.env` in the working directory, keys such as OPENAI_API_KEY too.
 """
 
+import difflib
+import logging
+import os
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from dotenv import load_dotenv
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.errors import Misconfigured, Stage
 from shared.payloads import MAX_MP3_BYTES
+
+_OF_THE_TESTS = {"S2S_RECORDINGS", "S2S_FORBID_SKIPS"}
 
 
 class ServiceSettings(BaseModel):
@@ -22,20 +29,20 @@ class ServiceSettings(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     gpu: str | None = None
-    """One of Modal's GPUs ("A10G", "L4", "H100:2") instead of the engine's own choice; "none" for none."""
+    """One of Modal's GPUs ("A10G", "L4", "H100:2") in place of the engine's own choice; "none" for none."""
     cpu: float = Field(default=1.0, gt=0.0, le=64.0)
-    """Cores that a container is sure to have."""
+    """Guaranteed CPU cores of a container."""
     memory_mb: int | None = Field(default=None, ge=128)
-    """Memory that a container is sure to have; Modal's own default where None."""
+    """Guaranteed memory of a container; None is Modal's default."""
     concurrent_inputs: int | None = Field(default=None, ge=1, le=999)
-    """How many calls a container works on at once, instead of the engine's own number."""
+    """Calls that a container processes at once; None is the engine's own number."""
     min_containers: int = Field(default=0, ge=0)
-    """Containers that never scale down. 1 spares the first turn after a pause its cold start, and costs
-    that container's price day and night."""
+    """Containers that never scale down. 1 saves the first turn after a pause its cold start, and costs that
+    container's price day and night."""
     max_containers: int = Field(default=10, ge=1)
-    """The bound on what a rush can cost."""
+    """Upper bound of containers, and so of cost."""
     buffer_containers: int = Field(default=0, ge=0)
-    """Idle containers held ready while others work: they spare a rush its cold starts."""
+    """Extra idle containers while others are busy: they save a burst of calls its cold starts."""
     scaledown_window_s: int = Field(default=300, ge=2, le=3600)
     """How long an idle container is kept, and paid for."""
     snapshot: Literal["none", "cpu", "gpu"] = "cpu"
@@ -56,54 +63,57 @@ class Settings(BaseSettings):
         populate_by_name=True,
     )
 
-    # Models, by the names that `s2s models` lists. None chooses for you: in process the embedded engines,
-    # which need no GPU, account or model hub; on Modal what modal_defaults says.
+    # Models, by the names that `s2s models` lists. None is the default: in process the first one that can run
+    # there, on Modal what modal_defaults says.
     asr_model: str | None = Field(default=None, validation_alias="ASR_MODEL")
+    """The ASR model."""
     llm_model: str | None = Field(default=None, validation_alias="LLM_MODEL")
+    """The LLM."""
     tts_model: str | None = Field(default=None, validation_alias="TTS_MODEL")
+    """The TTS model."""
     modal_defaults: Literal["gpu", "embedded"] = "gpu"
-    """What is deployed of a stage whose model is not named: "gpu" for nemo, phi3 and chatterbox, "embedded"
-    for the same engines as in process. The local cloud, which has no GPU, sets it to "embedded"."""
+    """The models that are deployed where none is selected: "gpu" for nemo, phi3 and chatterbox, "embedded"
+    for the defaults in process. The local cloud, which has no GPU, sets it to "embedded"."""
 
     # Audio
     mp3_bitrate_kbps: int = Field(default=64, ge=8, le=320)
     """Constant bitrate of encoded speech. 64 is transparent for speech and 4 times smaller than WAV."""
     min_audio_s: float = Field(default=0.1, ge=0.0)
-    """Shorter input is refused: nothing can be said in it."""
+    """Shorter input is refused."""
     max_audio_s: float = Field(default=120.0, gt=0.0, le=3600.0)
-    """Longer input is refused, whatever its header says; decoding stops there."""
+    """Longer input is refused. Decoding stops there, whatever the file's header declares."""
     max_request_bytes: int = Field(default=8 * 2**20, ge=1, le=MAX_MP3_BYTES)
-    """The most encoded audio that one request may carry."""
+    """Maximum encoded audio of one request."""
     max_file_bytes: int = Field(default=512 * 2**20, ge=1)
-    """The most that a client reads of a file before it is decoded (two minutes of 192 kHz stereo
-    float WAV are 176 MiB)."""
+    """Maximum size of an audio file to decode (two minutes of 192 kHz stereo float WAV are 176 MiB)."""
     ffmpeg_timeout_s: float = Field(default=30.0, gt=0.0)
-    """How long ffmpeg may take for the formats that libsndfile does not read."""
+    """Time-out of ffmpeg, which decodes the formats that libsndfile does not."""
 
     # Speech recognition
     whisper_model: str = Field(default="small.en", min_length=1)
     """The size of ASR_MODEL=whisper: tiny, base, small, medium (with .en for English alone, which is then
-    better), large-v3, large-v3-turbo; or a repository of the hub with a converted one. Every utterance
-    costs alike, as it is padded to 30 s: 1.6 s of one CPU core for a model of base's size (measured), and
-    the larger ones more. large-v3-turbo knows all languages, and is meant for a GPU."""
+    better), large-v3, large-v3-turbo; or a repository of the hub with a converted model. Every utterance
+    costs the same, as it is padded to 30 s: 1.6 s of one CPU core for a model of base's size (measured), and
+    more for larger ones. large-v3-turbo knows all languages, and is meant for a GPU."""
     whisper_language: str = Field(default="en", pattern="^([a-z]{2,3}|auto)$")
-    """What ASR_MODEL=whisper listens for ("de", "yue"); "auto" has it find out, at the risk of a mistake."""
+    """The language that ASR_MODEL=whisper transcribes ("de", "yue"); "auto" detects it, at the risk of a
+    mistake."""
     whisper_hotwords: str = Field(default="", max_length=500)
-    """Names and terms that are likely to be said ("Chatterbox, Peter Piper"), for ASR_MODEL=whisper."""
+    """Names and terms that are likely to occur ("Chatterbox, Peter Piper"), for ASR_MODEL=whisper."""
 
     # Conversation and reply
     max_reply_tokens: int = Field(default=200, ge=1)
-    """The most tokens of a reply, whatever the request asks for."""
+    """Maximum tokens of a reply, whatever the request asks for."""
     max_conversation_messages: int = Field(default=40, ge=0)
-    """Older messages of a conversation are left out."""
+    """Maximum messages of a conversation that reach the LLM; older ones are dropped."""
     max_reply_characters: int = Field(default=4_000, ge=1)
-    """The reply is ended here even if its LLM does not keep to max_reply_tokens."""
+    """The reply is cut here if the LLM exceeds max_reply_tokens."""
 
     # Speech synthesis
     chatterbox_voice: Path | None = None
     """A recording of one person, longer than 5 s (10 to 15 s are used), whose voice TTS_MODEL=chatterbox
-    borrows; the model's own voice where None. On Modal the file must be where the container sees it: copy
-    it with `modal volume put speech-to-speech-weights me.wav /clips/me.wav`, and set
+    clones; None is the model's own voice. On Modal the file must be where the container sees it: copy it with
+    `modal volume put speech-to-speech-weights me.wav /clips/me.wav`, and set
     S2S_CHATTERBOX_VOICE=/weights/clips/me.wav. Ask the person first."""
 
     # Language models
@@ -120,81 +130,90 @@ class Settings(BaseSettings):
 
     # Chunks of speakable text
     min_chunk_characters: int = Field(default=25, ge=1)
-    """Shorter sentences are spoken together with the next: engines garble very short text."""
+    """Shorter sentences are synthesized together with the next: engines garble very short text."""
     min_first_chunk_characters: int = Field(default=10, ge=1)
     """The same for a reply's first chunk, where waiting costs time to first audio."""
     max_chunk_characters: int = Field(default=250, ge=50)
-    """Chatterbox garbles above 300 characters."""
+    """Maximum length of a chunk. Chatterbox garbles above 300 characters."""
     max_chunk_growth: float = Field(default=3.0, ge=1.0)
-    """Sentences are spoken together up to so many times the length of the chunk before: that is heard while
-    they are being made, and a voice that took longer would leave a gap."""
+    """Maximum growth from one chunk to the next. A chunk is synthesized while the previous one plays; larger
+    steps cause gaps."""
     max_first_chunk_characters: int = Field(default=120, ge=50)
-    """A first clause longer than this is cut between two words."""
+    """A longer first clause is cut between two words."""
 
-    # Time-outs in seconds, per stage call: to its start (cold start and queue), then to each output
+    # Time-outs of a stage call
     stage_start_timeout_s: float = Field(default=600.0, gt=0.0)
+    """From the call to its start: a cold start and the queue."""
     asr_timeout_s: float = Field(default=60.0, gt=0.0)
+    """From the start of an ASR call to its transcript."""
     llm_timeout_s: float = Field(default=30.0, gt=0.0)
+    """From the start of an LLM call to its first output, and from each output to the next."""
     tts_timeout_s: float = Field(default=30.0, gt=0.0)
+    """From the start of a TTS call to its first output, and from each output to the next."""
     stage_waiting_after_s: float = Field(default=0.5, gt=0.0)
-    """A stage that has not started by then is shown as waiting."""
+    """A stage that has not started by then is reported as waiting."""
 
     # Robustness
     stage_attempts: int = Field(default=2, ge=1, le=5)
-    """How often a stage is tried while nothing of it has been spoken, and by the client the turn itself."""
+    """Attempts of a stage while none of its output has been used, and of a turn by the client."""
     engine_stuck_after_s: float = Field(default=60.0, gt=0.0)
-    """A container ends whose engine goes on for so long with a call that was cancelled or timed out."""
+    """Terminate the container if its engine keeps working this long on a cancelled or timed-out call."""
     max_active_turns: int = Field(default=100, ge=1)
-    """Turns above this are refused as overloaded rather than slowing all of them."""
+    """More turns at once are refused as overloaded, rather than slowing all of them."""
     max_undelivered_events: int = Field(default=32, ge=1)
-    """How far a turn may run ahead of a client that does not take its events."""
+    """How many events a turn may be ahead of a client that does not take them."""
 
-    # Listening to a person, in `s2s talk`
+    # Turn taking, in `s2s talk`
     pre_roll_s: float = Field(default=0.5, ge=0.0, le=1.0)
-    """How much an utterance keeps of what came before its detection, so that first sounds are not cut."""
+    """Audio kept from before the detected start of speech, so that its onset is not cut."""
     min_speech_s: float = Field(default=0.16, ge=0.0, le=1.0)
-    """Shorter sounds are no utterance. Of short words ("hi", "no") 0.22 s and more are detected as speech."""
+    """Shorter sounds are no utterance. Of short words ("hi", "no"), the VAD detects 0.22 s and more."""
     speculation_after_s: float = Field(default=0.25, ge=0.1)
-    """After so much silence the turn is begun, and taken back if the speaker goes on. With less than 0.25 s,
-    or less than 64 kbps, what was said must be encoded again for it (8 ms a second)."""
+    """Silence after which a speculative turn starts; it is cancelled if the speaker goes on. Below 0.25 s, or
+    below 64 kbps, the utterance must be encoded again for it (8 ms per second)."""
     end_of_turn_silence_s: float = Field(default=1.0, ge=0.2, le=10.0)
-    """After so much silence the utterance is over."""
+    """Silence that ends an utterance."""
     max_utterance_s: float = Field(default=60.0, ge=2.0)
-    """A longer utterance is answered when it has got so long; never more than max_audio_s."""
+    """An utterance of this length is answered as it is; never more than max_audio_s."""
     barge_in_after_s: float = Field(default=0.5, ge=0.05, le=5.0)
-    """Speech pauses a reply at once, and ends it when it has gone on for so long."""
+    """User speech pauses playback immediately; after this long the reply is cancelled."""
 
     speaker_latency_s: float = Field(default=0.06, ge=0.02, le=0.5)
-    """How much sound the loudspeaker is given in advance. Replies are heard, and fall silent, that much
-    later; with too little they have gaps on a busy machine."""
+    """Audio that is buffered in the loudspeaker. Replies start, and stop, that much later; with too little
+    they have gaps on a busy machine."""
 
     # Weights
     hub_url: str | None = Field(default=None, pattern=r"^https?://\S+$")
-    """A mirror of the Hugging Face hub, for Modal to fetch weights from. In process, set HF_ENDPOINT."""
+    """A mirror of the Hugging Face hub, for downloads on Modal. In process, set HF_ENDPOINT."""
 
     # Deployment on Modal
     asr: ServiceSettings = ServiceSettings()
+    """The ASR service."""
     llm: ServiceSettings = ServiceSettings()
+    """The LLM service."""
     tts: ServiceSettings = ServiceSettings()
+    """The TTS service."""
     orchestrator: ServiceSettings = ServiceSettings()
+    """The orchestrator."""
     monolith: ServiceSettings = ServiceSettings()
-    """The same for the variant with all of it in one container, on one GPU."""
+    """The monolith, which has all of it in one container."""
     region: str | None = None
     """Where containers run ("eu", "us-east"). Modal charges 1.5 to 1.75 times the price for the choice."""
     routing_region: str | None = None
-    """Where calls pass through on their way to a container; Modal's default is us-east."""
+    """Where calls are routed through on their way to a container; Modal's default is us-east."""
     call_timeout_s: int = Field(default=300, ge=1, le=86_400)
     """Modal ends a call that takes longer once it has started."""
 
     # Logs
     log_level: str = Field(default="WARNING", pattern="^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$")
+    """The lowest level that is logged; INFO has a line per turn. Deployed apps log at INFO by default."""
     log_json: bool = False
-    """One JSON object a line, for log collectors."""
+    """Log one JSON object per line, for log collectors."""
     log_texts: bool = False
-    """Also log what people said and were told. Off, because it is theirs."""
+    """Also log transcripts and replies. Off, because they are private."""
 
     def output_timeout_s(self, stage: Stage) -> float:
-        """How long a started call of the stage may take for its next output."""
+        """The time-out between two outputs of a started call of the stage."""
         return {
             Stage.ASR: self.asr_timeout_s,
             Stage.LLM: self.llm_timeout_s,
@@ -211,28 +230,48 @@ class Settings(BaseSettings):
         }[stage]
 
     def environ(self) -> dict[str, str]:
-        """The environment variables that make the same settings elsewhere: of all that is not default."""
-        variables: dict[str, str] = {}
-        for name, value in self.model_dump(exclude_defaults=True, mode="json").items():
-            if isinstance(value, dict):
-                variables |= {_variable(f"{name}_{key}"): str(one) for key, one in value.items()}
-            else:
-                variables[_variable(name)] = str(value)
-        return variables
+        """The environment variables that make the same settings elsewhere; defaults need none."""
+        values = self.model_dump(exclude_defaults=True, mode="json")
+        return {variable: str(value) for variable, value in by_variable(values)}
 
 
 @cache
 def settings() -> Settings:
-    """The settings of this process, read once.
+    """The settings of this process, read once. The variables of the file `.env` join its environment first.
 
-    Raises Misconfigured, naming the variable, if one of them has a value that it cannot have.
+    Raises Misconfigured, naming the variable, for an impossible value or a name that is no setting's.
     """
+    if env_file := Settings.model_config["env_file"]:
+        load_dotenv(str(env_file))
+    _check_names(os.environ)
     try:
         return Settings()
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         variable = _variable("_".join(str(part) for part in problem["loc"]))
         raise Misconfigured(f"{variable}={problem['input']!r}: {problem['msg']}.") from None
+
+
+def by_variable(values: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+    """Dumped settings, flat: each environment variable and its value."""
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from by_variable({f"{name}_{key}": one for key, one in value.items()})
+        else:
+            yield _variable(name), value
+
+
+def _check_names(environ: Mapping[str, str]) -> None:
+    """In a container, which may be older than the client that set the variables, an unknown one is only
+    logged."""
+    known = dict(by_variable(Settings.model_construct().model_dump())).keys() | _OF_THE_TESTS
+    for name in environ:
+        if name.upper().startswith("S2S_") and name.upper() not in known:
+            close = difflib.get_close_matches(name.upper(), known, n=1)
+            hint = f" Do you mean {close[0]}?" if close else " 's2s settings' lists all of them."
+            if environ.get("MODAL_IS_REMOTE") != "1":
+                raise Misconfigured(f"{name}: no such setting.{hint}")
+            logging.getLogger(__name__).warning("%s: no such setting, so it is ignored.", name)
 
 
 def _variable(name: str) -> str:

@@ -29,7 +29,7 @@ def check_writable(path: Path, suffixes: Sequence[str] = OUTPUT_SUFFIXES) -> Non
     """Raise OutputNotWritten if audio could not be written there, before any work is done for it."""
     if path == STANDARD_OUTPUT:
         if sys.stdout is None or sys.stdout.isatty():
-            raise OutputNotWritten("Standard output is the terminal or closed: redirect it, or name a file.")
+            raise OutputNotWritten("Standard output is closed or the terminal: redirect it, or name a file.")
         return
     if path.suffix.lower() not in suffixes:
         raise OutputNotWritten(f"Output {path}: use a name that ends in {' or '.join(suffixes)}.")
@@ -48,12 +48,12 @@ def write_audio(path: Path, pcm: Pcm, settings: Settings) -> None:
     """Write speech as MP3 or WAV, by the file's suffix; to standard output MP3. Raises OutputNotWritten."""
     wav = path.suffix.lower() == ".wav"
     data = encode_wav(pcm) if wav else encode_mp3(pcm, settings.mp3_bitrate_kbps).mp3
+    if path == STANDARD_OUTPUT:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
     with write_errors(path):
-        if path == STANDARD_OUTPUT:
-            sys.stdout.buffer.write(data)
-            sys.stdout.buffer.flush()
-        else:
-            path.write_bytes(data)
+        path.write_bytes(data)
 
 
 @contextmanager
@@ -67,10 +67,8 @@ def write_errors(path: Path) -> Iterator[None]:
 
 def _read_bytes(source: str, max_bytes: int) -> bytes:
     if source == STANDARD_INPUT:
-        if sys.stdin is None:
-            raise BadAudio("Standard input is closed: pipe audio into it, or name a file.")
-        if sys.stdin.isatty():
-            raise BadAudio("Standard input is the keyboard: pipe audio into it, or name a file.")
+        if sys.stdin is None or sys.stdin.isatty():
+            raise BadAudio("Standard input is closed or the keyboard: pipe audio into it, or name a file.")
         data = sys.stdin.buffer.read(max_bytes + 1)
     else:
         data = _read_file(Path(source), max_bytes)

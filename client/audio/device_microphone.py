@@ -14,7 +14,11 @@ from shared.audio.vad import FRAME_SAMPLES
 from shared.engines import ASR_SAMPLE_RATE_HZ
 
 LOST_AFTER_S = 5.0
-"""A device that delivers nothing for this long is gone. PulseAudio's first block came after up to 2.1 s."""
+"""A device that delivers nothing this long is gone. PulseAudio's first block came after up to 2.1 s."""
+
+LATENCY_S = 0.04
+"""From the air to a frame: 0.02 to 0.06 s were measured on PulseAudio (tests/devices). What PortAudio
+reports, 0.19 s there, is how much its buffer can hold."""
 
 
 class DeviceMicrophone:
@@ -27,6 +31,7 @@ class DeviceMicrophone:
     """
 
     ended = False
+    latency_s = LATENCY_S
 
     def __init__(
         self,
@@ -55,11 +60,6 @@ class DeviceMicrophone:
         """How many samples at 16 kHz were lost: dropped because nobody took them in time, and a block each
         time that the device itself has lost audio, as it does not say how much."""
         return self._lost * ASR_SAMPLE_RATE_HZ // self._stream.sample_rate_hz
-
-    @property
-    def latency_s(self) -> float:
-        """How long audio takes from the air to a frame, as PortAudio reports it."""
-        return self._stream.latency_s
 
     def close(self) -> None:
         """Let the iteration end."""

@@ -1,11 +1,22 @@
-"""The connection of a command to Modal: there, or a line that says what to do."""
+"""A command's connection to Modal: calls whose errors are typed, and Modal's own command."""
 
 import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 from types import ModuleType
+from typing import Any, TypeVar
 
+from client.targets import App
+from shared.deployment import APPS, CLASSES, MONOLITH_CLASS
 from shared.errors import Misconfigured, Stage, StageFailed
+from shared.settings import settings
 
+PROJECT = Path(__file__).parents[2]
 _CONNECT_TIMEOUT_S = 15.0
+_Result = TypeVar("_Result")
 
 
 def modal_library() -> ModuleType:
@@ -19,11 +30,29 @@ def modal_library() -> ModuleType:
     return modal
 
 
-async def connected() -> None:
-    """Make sure that Modal answers and lets us in.
+def run_on_modal(work: Callable[[], Awaitable[_Result]]) -> _Result:
+    """Connect and run a command's calls to Modal.
 
-    Left alone, the library tries for a minute where there is no network (measured: 57 s).
-    Raises Misconfigured without a valid token, StageFailed if nobody answers.
+    Raises Misconfigured or StageFailed, with Modal's reason, if one of them fails.
+    """
+    modal = modal_library()
+    from orchestrator.modal_errors import as_speech_error
+
+    async def run() -> _Result:
+        await connected()
+        return await work()
+
+    try:
+        return asyncio.run(run())
+    except modal.exception.Error as error:
+        raise as_speech_error(error, Stage.ORCHESTRATOR, APPS[Stage.ORCHESTRATOR]) from error
+
+
+async def connected() -> None:
+    """Make sure that Modal answers and accepts the token.
+
+    Without a network the library alone keeps trying for a minute (measured: 57 s).
+    Raises Misconfigured without a valid token, StageFailed if Modal does not answer.
     """
     modal = modal_library()
     from orchestrator.modal_errors import typed_errors
@@ -39,20 +68,37 @@ async def connected() -> None:
             ) from None
 
 
-async def is_deployed(app: str) -> bool:
-    """Whether the app is on Modal."""
+async def is_deployed(app: App) -> bool:
+    """Whether the app is deployed."""
     modal = modal_library()
     try:
-        await modal.App.lookup.aio(app)
+        await modal.App.lookup.aio(app.modal_name)
     except modal.exception.NotFoundError:
         return False
     return True
 
 
-async def check_deployed(app: str) -> None:
-    """Raises Misconfigured, with the command that deploys it, if the app is not on Modal."""
+async def check_deployed(app: App) -> None:
+    """Raises Misconfigured, with the command that deploys it, if the app is not deployed."""
     modal = modal_library()
     from orchestrator.modal_errors import typed_errors
 
-    with typed_errors(Stage.ORCHESTRATOR, app):
-        await modal.App.lookup.aio(app)
+    with typed_errors(Stage.ORCHESTRATOR, app.modal_name):
+        await modal.App.lookup.aio(app.modal_name)
+
+
+def app_function(app: App, name: str) -> Any:
+    """A function of a deployed app, by its name."""
+    modal = modal_library()
+    if app is App.ORCHESTRATOR:
+        return modal.Function.from_name(app.modal_name, name)
+    cls = MONOLITH_CLASS if app is App.MONOLITH else CLASSES[Stage(app.value)]
+    return getattr(modal.Cls.from_name(app.modal_name, cls)(), name)
+
+
+def run_modal_command(*arguments: str) -> bool:
+    """Run Modal's own command, which shows what it does: in the project, so that it finds the modules, and
+    with the settings of this process. Returns whether it succeeded."""
+    command = [sys.executable, "-m", "modal", *arguments]
+    environ = os.environ | settings().environ()
+    return subprocess.run(command, cwd=PROJECT, env=environ, check=False).returncode == 0

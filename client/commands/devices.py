@@ -4,11 +4,11 @@ import json
 from dataclasses import asdict
 
 import typer
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from client.audio.sound_devices import NoSoundDevice, SoundDevice, sound_devices
+from client.display.terminal import plain_table
 from client.errors import reported_errors
 
 
@@ -27,7 +27,7 @@ def devices_command(*, as_json: bool) -> None:
 
 
 def _table(devices: list[SoundDevice]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table = plain_table()
     for heading in ("", "direction", "name", "through"):
         table.add_column(heading, overflow="fold")
     for heading in ("channels", "rate"):

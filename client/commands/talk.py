@@ -18,14 +18,13 @@ from client.metrics.conversation_metrics import ConversationMetrics
 from client.metrics.metrics_file import MetricsFile
 from client.metrics.table import summary_table
 from client.saved_turns import SavedTurns
-from client.turn_source import Target, deployed_turns, turns_in_process
+from client.targets import Target
+from client.turn_source import turns_at
 from conversation.conversation import Conversation
 from conversation.reply import SpokenTurn, TurnSource
-from services.selection import check_runs_here, select
 from shared.audio.pcm import Pcm
-from shared.deployment import APPS, MONOLITH_APP
 from shared.engines import ASR_SAMPLE_RATE_HZ
-from shared.errors import SpeechError, Stage
+from shared.errors import SpeechError
 from shared.logs import configure_logging
 from shared.settings import settings
 from shared.turn import Failure, TurnRequest
@@ -50,9 +49,10 @@ def talk_command(options: TalkOptions) -> None:
     """
     with reported_errors(as_json=False), ExitStack() as stack:
         output, terminal = Console(), Console(stderr=True)
-        configure_logging(settings(), FileProxy(terminal, sys.stderr) if terminal.is_terminal else None)
+        if terminal.is_terminal:
+            configure_logging(settings(), FileProxy(terminal, sys.stderr))
         display = TalkDisplay(output, terminal)
-        turns = _turns(options.target, display)
+        turns = turns_at(options.target, settings(), display.waiting, display.loading)
         audio = TalkAudio.chosen(options.audio, settings())
         _check_system_prompt(options.system)
         saved = SavedTurns(options.save, display.problem) if options.save else None
@@ -65,14 +65,6 @@ def talk_command(options: TalkOptions) -> None:
         except KeyboardInterrupt:
             if not talk.metrics:
                 raise
-
-
-def _turns(target: Target, display: TalkDisplay) -> AbstractAsyncContextManager[TurnSource]:
-    if target != "local":
-        return deployed_turns(settings(), display.waiting, monolith=target == "monolith")
-    selection = select(settings())
-    check_runs_here(selection)
-    return turns_in_process(selection, settings(), display.loading)
 
 
 def _check_system_prompt(system: str | None) -> None:
@@ -104,8 +96,8 @@ class _Talk:
         """Talk to the end. Raises SpeechError if there is nobody or nothing to talk with."""
         async with AsyncExitStack() as stack:
             turns = await stack.enter_async_context(self._turns)
-            if self._options.target != "local":
-                await check_deployed(self._app)
+            if apps := self._options.target.apps:
+                await check_deployed(apps[-1])
                 stack.push_async_callback(_cancelled, asyncio.create_task(self._warm()))
             if self._saved:
                 await stack.enter_async_context(self._saved)
@@ -141,17 +133,13 @@ class _Talk:
         if self._saved:
             self._saved.save(turn)
 
-    @property
-    def _app(self) -> str:
-        return MONOLITH_APP if self._options.target == "monolith" else APPS[Stage.ORCHESTRATOR]
-
     async def _warm(self) -> None:
         """Have what is deployed start while the person gets ready."""
-        from client.cloud.warming import warmed  # needs modal
+        from client.cloud.warm import warmed  # needs modal
 
         self._display.remark("Starting what is deployed; you can speak already.")
         try:
-            apps = await warmed(monolith=self._options.target == "monolith")
+            apps = await warmed(self._options.target.apps)
         except SpeechError as error:
             self._display.problem(error.message)
             return

@@ -16,13 +16,13 @@ from client.audio.device_speaker import DeviceSpeaker
 from client.audio.sound_devices import Direction, NoSoundDevice, SoundDeviceLost, find_device
 from client.display.turn_display import TurnDisplay, TurnProgress
 from client.errors import reported_errors
-from client.turn_source import Target, TurnSource, deployed_turns, turns_in_process
+from client.targets import Target
+from client.turn_source import turns_at
+from conversation.reply import TurnSource
 from orchestrator.turn_result import TurnResultBuilder
-from services.selection import check_runs_here, select
 from shared.audio.decode import to_pcm
 from shared.audio.pcm import Pcm
 from shared.errors import NoSpeech
-from shared.logs import configure_logging
 from shared.settings import settings
 from shared.turn import SpeechChunk, TurnEvent, TurnRequest, TurnResult
 
@@ -46,11 +46,10 @@ class TurnOptions:
 def turn_command(options: TurnOptions) -> None:
     """Run the command; see `s2s turn --help`. What is wrong is reported before any engine is loaded."""
     with reported_errors(as_json=options.as_json):
-        configure_logging(settings())
         terminal = Console(stderr=True)
         output = terminal if options.output == STANDARD_OUTPUT else Console()
         display = TurnProgress(terminal) if options.as_json else TurnDisplay(output, terminal)
-        turns = _turns(options.target, display)
+        turns = turns_at(options.target, settings(), display.waiting, display.loading)
         check_writable(options.output)
         if options.output_device is not None:
             find_device(Direction.OUTPUT, options.output_device)
@@ -59,14 +58,6 @@ def turn_command(options: TurnOptions) -> None:
         request = TurnRequest.checked(audio=audio, **system)
         result = asyncio.run(_OneTurn(turns, display, terminal).run(request, options))
         _finish(result, options, output)
-
-
-def _turns(target: Target, display: TurnProgress) -> AbstractAsyncContextManager[TurnSource]:
-    if target != "local":
-        return deployed_turns(settings(), display.waiting, monolith=target == "monolith")
-    selection = select(settings())
-    check_runs_here(selection)
-    return turns_in_process(selection, settings(), display.loading)
 
 
 def _finish(result: TurnResult, options: TurnOptions, output: Console) -> None:
@@ -139,7 +130,8 @@ class _OneTurn:
             segments.put_nowait(None)
             await playing
         except (NoSoundDevice, SoundDeviceLost) as error:
-            self._terminal.print(Text(f"The reply could not be played: {error.message}", "yellow"))
+            line = Text(f"The reply could not be played: {error.message}", "yellow")
+            self._terminal.print(line, soft_wrap=True)
         finally:
             playing.cancel()
             await asyncio.gather(playing, return_exceptions=True)

@@ -7,6 +7,7 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
+from client.display.terminal import printable
 from conversation.conversation import Phase
 from conversation.reply import SpokenTurn
 from shared.errors import Stage
@@ -117,7 +118,7 @@ class TalkDisplay:
 
     def _line(self, who: str, who_style: str, text: str, *, style: str = "") -> None:
         self._hide()
-        line = Text.assemble((who, who_style), (_printable(text), style))
+        line = Text.assemble((who, who_style), (printable(text), style))
         self._output.print(line, soft_wrap=not self._output.is_terminal)
 
     def _show(self, doing: Text) -> None:
@@ -140,7 +141,7 @@ class TalkDisplay:
 def _newest(who: str, style: str, text: str) -> Text:
     """As much of it as any terminal has lines for; what does not fit could not be taken away again."""
     left_out = " … " if len(text) > _SHOWN else ""
-    return Text.assemble((who, style), left_out, " ".join(_printable(text[-_SHOWN:]).split()))
+    return Text.assemble((who, style), left_out, " ".join(printable(text[-_SHOWN:]).split()))
 
 
 def meter(level: float) -> Text:
@@ -148,8 +149,3 @@ def meter(level: float) -> Text:
     level_db = max(METER_FLOOR_DB, 20 * log10(level)) if level > 0 else METER_FLOOR_DB
     cells = min(METER_CELLS, round(METER_CELLS * (1 - level_db / METER_FLOOR_DB)))
     return Text("█" * cells, "green") + Text("░" * (METER_CELLS - cells), "dim")
-
-
-def _printable(text: str) -> str:
-    """The text without what could move a terminal's cursor."""
-    return "".join(character for character in text if character.isprintable() or character == "\n")

@@ -3,6 +3,7 @@
 from rich.console import Console
 from rich.text import Text
 
+from client.display.terminal import printable
 from client.display.waterfall import waterfall
 from shared.errors import Stage
 from shared.turn import ReplyDelta, StageWaiting, TranscriptReady, TurnEnd, TurnEvent, TurnStarted
@@ -76,8 +77,3 @@ class TurnDisplay(TurnProgress):
         if end.ledger.total_us:
             self._output.print()
             self._output.print(waterfall(end.ledger))
-
-
-def printable(text: str) -> str:
-    """The text without what could control a terminal: what models write is not trusted."""
-    return "".join(character for character in text if character.isprintable() or character == "\n")

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from client.display.terminal import plain_table
 from client.metrics.summary import Metric, Summary
 from shared.errors import Stage
 
@@ -44,7 +44,7 @@ def _headline(summary: Summary) -> str:
 
 
 def _table(metrics: tuple[Metric, ...]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table = plain_table()
     table.add_column("milliseconds", no_wrap=True)
     for heading in ("turns", "average", "min", "max", "p50", "p95"):
         table.add_column(heading, justify="right", no_wrap=True)

@@ -2,11 +2,13 @@
 
 import io
 import json
+import logging
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -16,25 +18,20 @@ import numpy as np
 import psutil
 import pytest
 import soundfile
-from typer.testing import CliRunner, Result
+import typer
 
 from client.cli import app
+from client.errors import ExitCode
 from shared.audio.decode import decode_audio
 from shared.audio.pcm import resample
 from shared.engines import EngineSpec
-from shared.settings import Settings, settings
+from shared.settings import Settings
+from tests.conftest import SYSTEM_NEEDS
 from tests.support.paths import EXAMPLES
+from tests.support.s2s_command import S2S, refused, s2s
+from tests.support.waiting import until
 
 EXAMPLE = EXAMPLES / "what-is-two-plus-two.mp3"
-S2S = [sys.executable, "-c", "from client.cli import main; main()"]
-
-
-def s2s(*arguments: str | Path, stdin: bytes | None = None, **variables: str) -> Result:
-    """Run the command in this process."""
-    settings.cache_clear()
-    result = CliRunner().invoke(app, [str(a) for a in arguments], input=stdin, env=variables)
-    settings.cache_clear()
-    return result
 
 
 @pytest.fixture(autouse=True)
@@ -88,10 +85,19 @@ def test_json_is_one_object_and_nothing_else() -> None:
     assert told["error"] is None
 
 
-def test_the_reply_is_what_the_reply_audio_says(tmp_path: Path) -> None:
-    """The whole circle: our own speech, heard again by our own ears."""
-    s2s("turn", EXAMPLE, "-o", "reply.wav", TTS_MODEL="espeak")
-    assert soundfile.info("reply.wav").samplerate == 22_050
+@pytest.mark.needs("flite")
+def test_the_reply_audio_says_what_the_reply_text_says() -> None:
+    """The whole circle: the spoken reply, asked as a question, is transcribed again."""
+    s2s("turn", EXAMPLE, "-o", "reply.wav", TTS_MODEL="flite")
+    transcript = json.loads(s2s("turn", "reply.wav", "--json").stdout)["transcript"]
+    assert "four" in transcript
+
+
+def test_the_reply_is_in_the_selected_voice() -> None:
+    for name, sample_rate_hz in (("espeak", 22_050), ("flite", 16_000)):
+        if name == "espeak" or SYSTEM_NEEDS["flite"][0]:
+            s2s("turn", EXAMPLE, "-o", "reply.wav", TTS_MODEL=name)
+            assert soundfile.info("reply.wav").samplerate == sample_rate_hz
 
 
 def test_a_recording_can_come_through_standard_input() -> None:
@@ -154,14 +160,6 @@ def test_a_damaged_mp3_is_answered_with_a_warning(capfd: pytest.CaptureFixture[s
     run = subprocess.run([*S2S, "turn", "cut.mp3"], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     assert "WARNING" in run.stderr
-
-
-def refused(result: Result, exit_code: int, saying: str) -> None:
-    assert result.exit_code == exit_code, result.output
-    (line,) = result.stderr.strip().splitlines()
-    assert line.startswith("s2s: ")
-    assert saying in line
-    assert "Traceback" not in result.output
 
 
 @pytest.mark.parametrize(
@@ -313,9 +311,73 @@ def test_the_version_is_told() -> None:
     assert s2s("--version").stdout.startswith("speech-to-speech 0.")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["turn", "--help"], ["models", "-h"], []])
-def test_help_tells_a_newcomer_what_to_do(arguments: list[str]) -> None:
-    assert "Usage" in s2s(*arguments).output
+COMMANDS = {
+    "Talk": ["turn", "talk", "report", "devices"],
+    "Deploy": ["models", "settings", "fetch-weights", "deploy", "smoke"],
+    "Operate": ["status", "warm", "logs", "stop"],
+}
+
+
+@pytest.mark.parametrize("arguments", [[], ["-h"], ["--help"]])
+def test_help_lists_every_command_in_its_group(arguments: list[str]) -> None:
+    shown = s2s(*arguments).output
+    for group, commands in COMMANDS.items():
+        (panel,) = re.findall(rf"─ {group} ─.*?╰", shown, re.DOTALL)
+        assert re.findall(r"^│ ([a-z-]+) ", panel, re.MULTILINE) == commands
+    assert len(typer.main.get_command(app).commands) == sum(map(len, COMMANDS.values()))  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("command", [[], *([one] for group in COMMANDS.values() for one in group)])
+def test_help_is_readable_on_80_columns(command: list[str]) -> None:
+    shown = s2s(*command, "--help", COLUMNS="80", TERMINAL_WIDTH="80").output
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "…" not in shown  # nothing is cut
+    assert re.search(r"^ {0,2}Usage: ", shown, re.MULTILINE)
+
+
+def test_an_output_that_nobody_reads_ends_it_quietly() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    for command in (["models"], ["models", "--json"], ["turn", EXAMPLE]):
+        run = subprocess.run([*S2S, *command], stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+        assert (run.returncode, run.stderr) == (ExitCode.OUTPUT_NOT_WRITTEN, "")
+    os.close(writer)
+
+
+def test_a_closed_standard_input_is_refused() -> None:
+    command = shlex.join([*S2S, "turn", "-"]) + " <&-"
+    run = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert run.returncode == ExitCode.BAD_INPUT
+    assert run.stderr.startswith("s2s: Standard input is")
+
+
+def test_a_name_with_control_characters_cannot_move_the_cursor() -> None:
+    result = s2s("turn", "\x1b[2Jquestion.wav")
+    assert result.exit_code == ExitCode.BAD_INPUT
+    assert result.stderr == "s2s: There is no file [2Jquestion.wav.\n"
+
+
+@pytest.mark.parametrize("command", [["models"], ["settings"], ["report", "nowhere"], ["fetch-weights"]])
+def test_every_command_logs_at_the_level_that_is_set(command: list[str]) -> None:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        s2s(*command, S2S_LOG_LEVEL="DEBUG")
+        assert root.level == logging.DEBUG
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+
+
+@pytest.mark.parametrize("command", [["smoke"], ["status"], ["warm"]])
+def test_without_the_library_modal_scripts_get_the_error_as_json(command: list[str]) -> None:
+    code = f"import sys; sys.modules['modal'] = None; {S2S[2]}"
+    run = subprocess.run(
+        [sys.executable, "-c", code, *command, "--json"], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == ExitCode.MISCONFIGURED
+    assert json.loads(run.stdout)["error"]["kind"] == "misconfigured"
+    assert "needs the library modal" in run.stderr
 
 
 def test_help_loads_neither_numpy_nor_engines_and_file_mode_no_sound_device() -> None:
@@ -328,19 +390,39 @@ def test_help_loads_neither_numpy_nor_engines_and_file_mode_no_sound_device() ->
         assert run.stdout.split() == ["False", "False"]
 
 
-def test_ctrl_c_ends_it_at_once_and_leaves_no_process() -> None:
+WATCHED = """
+from pathlib import Path
+from services.asr.pocketsphinx import PocketsphinxASR
+from shared.engines import register_model
+
+@register_model("asr", "watched", PocketsphinxASR.spec)
+class Watched(PocketsphinxASR):
+    def transcribe(self, pcm, **options):
+        Path("transcribing").touch()
+        text = super().transcribe(pcm, **options)
+        Path("transcribed").touch()
+        return text
+"""
+
+
+def test_ctrl_c_during_recognition_ends_it_at_once_and_leaves_no_process(tmp_path: Path) -> None:
     Path("long.wav").write_bytes(wav(np.tile(example(), 30)))
+    (tmp_path / "watched.py").write_text(WATCHED)
+    code = f"import services.asr; services.asr.__path__.append({str(tmp_path)!r}); {S2S[2]}"
     running = subprocess.Popen(
-        [*S2S, "turn", "long.wav"], stderr=subprocess.PIPE, text=True, start_new_session=True
+        [sys.executable, "-c", code, "turn", "long.wav"],
+        env={**os.environ, "ASR_MODEL": "watched"},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
-    while len(psutil.Process(running.pid).children(recursive=True)) == 0:
-        time.sleep(0.01)
-    time.sleep(1.5)
+    until(Path("transcribing").exists)
     children = psutil.Process(running.pid).children(recursive=True)
     os.killpg(running.pid, signal.SIGINT)
-    _, said = running.communicate(timeout=20)
-    assert running.returncode == 130, said
-    assert said.strip().splitlines() == ["s2s: Interrupted."]
+    _, stderr = running.communicate(timeout=20)
+    assert running.returncode == ExitCode.INTERRUPTED, stderr
+    assert stderr.splitlines() == ["s2s: Interrupted."]
     _, alive = psutil.wait_procs(children, timeout=5)
-    assert alive == []
+    assert (bool(children), alive) == (True, [])
+    assert not Path("transcribed").exists()
     assert not Path("output.mp3").exists()

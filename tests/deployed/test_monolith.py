@@ -50,7 +50,7 @@ def of_gpus(project: AnsweringProject) -> FunctionView:
 
 @pytest.fixture(scope="module")
 def deployed(project: AnsweringProject, of_gpus: FunctionView) -> AnsweringProject:
-    project.s2s("deploy", "--monolith", fails=False, **MODELS)  # over the other one
+    project.s2s("deploy", "monolith", fails=False, **MODELS)  # over the other one
     return project
 
 

@@ -26,7 +26,7 @@ def deployed(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The monolith, deployed by the project's own command, which fetches the weights first."""
     project = project_in(tmp_path_factory.mktemp("project"), cloud)
     with tiny_weights() as hub:
-        project.s2s("deploy", "--monolith", fails=False, S2S_HUB_URL=hub.url, **SETTINGS)
+        project.s2s("deploy", "monolith", fails=False, S2S_HUB_URL=hub.url, **SETTINGS)
     return project
 
 

@@ -32,7 +32,11 @@ def written(**settings: object) -> str:
 
 
 def test_a_line_of_text_has_its_values_behind_it() -> None:
-    assert written().strip().endswith("INFO speech_to_speech.test: turn outcome=completed total_ms=812.5")
+    assert (
+        written()
+        .strip()
+        .endswith('INFO speech_to_speech.test: turn {"outcome": "completed", "total_ms": 812.5}')
+    )
 
 
 def test_a_json_line_is_one_object_with_its_values_beside_the_message() -> None:

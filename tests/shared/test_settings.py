@@ -1,5 +1,7 @@
 """Settings: documented, checked, from the environment."""
 
+from collections.abc import Iterator
+
 import pytest
 from pydantic import ValidationError
 
@@ -20,10 +22,57 @@ def test_every_other_setting_has_the_prefix(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_value_that_cannot_be_is_an_error_that_names_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("S2S_MP3_BITRATE_KBPS", "loud")
-    settings.cache_clear()
     with pytest.raises(Misconfigured, match="S2S_MP3_BITRATE_KBPS='loud'"):
         settings()
+
+
+@pytest.fixture(autouse=True)
+def _read_anew() -> Iterator[None]:
     settings.cache_clear()
+    yield
+    settings.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("S2S_TTS_GPUS", "S2S_TTS_GPU"),
+        ("S2S_MAX_REPLY_TOKEN", "S2S_MAX_REPLY_TOKENS"),
+        ("S2S_ORCHESTRATOR_MINCONTAINERS", "S2S_ORCHESTRATOR_MIN_CONTAINERS"),
+        ("S2S_ASR_MODEL", "ASR_MODEL"),
+        ("s2s_log_levle", "S2S_LOG_LEVEL"),
+    ],
+)
+def test_a_mistyped_setting_is_refused_with_the_one_that_is_meant(
+    name: str, meant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "1")
+    with pytest.raises(Misconfigured, match=rf"^{name}: no such setting\. Do you mean {meant}\?$"):
+        settings()
+
+
+def test_a_name_like_no_setting_is_refused_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("S2S_XYZ", "1")
+    with pytest.raises(Misconfigured, match=r"^S2S_XYZ: no such setting\."):
+        settings()
+
+
+def test_small_letters_and_the_variables_of_the_tests_are_accepted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("s2s_max_reply_tokens", "S2S_RECORDINGS", "S2S_FORBID_SKIPS", "S2SX"):
+        monkeypatch.setenv(name, "7")
+    assert settings().max_reply_tokens == 7
+
+
+def test_a_container_ignores_a_setting_that_a_newer_client_knows(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MODAL_IS_REMOTE", "1")
+    monkeypatch.setenv("S2S_OF_TOMORROW", "1")
+    monkeypatch.setenv("S2S_MAX_REPLY_TOKENS", "7")
+    assert settings().max_reply_tokens == 7
+    assert "S2S_OF_TOMORROW" in caplog.text
 
 
 def test_settings_do_not_change() -> None:
@@ -41,10 +90,8 @@ def test_each_app_has_settings_of_its_own(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_value_that_an_app_cannot_have_is_named_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("S2S_TTS_SCALEDOWN_WINDOW_S", "1")
-    settings.cache_clear()
     with pytest.raises(Misconfigured, match="S2S_TTS_SCALEDOWN_WINDOW_S='1'"):
         settings()
-    settings.cache_clear()
 
 
 def test_the_environment_of_settings_makes_the_same_elsewhere(

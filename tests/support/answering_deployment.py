@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from client.targets import App
 from client.turn_source import deployed_turns
 from shared.audio.decode import decode_audio
 from shared.audio.mp3 import encode_mp3
@@ -164,7 +165,7 @@ async def play(request: TurnRequest, told: Told) -> Told:
     """Play a turn as the product's own client does, and note what is told."""
     try:
         async with (
-            deployed_turns(Settings(), lambda _: None) as turns,
+            deployed_turns(App.ORCHESTRATOR, Settings(), lambda _: None) as turns,
             aclosing(turns(request)) as events,
         ):
             async for event in events:

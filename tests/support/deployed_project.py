@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from client.commands.deploy import MODULES
+from client.cloud.deploy import MODULES
 from local_cloud.events import Event, Kind
 from shared.errors import Stage
 from tests.support.control_plane_programs import Cloud
@@ -33,14 +33,14 @@ class Project:
         (self.folder / "services" / stage / f"{name}.py").write_text(source)
 
     def s2s(
-        self, *arguments: str | Path, fails: bool = False, **settings: str
+        self, *arguments: str | Path, fails: bool | None = False, **settings: str
     ) -> subprocess.CompletedProcess[str]:
-        """Run the command with these settings; it must succeed, or fail where that is what is wanted."""
+        """Run the command with these settings. It must succeed, or fail with `fails`; None allows both."""
         return self._run([*self.command, *map(str, arguments)], fails=fails, **settings)
 
-    def deploy(self, stage: Stage, **settings: str) -> None:
+    def deploy(self, app: str, **settings: str) -> None:
         """Deploy one app by Modal's own command: `s2s deploy` without its checks, in half the time."""
-        self.modal("deploy", MODULES[stage], **settings)
+        self.modal("deploy", MODULES[app], **settings)
 
     def modal(
         self, command: str, module: str, *arguments: str, **settings: str
@@ -49,17 +49,20 @@ class Project:
         program = [sys.executable, "-m", "modal", command, "-m", module, *arguments]
         return self._run(program, fails=False, **settings)
 
-    def _run(self, command: list[str], *, fails: bool, **settings: str) -> subprocess.CompletedProcess[str]:
+    def _run(
+        self, command: list[str], *, fails: bool | None, **settings: str
+    ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             command,
             cwd=self.folder,
             env=self.environ(**settings),
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=COMMAND_TIMEOUT_S,
             check=False,
         )
-        assert bool(done.returncode) == fails, done.stdout + done.stderr
+        assert fails in (None, bool(done.returncode)), done.stdout + done.stderr
         return done
 
     @property

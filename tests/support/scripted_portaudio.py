@@ -5,6 +5,7 @@ audio that the device loses, underruns, host APIs of other systems.
 """
 
 import threading
+import time
 from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -24,17 +25,29 @@ class ScriptedStream:
         self.samplerate, self.latency = samplerate, latency
         self.active = False
         self.closed = False
+        self.heard: list[Samples] = []
+        """What a loudspeaker has taken by itself."""
         self._callback: Callable[..., None] = options["callback"]
         self._is_output = options["device"] == 1
+        self._player = threading.Thread(target=self._play) if owner.plays_by_itself else None
         owner.streams.append(self)
 
     def start(self) -> None:
         self.active = True
         if self._is_output:
             self.played(round(3 * self.latency * self.samplerate))  # fills its buffer
+        if self._player:
+            self._player.start()
 
     def close(self, ignore_errors: bool = True) -> None:
         self.active, self.closed = False, True
+        if self._player:
+            self._player.join()
+
+    def _play(self) -> None:
+        while self.active:
+            self.heard.append(self.played(round(0.01 * self.samplerate)))
+            time.sleep(0.002)  # five times as fast as people listen
 
     def record(self, samples: Samples, *, overflow: bool = False) -> None:
         """The microphone delivers a block."""
@@ -55,8 +68,9 @@ class ScriptedPortAudio(ModuleType):
     class PortAudioError(Exception):
         """Nothing raises it."""
 
-    def __init__(self, host_api: str = "ALSA") -> None:
+    def __init__(self, host_api: str = "ALSA", *, plays_by_itself: bool = False) -> None:
         super().__init__("sounddevice")
+        self.plays_by_itself = plays_by_itself
         self.default = SimpleNamespace(hostapi=0)
         self.streams: list[ScriptedStream] = []
         self.may_open = threading.Event()

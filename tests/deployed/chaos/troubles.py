@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from grpclib import GRPCError
 
-from client.commands.deploy import MODULES
+from client.targets import FOUR_APPS
 from tests.deployed.chaos.plan import PlannedTurn
 from tests.support.answering_deployment import MODELS, AnsweringProject
 
@@ -47,8 +47,8 @@ class TroubleMaker:
                     await asyncio.sleep(_LASTS_S)
             case "redeployment":
                 async with self._deploying:
-                    stage = _chosen(list(MODULES), turn.dice)
-                    await asyncio.to_thread(self._project.deploy, stage, **MODELS, **self._settings)
+                    app = _chosen(FOUR_APPS, turn.dice)
+                    await asyncio.to_thread(self._project.deploy, app, **MODELS, **self._settings)
 
     def _lose_container(self, turn: PlannedTurn) -> None:
         containers = self._plane.containers()

@@ -1,0 +1,129 @@
+"""`s2s deploy`: deploy apps to Modal, once everything that can be checked first has been."""
+
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from client.cloud.modal_connection import is_deployed, modal_library, run_modal_command, run_on_modal
+from client.errors import reported_errors
+from client.targets import App
+from services.selection import select_model
+from shared.engines import RegisteredModel
+from shared.errors import Misconfigured, StageFailed
+from shared.settings import settings
+
+MODULES: Mapping[str, str] = {
+    App.ASR: "services.asr_app",
+    App.LLM: "services.llm_app",
+    App.TTS: "services.tts_app",
+    App.ORCHESTRATOR: "orchestrator.app",
+    App.MONOLITH: "orchestrator.monolith_app",
+}
+Models = Mapping[App, Sequence[RegisteredModel]]
+"""The selected models of the engines that each app holds."""
+
+
+def deploy_command(apps: Sequence[App]) -> None:
+    """Run the command; see `s2s deploy --help`."""
+    with reported_errors(as_json=False):
+        models = {
+            app: [select_model(stage, settings(), on_modal=True) for stage in app.engine_stages]
+            for app in apps
+        }
+        earlier = run_on_modal(lambda: _checked(models))
+        _Deployment(models, earlier).run(Console(stderr=True))
+
+
+def fetch_weights_on_modal(models: Sequence[RegisteredModel]) -> None:
+    """Fetch the models' weights into the Volume.
+
+    Raises StageFailed if Modal's command, which prints the reason, fails.
+    """
+    from services.on_modal.images import weights_image
+
+    weights_image(settings())  # raises here what Modal's command would print with a traceback
+    stages = sorted({model.stage for model in models})
+    if not run_modal_command("run", "-m", "services.weights_app", "--stages", ",".join(stages)):
+        raise StageFailed("The weights could not be fetched; the reason is above.")
+
+
+class _Deployment:
+    """The apps to deploy, one after another. `earlier`: those of which an earlier version is deployed."""
+
+    def __init__(self, models: Models, earlier: Sequence[App]) -> None:
+        self._models = models
+        self._earlier = earlier
+        self._deployed: list[App] = []
+
+    def run(self, terminal: Console) -> None:
+        """Fetch weights and deploy. The error that ends it early says what is deployed."""
+        try:
+            if with_weights := [one for app in self._models.values() for one in app if one.engine.weights()]:
+                terminal.print(Text("Fetching weights", "bold cyan"))
+                fetch_weights_on_modal(with_weights)
+            for app, models in self._models.items():
+                terminal.print(Text(_heading(app, models), "bold cyan"))
+                if not run_modal_command("deploy", "-m", MODULES[app]):
+                    raise StageFailed(f"Deploying {app} failed; the reason is above.")
+                self._deployed.append(app)
+        except StageFailed as error:
+            raise StageFailed(f"{error.message} {self._state()}") from error
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(self._state()) from None
+
+    def _state(self) -> str:
+        left = [app for app in self._models if app not in self._deployed]
+        states = {
+            "Deployed": self._deployed,
+            "Still the earlier version": [app for app in left if app in self._earlier],
+            "Not deployed": [app for app in left if app not in self._earlier],
+        }
+        return " ".join(f"{state}: {', '.join(apps)}." for state, apps in states.items() if apps)
+
+
+async def _checked(models: Models) -> list[App]:
+    """Check images and secrets; returns the apps that are deployed already."""
+    for app, engines in models.items():
+        _check_image(app, engines)
+    for model in {model.stage: model for engines in models.values() for model in engines}.values():
+        weights = model.engine.weights()
+        token = (weights.token,) if weights and weights.token else ()
+        for variable in (*model.spec.secrets, *token):
+            await _check_secret(model, variable)
+    return [app for app in models if await is_deployed(app)]
+
+
+def _check_image(app: App, models: Sequence[RegisteredModel]) -> None:
+    from services.on_modal.images import monolith_image
+    from services.on_modal.service import service_options
+
+    if app is App.MONOLITH:
+        monolith_image(models, settings())
+    else:
+        for model in models:
+            service_options(model, settings())
+
+
+async def _check_secret(model: RegisteredModel, variable: str) -> None:
+    modal = modal_library()
+    from services.on_modal.service import secret_name
+
+    name = secret_name(variable)
+    try:
+        await modal.Secret.from_name(name, required_keys=[variable]).hydrate.aio()
+    except modal.exception.NotFoundError:
+        raise Misconfigured(
+            f"{model.stage.upper()}_MODEL={model.name} needs the Secret '{name}' on Modal. "
+            f"Run: modal secret create {name} {variable}=...",
+            model.stage,
+        ) from None
+
+
+def _heading(app: App, models: Sequence[RegisteredModel]) -> str:
+    from services.on_modal.service import gpu_of
+
+    parts = [f"{model.name} ({model.engine().model_name})" for model in models]
+    if len(models) == 1:
+        parts.append(gpu_of(models[0], settings()) or "no GPU")
+    return f"Deploying {app.modal_name}" + (f": {', '.join(parts)}" if parts else "")

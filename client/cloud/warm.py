@@ -1,0 +1,87 @@
+"""`s2s warm`: start a container of each app, so that the next turn meets no cold start."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from client.cloud.modal_connection import app_function, run_on_modal
+from client.display.terminal import plain_table
+from client.errors import exit_code_of, reported_errors
+from client.targets import App
+from orchestrator.modal_errors import typed_errors
+from orchestrator.modal_stages import ModalStages
+from shared.deployment import Health
+from shared.errors import SpeechError, Stage
+from shared.settings import settings
+from shared.turn import Failure
+
+Warmed = dict[App, list[Health] | Failure]
+"""By app, the engines that are ready (the orchestrator has none), or why they are not."""
+
+
+def warm_command(apps: Sequence[App], *, as_json: bool) -> None:
+    """Run the command; see `s2s warm --help`. It ends with the first failure's exit code."""
+    with reported_errors(as_json=as_json):
+        with Console(stderr=True).status("Starting containers …"):
+            ready = run_on_modal(lambda: warmed(apps))
+        if as_json:
+            typer.echo(json.dumps({app.modal_name: _as_json(one) for app, one in ready.items()}, indent=2))
+        else:
+            Console().print(_table(ready))
+        for one in ready.values():
+            if isinstance(one, Failure):
+                raise typer.Exit(exit_code_of(one.to_error()))
+
+
+async def warmed(apps: Sequence[App]) -> Warmed:
+    """Start a container of each app that has none, all at once, and wait until they are ready."""
+    stages = ModalStages(settings())
+    return dict(zip(apps, await asyncio.gather(*(_warmed(app, stages) for app in apps)), strict=True))
+
+
+async def _warmed(app: App, stages: ModalStages) -> list[Health] | Failure:
+    if app in (App.ORCHESTRATOR, App.MONOLITH):
+        try:
+            with typed_errors(Stage.ORCHESTRATOR, app.modal_name):
+                return await _warm_orchestrator(app)
+        except SpeechError as error:
+            return Failure.of(error)
+    health = await stages.health(Stage(app.value))
+    return health if isinstance(health, Failure) else [health]
+
+
+async def _warm_orchestrator(app: App) -> list[Health]:
+    if app is App.MONOLITH:
+        engines: list[Health] = await app_function(app, "warm").remote.aio()
+        return engines
+    async for _ in app_function(app, "stream_turn").remote_gen.aio(None):
+        pass
+    return []
+
+
+def _as_json(one: list[Health] | Failure) -> dict[str, object]:
+    failure = one.model_dump(mode="json") if isinstance(one, Failure) else None
+    engines = [] if isinstance(one, Failure) else [health.model_dump(mode="json") for health in one]
+    return {"ready": not failure, "engines": engines, "error": failure}
+
+
+def _table(ready: Warmed) -> Table:
+    table = plain_table()
+    table.add_column("app", no_wrap=True)
+    for heading in ("", "device", "loaded in", "ready for"):
+        table.add_column(heading, overflow="fold")
+    for app, one in ready.items():
+        if isinstance(one, Failure):
+            table.add_row(app.modal_name, Text(one.message, "red"))
+        elif not one:
+            table.add_row(app.modal_name, Text("ready", "green"))
+        else:
+            for health in one:
+                times = (f"{health.load_s:.1f} s", f"{health.uptime_s:,.0f} s")
+                table.add_row(app.modal_name, health.model, health.device, *times)
+    return table

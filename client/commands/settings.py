@@ -1,0 +1,93 @@
+"""`s2s settings`: every setting, its value and where that comes from."""
+
+import ast
+import inspect
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+
+import typer
+from dotenv import dotenv_values
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from client.display.terminal import plain_table
+from client.errors import reported_errors
+from shared.errors import Misconfigured
+from shared.settings import ServiceSettings, Settings, by_variable, settings
+
+DEFAULT = "default"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One setting."""
+
+    variable: str
+    value: object
+    default: object
+    source: str
+    """Where the value comes from: the environment, the file .env, or the default."""
+    description: str
+
+
+def settings_command(text: str, *, as_json: bool) -> None:
+    """Run the command; see `s2s settings --help`."""
+    with reported_errors(as_json=as_json):
+        rows = [row for row in _rows(settings()) if text.upper() in row.variable]
+        if not rows:
+            raise Misconfigured(f"No setting has {text!r} in its name.")
+        if as_json:
+            typer.echo(json.dumps([asdict(row) for row in rows], indent=2))
+        else:
+            Console().print(_table(rows, described=bool(text)))
+
+
+def _rows(current: Settings) -> Iterator[Row]:
+    env_file = Settings.model_config["env_file"]
+    in_file = (
+        {name.upper(): value for name, value in dotenv_values(str(env_file)).items()} if env_file else {}
+    )
+    environ = {name.upper(): value for name, value in os.environ.items()}
+    defaults = dict(by_variable(Settings.model_construct().model_dump(mode="json")))
+    descriptions = dict(by_variable(_descriptions()))
+    for variable, value in by_variable(current.model_dump(mode="json")):
+        source = "environment" if variable in environ else DEFAULT
+        if variable in in_file and in_file[variable] == environ.get(variable):  # `settings` has read the file
+            source = str(env_file)
+        yield Row(variable, value, defaults[variable], source, str(descriptions[variable]))
+
+
+def _descriptions() -> dict[str, object]:
+    """The docstring below each field; having pydantic collect them would cost every process 30 ms."""
+    services = {
+        name: field for name, field in Settings.model_fields.items() if field.annotation is ServiceSettings
+    }
+    return _docstrings(Settings) | dict.fromkeys(services, _docstrings(ServiceSettings))
+
+
+def _docstrings(model: type) -> dict[str, object]:
+    found: dict[str, object] = {}
+    definition = ast.parse(inspect.getsource(model)).body[0]
+    assert isinstance(definition, ast.ClassDef)
+    for field, docstring in pairwise(definition.body):
+        match field, docstring:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                found[name] = " ".join(text.split())
+    return found
+
+
+def _table(rows: list[Row], *, described: bool) -> Table:
+    table = plain_table(between_rows=int(described))
+    for heading in ("setting", "value", "from"):
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        style = "" if row.source == DEFAULT else "bold"
+        name = Text(row.variable, style)
+        if described:
+            name.append(f"\n{row.description}", "dim")
+        table.add_row(name, Text("-" if row.value is None else str(row.value), style), row.source)
+    return table

@@ -1,0 +1,49 @@
+"""What a command is aimed at: where turns run, and which apps of a deployment are meant."""
+
+from enum import StrEnum
+
+from shared.errors import Stage
+
+
+class App(StrEnum):
+    """An app of a deployment. The monolith holds the orchestrator and all three engines."""
+
+    ASR = "asr"
+    LLM = "llm"
+    TTS = "tts"
+    ORCHESTRATOR = "orchestrator"
+    MONOLITH = "monolith"
+
+    @property
+    def modal_name(self) -> str:
+        """The app's name at Modal."""
+        from shared.deployment import APPS, MONOLITH_APP  # needs pydantic, which help does without
+
+        return MONOLITH_APP if self is App.MONOLITH else APPS[Stage(self.value)]
+
+    @property
+    def engine_stages(self) -> tuple[Stage, ...]:
+        """The stages whose engines the app holds."""
+        if self is App.MONOLITH:
+            return Stage.ASR, Stage.LLM, Stage.TTS
+        return () if self is App.ORCHESTRATOR else (Stage(self.value),)
+
+
+SERVICES = (App.ASR, App.LLM, App.TTS)
+"""The apps with one engine each."""
+
+FOUR_APPS = (*SERVICES, App.ORCHESTRATOR)
+"""What is deployed unless the monolith is asked for."""
+
+
+class Target(StrEnum):
+    """Where turns run: on engines in this process, on the four apps at Modal, or on the monolith there."""
+
+    LOCAL = "local"
+    MODAL = "modal"
+    MONOLITH = "monolith"
+
+    @property
+    def apps(self) -> tuple[App, ...]:
+        """The deployed apps that take part; the last one runs the turns."""
+        return {Target.LOCAL: (), Target.MODAL: FOUR_APPS, Target.MONOLITH: (App.MONOLITH,)}[self]

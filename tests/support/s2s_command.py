@@ -1,0 +1,43 @@
+"""The command `s2s`, run in this process or as one of its own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from typer.testing import CliRunner, Result
+
+from client.cli import app
+from shared.settings import settings
+
+S2S = [sys.executable, "-c", "from client.cli import main; main()"]
+
+
+def s2s(*arguments: str | Path, stdin: bytes | None = None, **variables: str) -> Result:
+    """Run the command in this process."""
+    settings.cache_clear()
+    result = CliRunner().invoke(app, [str(a) for a in arguments], input=stdin, env=variables)
+    settings.cache_clear()
+    return result
+
+
+def s2s_process(*arguments: str | Path, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own, which reads the file `.env` of its folder."""
+    return subprocess.run(
+        [*S2S, *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, **variables},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def refused(result: Result, exit_code: int, saying: str) -> None:
+    """Check that the command has ended with this exit code, and one line that says this."""
+    assert result.exit_code == exit_code, result.output
+    (line,) = result.stderr.strip().splitlines()
+    assert line.startswith("s2s: ")
+    assert saying in line
+    assert "Traceback" not in result.output
