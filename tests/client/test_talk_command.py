@@ -104,6 +104,10 @@ class Talking:
         resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (max_file_bytes, max_file_bytes))
         return self
 
+    @property
+    def process_id(self) -> int:
+        return self._process.pid
+
     def ended(self) -> Talked:
         """Wait for its end."""
         stdout, stderr = self._process.communicate(timeout=100)
@@ -200,6 +204,20 @@ def test_ctrl_c_in_mid_reply_ends_it_with_the_summary_and_leaves_nothing_behind(
     talked = Talked(talking.folder, "", "", 0)
     assert [line["record"] for line in talked.lines] == ["conversation_started", "turn", "conversation_ended"]
     assert talked.played.samples.any()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_whatever_ends_it_what_was_played_can_be_read(number: signal.Signals, tmp_path: Path) -> None:
+    talking = Talking(tmp_path / "talk", recording([(0.5, example("what-can-you-do"))], 60)).start()
+    until(lambda: has_sound(talking.folder / "played.wav"))
+    os.kill(talking.process_id, number)
+    talked = talking.ended()
+    assert talked.played.samples.any()
+    assert talked.played.duration_s > 2.5
+    if number is not signal.SIGKILL:
+        assert talked.exit_code == ExitCode.SUCCESS
+        assert "1 turn: 1 interrupted." in talked.stdout
+        assert talked.lines[-1]["record"] == "conversation_ended"
 
 
 def has_sound(wav: Path) -> bool:
