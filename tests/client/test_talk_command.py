@@ -213,7 +213,7 @@ def test_whatever_ends_it_what_was_played_can_be_read(number: signal.Signals, tm
     os.kill(talking.process_id, number)
     talked = talking.ended()
     assert talked.played.samples.any()
-    assert talked.played.duration_s > 2.5
+    assert talked.played.duration_s > 1.5  # and not only the first block
     if number is not signal.SIGKILL:
         assert talked.exit_code == ExitCode.SUCCESS
         assert "1 turn: 1 interrupted." in talked.stdout
