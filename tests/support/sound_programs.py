@@ -71,8 +71,8 @@ async def say(folder: Path) -> None:
         speaker.end_reply()
         await speaker.drain()
         report(folder, underruns=speaker.underruns)
-        [segment] = speaker.clear()
-        assert segment.played_samples == segment.num_samples
+        [last] = speaker.clear()
+        assert last.played_samples == last.num_samples
     np.save(folder / "played.npy", np.concatenate(played))
 
 
