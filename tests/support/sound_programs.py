@@ -71,8 +71,8 @@ async def say(folder: Path) -> None:
         speaker.end_reply()
         await speaker.drain()
         report(folder, underruns=speaker.underruns)
-        [played_last] = speaker.clear()
-        assert played_last.played_samples == played_last.num_samples
+        [last] = speaker.clear()
+        assert last.played_samples == last.num_samples
     np.save(folder / "played.npy", np.concatenate(played))
 
 
