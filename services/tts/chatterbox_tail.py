@@ -32,7 +32,7 @@ class Tail:
 
     def load(self) -> None:
         """Get the detector ready, which the first cut would do otherwise (10 ms)."""
-        self._probabilities(np.zeros((1, _FRAME), np.float32))
+        self._probabilities(np.zeros((1, FRAME_SAMPLES), np.float32))
 
     def cut(self, speech: Pcm) -> Pcm:
         """The speech with at most 0.25 s after its last word, and silence where noise was; what the
