@@ -1,7 +1,8 @@
 """A spoken conversation: one side is recorded speech, the other scripted stages, on a virtual clock."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from shared.audio.pcm import Pcm
 from shared.errors import Misconfigured, Overloaded, Stage
 from shared.payloads import ChatMessage, Mp3Audio
 from shared.settings import Settings
-from shared.turn import TurnFailed
+from shared.turn import TurnEvent, TurnFailed, TurnRequest
 from tests.support.conversations import Conversed, converse
 from tests.support.scripted_stages import HANG, Cast, cast, speech, typed
 from tests.support.sounds import likeness
@@ -91,6 +92,26 @@ def test_without_speculation_the_pipeline_waits_for_the_end_of_the_turn(talking:
     assert len(scripted.asr.calls) == 1
     assert conversed.voice_to_voice_s() > END_OF_TURN_S + 0.4
     assert conversed.turns[0].record.kept_speculation_us is None
+
+
+@pytest.mark.parametrize("speculative", [True, False])
+def test_a_request_says_whether_it_is_speculative(tmp_path: Path, speculative: bool) -> None:
+    sent: list[TurnRequest] = []
+
+    async def conversation() -> None:
+        async def turns(request: TurnRequest) -> AsyncGenerator[TurnEvent, None]:
+            sent.append(request)
+            async with aclosing(Pipeline(answering("Four."), Settings()).stream(request)) as events:
+                async for event in events:
+                    yield event
+
+        microphone = FileMicrophone(recording([(0.5, QUESTION)], 4.0))
+        async with microphone, FileSpeaker(tmp_path / "played.wav") as speaker:
+            conversation = Conversation(turns, speaker, Settings(), speculative=speculative)
+            await conversation.run(microphone, ended=lambda: microphone.ended)
+
+    play(conversation())
+    assert [request.speculative for request in sent] == [speculative]
 
 
 def test_a_speculation_is_dropped_when_the_speaker_goes_on_and_all_of_it_is_answered(

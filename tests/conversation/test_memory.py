@@ -1,11 +1,18 @@
 """What the assistant remembers: what was said, and of its replies what was heard."""
 
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from conversation.memory import ConversationMemory, SpokenSegment, played_text
-from shared.payloads import MAX_TEXT_CHARACTERS
+from shared.audio.pcm import Pcm
+from shared.payloads import MAX_MESSAGES, MAX_TEXT_CHARACTERS
+from shared.settings import Settings
+from shared.turn import TurnRequest
 
+SPEECH = Pcm(np.zeros(16_000, np.float32), 16_000)
 CHUNKS = ("The sun is out today.", "Take a hat with you.")
 
 
@@ -71,6 +78,16 @@ def test_user_and_assistant_alternate_beginning_with_the_user(
     roles = [role for role, _ in said(memory)]
     assert len(roles) <= max_messages
     assert roles == [("user", "assistant")[index % 2] for index in range(len(roles))]
+
+
+def test_all_that_the_settings_let_it_remember_fits_in_a_request() -> None:
+    settings = Settings(max_conversation_messages=MAX_MESSAGES)
+    memory = ConversationMemory(settings.max_conversation_messages)
+    for number in range(MAX_MESSAGES):
+        memory.add(f"question {number}", f"answer {number}")
+    TurnRequest(audio=SPEECH, conversation=memory.messages)
+    with pytest.raises(ValidationError):
+        Settings(max_conversation_messages=MAX_MESSAGES + 1)
 
 
 def test_all_of_a_reply_that_was_played_to_completion_is_remembered() -> None:
