@@ -73,7 +73,7 @@ class BatchQueue(Generic[Item, Result]):
 
         def look(_: asyncio.Future[Result]) -> None:
             if all(ticket.result.done() for ticket in batch):  # given up, as long as the work goes on
-                self._worker.is_unwanted(at_work)
+                self._worker.watch_abandoned(at_work)
 
         for ticket in batch:
             ticket.begun.set_result(None)
