@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from types import TracebackType
 from typing import Self, cast
 
-from services.host.stage_host import ASRHost, LLMHost, TTSHost
+from services.host.asr_host import ASRHost
+from services.host.llm_host import LLMHost
+from services.host.tts_host import TTSHost
 from services.selection import Selection
 from shared.engines import ASRModel, LLMModel, TTSModel
 from shared.errors import Stage
@@ -17,7 +18,7 @@ from shared.stage_stream import StageStream
 class InProcessStages:
     """Owns the selected engines, from the entry of its `async with` block to the exit.
 
-    They begin to load on entry, all at once. A turn that comes earlier waits for them.
+    They begin to load on entry, all at once. A turn that comes before that waits for them.
     """
 
     def __init__(self, selection: Selection, settings: Settings) -> None:
@@ -30,9 +31,7 @@ class InProcessStages:
         self._loading = {host.stage: asyncio.create_task(host.load()) for host in self._hosts}
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         for task in self._loading.values():
             task.cancel()
         await asyncio.gather(*self._loading.values(), return_exceptions=True)
@@ -59,11 +58,11 @@ class InProcessStages:
 
     @property
     def model_names(self) -> dict[Stage, str]:
-        """The models, as a person calls them."""
+        """The models, by the names that people use."""
         return {host.stage: host.engine.model_name for host in self._hosts}
 
     async def loaded(self, on_loaded: Callable[[Stage], None]) -> None:
-        """Wait until all engines are loaded; `on_loaded` is told of each.
+        """Wait until all engines are loaded; `on_loaded` is called for each.
 
         Raises SpeechError as soon as one of them cannot be loaded.
         """

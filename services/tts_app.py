@@ -1,17 +1,16 @@
 """Modal app speech-to-speech-tts: text to speech. Deploy: make deploy-tts"""
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from typing import cast
 
 import modal
 
-from services.host.stage_host import TTSHost
+from services.host.tts_host import TTSHost
 from services.on_modal.service import (
     ModalService,
     concurrency,
     end_container,
     loads_before_snapshot,
+    served,
     service_options,
 )
 from services.selection import select_model
@@ -19,7 +18,7 @@ from shared.deployment import APPS
 from shared.engines import TTSModel
 from shared.errors import Stage
 from shared.settings import settings
-from shared.stage_stream import StageItem
+from shared.stage_stream import StageStream
 
 MODEL = select_model(Stage.TTS, settings(), on_modal=True)
 
@@ -41,12 +40,7 @@ class TTS(ModalService):
         await self.begin(TTSHost(engine, settings(), on_stuck=end_container))
 
     @modal.method()
-    async def synthesize(
-        self, text: str, *, voice: str | None = None, language: str | None = None
-    ) -> AsyncGenerator[StageItem, None]:
+    @served
+    def synthesize(self, text: str, *, voice: str | None = None, language: str | None = None) -> StageStream:
         """See `shared.stages.Stages`; the audio is MP3."""
-        async with aclosing(
-            self.served(self.host.synthesize_mp3(text, voice=voice, language=language))
-        ) as items:
-            async for item in items:
-                yield item
+        return self.host.synthesize_mp3(text, voice=voice, language=language)

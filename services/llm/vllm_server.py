@@ -65,7 +65,7 @@ class VllmServer:
         """
         give_up_s = time.monotonic() + timeout_s
         _log.info("Starting %s", shlex.join(self._command))
-        self._process = WatchedProcess(self._command, self._environ, _log)
+        self._process = WatchedProcess(self._command, self._environ, _log.info)
         if self._closed:
             self.close()
         while not self.is_healthy():

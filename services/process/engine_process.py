@@ -1,7 +1,6 @@
 """An engine in a process of its own, in whatever environment has its packages."""
 
 import asyncio
-import logging
 import os
 import shutil
 import socket
@@ -13,8 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from services.process.engine_process_worker import LOAD, VERBS, Call
-from services.process.pickled_stream import receive, send
+from services.process.engine_process_worker import LOAD, VERBS, Call, receive, send
 from services.process.watched_process import WatchedProcess
 from shared.deployment import Health
 from shared.engines import RegisteredModel
@@ -92,17 +90,9 @@ class EngineProcess:
     def _started(self, listening_fd: int) -> WatchedProcess:
         worker = "from services.process.engine_process_worker import main"
         main = f"main('{self._model.stage}', {listening_fd})"
-        return WatchedProcess(
-            [
-                str(self._python),
-                "-P",
-                "-c",
-                f"{worker}; {main}",
-            ],
-            self._environ,
-            logging.getLogger(f"engine.{self._model.stage}"),
-            pass_fds=[listening_fd],
-        )
+        command = [str(self._python), "-P", "-c", f"{worker}; {main}"]
+        # Its lines are log lines already, of the level that the settings ask for.
+        return WatchedProcess(command, self._environ, _to_stderr, pass_fds=[listening_fd])
 
     async def _call(self, call: Call, lost: type[SpeechError]) -> AsyncGenerator[Any, None]:
         try:
@@ -128,3 +118,7 @@ class EngineProcess:
         if not self._process.wait(_END_WITHIN_S):
             return "does not answer."
         return self._process.how_it_ended
+
+
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201
