@@ -76,12 +76,16 @@ async def test_a_stream_that_is_closed_early_leaves_the_engine_free(rules: Engin
     assert "four" in await answer(rules, "what is two plus two")
 
 
-async def test_an_environment_without_the_packages_is_told_with_the_last_lines() -> None:
+async def test_an_environment_without_the_packages_fails_the_load_and_the_log_says_why(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     bare = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
     async with EngineProcess(RULES, python=bare, environ={"PYTHONNOUSERSITE": "1"}) as process:
-        with pytest.raises(EngineLoadFailed, match=r"ended with code 1[^$]*No module named") as failure:
+        with pytest.raises(EngineLoadFailed, match="ended with code 1") as failure:
             await process.load()
         assert failure.value.stage is Stage.LLM
+        assert "No module named" not in failure.value.message  # it may reach an end user
+        assert "No module named" in caplog.text
 
 
 async def test_a_python_that_is_not_there_is_told() -> None:
@@ -116,26 +120,19 @@ async def test_a_call_that_breaks_in_its_process_is_told_at_once_and_logged_ther
     async with asyncio.timeout(5):
         with pytest.raises(StageFailed, match=r"rules: TypeError.*nonsense") as failure:
             await read(rules.stream([], nonsense=1))
-        with pytest.raises(StageFailed, match=r"rules: .*no_such_module"):
-            await read(rules.stream(OfNoModule()))
+        with pytest.raises(StageFailed, match=r"rules: ValueError.*no number"):
+            await read(rules.stream(Unreadable()))
         with pytest.raises(BadRequest, match="Not a valid ChatMessage"):
             await read(rules.stream([nobody]))
     assert failure.value.stage is Stage.LLM
     await until_async(lambda: "A call of rules failed." in capfd.readouterr().err)
 
 
-class OfNoModule:
-    """Something that can be pickled here and unpickled nowhere."""
+class Unreadable:
+    """Can be pickled and not unpickled."""
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _unpickled, ()
-
-
-def _unpickled() -> None:
-    raise AssertionError
-
-
-_unpickled.__module__ = "no_such_module"
+        return int, ("no number",)
 
 
 async def read(stream: AsyncIterator[StageItem]) -> list[StageItem]:
