@@ -1,4 +1,4 @@
-"""The three stages beside this process, each engine in a process and an environment of its own."""
+"""The three stages beside this process, each engine in its own process and environment."""
 
 import asyncio
 from collections.abc import Sequence

@@ -11,10 +11,10 @@ T = TypeVar("T")
 
 
 class WorkerThread:
-    """Runs blocking work for an event loop, one piece of work after another, on one thread.
+    """Runs blocking work for an event loop, one job after another, on one thread.
 
-    `on_stuck` is called if work goes on for `stuck_after_s` after nobody wanted it any more: nothing else can
-    be done on this thread then, and a thread cannot be ended.
+    `on_stuck` is called if a job runs on for `stuck_after_s` after it was abandoned: nothing else can run on
+    this thread then, and a thread cannot be ended.
     """
 
     def __init__(
@@ -38,11 +38,11 @@ class WorkerThread:
         engine until then. The generator runs ahead of its reader, so it must be bounded by itself.
         """
         loop = asyncio.get_running_loop()
-        cancelled, at_work = threading.Event(), threading.Event()
+        cancelled, running = threading.Event(), threading.Event()
         items: asyncio.Queue[T | None] = asyncio.Queue()
 
         def pump() -> None:
-            at_work.set()
+            running.set()
             try:
                 if cancelled.is_set():
                     return
@@ -52,7 +52,7 @@ class WorkerThread:
                             return
                         loop.call_soon_threadsafe(items.put_nowait, item)
             finally:
-                at_work.clear()
+                running.clear()
 
         pumping = loop.run_in_executor(self._executor, pump)
         pumping.add_done_callback(lambda _: items.put_nowait(None))
@@ -64,17 +64,17 @@ class WorkerThread:
             cancelled.set()
             if not pumping.cancel() and not pumping.cancelled():
                 pumping.exception()  # seen, so that asyncio does not report it as forgotten
-            self.is_unwanted(at_work)
+            self.watch_abandoned(running)
 
-    def is_unwanted(self, at_work: threading.Event) -> None:
-        """Nobody wants the work that `at_work` is set for: if it is still set later, the thread is stuck."""
-        if at_work.is_set():
-            asyncio.get_running_loop().call_later(self._stuck_after_s, self._look, at_work)
+    def watch_abandoned(self, running: threading.Event) -> None:
+        """A job was abandoned: if its `running` is still set later, the thread is stuck."""
+        if running.is_set():
+            asyncio.get_running_loop().call_later(self._stuck_after_s, self._check, running)
 
     def close(self) -> None:
-        """Drop what has not begun and wait for what has."""
+        """Drop the jobs that have not begun and wait for the one that has."""
         self._executor.shutdown(wait=True, cancel_futures=True)
 
-    def _look(self, at_work: threading.Event) -> None:
-        if at_work.is_set():
+    def _check(self, running: threading.Event) -> None:
+        if running.is_set():
             self._on_stuck()

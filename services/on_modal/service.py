@@ -1,4 +1,4 @@
-"""What the three services have in common on Modal: what they ask for, how they start, their health."""
+"""What the three services have in common on Modal: their options, their start, their health."""
 
 import asyncio
 import logging

@@ -30,8 +30,8 @@ _log = logging.getLogger(__name__)
 class EngineProcess:
     """Owns the process of one engine, from the entry of its `async with` block to the exit.
 
-    The process ends when this one does, however that happens. One that ends by itself fails the calls it
-    had, and all later ones: `has_ended` says so, and a new EngineProcess is needed.
+    The process ends when this one does, however that happens. One that ends by itself fails the calls in it
+    and all later ones: `has_ended` is true then, and a new EngineProcess is needed.
     """
 
     def __init__(

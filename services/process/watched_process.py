@@ -115,7 +115,8 @@ class WatchedProcess:
 
 
 def _end_with_us(stdin: int, group: int) -> None:
-    """Have SIGIO end the whole group when our end of its standard input closes. Nothing is ever written
-    there, and a program that does not know of it ends by that signal."""
+    """Have SIGIO end the whole group when our end of its standard input closes, also in the middle of a long
+    computation. Nothing is ever written there. PR_SET_PDEATHSIG would strike as soon as the thread ends that
+    started the process."""
     fcntl.fcntl(stdin, fcntl.F_SETOWN, -group)
     fcntl.fcntl(stdin, fcntl.F_SETFL, fcntl.fcntl(stdin, fcntl.F_GETFL) | os.O_ASYNC)
