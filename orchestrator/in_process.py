@@ -1,7 +1,7 @@
 """The three stages in this process: any engine that the machine can run."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Self, cast
 
 from services.host.asr_host import ASRHost
@@ -10,22 +10,19 @@ from services.host.tts_host import TTSHost
 from services.selection import Selection
 from shared.engines import ASRModel, LLMModel, TTSModel
 from shared.errors import Stage
-from shared.payloads import ChatMessage, Speech, Tool
 from shared.settings import Settings
-from shared.stage_stream import StageStream
 
 
 class InProcessStages:
-    """Owns the selected engines, from the entry of its `async with` block to the exit.
-
-    They begin to load on entry, all at once. A turn that comes before that waits for them.
-    """
+    """The `shared.stages.Stages` of the selected engines, which it owns from the entry of its `async with`
+    block to the exit. They begin to load on entry, all at once; a turn that comes earlier waits for them."""
 
     def __init__(self, selection: Selection, settings: Settings) -> None:
-        self._asr = ASRHost(cast(ASRModel, selection.asr.engine()), settings)
-        self._llm = LLMHost(cast(LLMModel, selection.llm.engine()), settings)
-        self._tts = TTSHost(cast(TTSModel, selection.tts.engine()), settings)
-        self._hosts = (self._asr, self._llm, self._tts)
+        asr = ASRHost(cast(ASRModel, selection.asr.engine()), settings)
+        llm = LLMHost(cast(LLMModel, selection.llm.engine()), settings)
+        tts = TTSHost(cast(TTSModel, selection.tts.engine()), settings)
+        self._hosts = (asr, llm, tts)
+        self.transcribe, self.generate, self.synthesize = asr.transcribe, llm.generate, tts.synthesize
 
     async def __aenter__(self) -> Self:
         self._loading = {host.stage: asyncio.create_task(host.load()) for host in self._hosts}
@@ -36,25 +33,6 @@ class InProcessStages:
             task.cancel()
         await asyncio.gather(*self._loading.values(), return_exceptions=True)
         await asyncio.gather(*(host.close() for host in self._hosts))
-
-    def transcribe(self, audio: Speech, *, language: str | None = None) -> StageStream:
-        """See `shared.stages.Stages`."""
-        return self._asr.transcribe(audio, language=language)
-
-    def generate(
-        self,
-        messages: Sequence[ChatMessage],
-        *,
-        tools: Sequence[Tool] = (),
-        max_tokens: int,
-        temperature: float,
-    ) -> StageStream:
-        """See `shared.stages.Stages`."""
-        return self._llm.generate(messages, tools=tools, max_tokens=max_tokens, temperature=temperature)
-
-    def synthesize(self, text: str, *, voice: str | None = None, language: str | None = None) -> StageStream:
-        """See `shared.stages.Stages`."""
-        return self._tts.synthesize(text, voice=voice, language=language)
 
     @property
     def model_names(self) -> dict[Stage, str]:

@@ -1,21 +1,17 @@
 """Modal app speech-to-speech-asr: speech to text. Deploy: make deploy-asr"""
 
-from typing import cast
-
 import modal
 
 from services.host.asr_host import ASRHost
 from services.on_modal.service import (
     ModalService,
     concurrency,
-    end_container,
     loads_before_snapshot,
     served,
     service_options,
 )
 from services.selection import select_model
 from shared.deployment import APPS
-from shared.engines import ASRModel
 from shared.errors import Stage
 from shared.payloads import Mp3Audio
 from shared.settings import settings
@@ -37,8 +33,7 @@ class ASR(ModalService):
     @modal.enter(snap=loads_before_snapshot(MODEL, settings()))
     async def start(self) -> None:
         """Load the engine."""
-        engine = cast(ASRModel, MODEL.engine())
-        await self.begin(ASRHost(engine, settings(), on_stuck=end_container))
+        await self.begin(ASRHost)
 
     @modal.method()
     @served

@@ -1,7 +1,6 @@
 """Modal app speech-to-speech-llm: conversation to reply. Deploy: make deploy-llm"""
 
 from collections.abc import Sequence
-from typing import cast
 
 import modal
 
@@ -9,14 +8,12 @@ from services.host.llm_host import LLMHost
 from services.on_modal.service import (
     ModalService,
     concurrency,
-    end_container,
     loads_before_snapshot,
     served,
     service_options,
 )
 from services.selection import select_model
 from shared.deployment import APPS
-from shared.engines import LLMModel
 from shared.errors import Stage
 from shared.payloads import ChatMessage, Tool
 from shared.settings import settings
@@ -38,8 +35,7 @@ class LLM(ModalService):
     @modal.enter(snap=loads_before_snapshot(MODEL, settings()))
     async def start(self) -> None:
         """Load the engine."""
-        engine = cast(LLMModel, MODEL.engine())
-        await self.begin(LLMHost(engine, settings(), on_stuck=end_container))
+        await self.begin(LLMHost)
 
     @modal.method()
     @served

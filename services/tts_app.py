@@ -1,21 +1,17 @@
 """Modal app speech-to-speech-tts: text to speech. Deploy: make deploy-tts"""
 
-from typing import cast
-
 import modal
 
 from services.host.tts_host import TTSHost
 from services.on_modal.service import (
     ModalService,
     concurrency,
-    end_container,
     loads_before_snapshot,
     served,
     service_options,
 )
 from services.selection import select_model
 from shared.deployment import APPS
-from shared.engines import TTSModel
 from shared.errors import Stage
 from shared.settings import settings
 from shared.stage_stream import StageStream
@@ -36,8 +32,7 @@ class TTS(ModalService):
     @modal.enter(snap=loads_before_snapshot(MODEL, settings()))
     async def start(self) -> None:
         """Load the engine."""
-        engine = cast(TTSModel, MODEL.engine())
-        await self.begin(TTSHost(engine, settings(), on_stuck=end_container))
+        await self.begin(TTSHost)
 
     @modal.method()
     @served

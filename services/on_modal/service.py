@@ -125,13 +125,13 @@ class ModalService:
     host: StageHost[Any]
     calls_ended = 0
 
-    async def begin(self, host: StageHost[Any]) -> None:
+    async def begin(self, host: type[StageHost[Any]]) -> None:
         """Load the engine; what a subclass does in its `start`."""
         configure_logging(settings())
-        self.host = host
-        await host.load()
+        self.host = host(self.registered.engine(), settings(), on_stuck=end_container)
+        await self.host.load()
         if loads_before_snapshot(self.registered, settings()):
-            await asyncio.to_thread(host.engine.before_snapshot)
+            await asyncio.to_thread(self.host.engine.before_snapshot)
 
     @modal.enter(snap=False)
     async def resume(self) -> None:
