@@ -80,15 +80,13 @@ class EngineProcess:
             health: Health = await anext(answers)
             return health
 
-    async def stream(self, *arguments: Any, **keywords: Any) -> StageStream:
+    def stream(self, *arguments: Any, **keywords: Any) -> StageStream:
         """The stage stream of the engine's verb. Closing it stops the work.
 
         Raises SpeechError: StageFailed if the process ended.
         """
         call = Call(VERBS[self._model.stage], arguments, tuple(keywords.items()))
-        async with aclosing(self._call(call, StageFailed)) as items:
-            async for item in items:
-                yield item
+        return self._call(call, StageFailed)
 
     def _started(self, listening_fd: int) -> WatchedProcess:
         worker = "from services.process.engine_process_worker import main"
