@@ -12,21 +12,21 @@ T = TypeVar("T")
 
 
 class WorkerThread:
-    """Runs blocking work for an event loop, one call after another, on one thread.
+    """Runs blocking work for an event loop, one job after another, on one thread.
 
-    `on_stuck` is called if a call is still running `stuck_after_s` after it was abandoned: the thread can do
-    nothing else then, and a thread cannot be ended.
+    `on_stuck` is called if a job runs on for `stuck_after_s` after it was abandoned: nothing else can run on
+    this thread then, and a thread cannot be ended.
     """
 
     def __init__(
         self, name: str, *, on_stuck: Callable[[], None] = lambda: None, stuck_after_s: float = 60.0
     ) -> None:
-        self._queue: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
+        self._jobs: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
         # A daemon, unlike the threads of an executor: a process does not wait for it in order to end.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._closed = False
         self._on_stuck = on_stuck
         self._stuck_after_s = stuck_after_s
-        self._closed = False
 
     async def run(self, work: Callable[[], T]) -> T:
         """Run `work` to its end on the thread."""
@@ -42,11 +42,11 @@ class WorkerThread:
         engine until then. The generator runs ahead of its reader, so it must be bounded by itself.
         """
         loop = asyncio.get_running_loop()
-        cancelled, at_work = threading.Event(), threading.Event()
+        cancelled, running = threading.Event(), threading.Event()
         items: asyncio.Queue[T | None] = asyncio.Queue()
 
         def pump() -> None:
-            at_work.set()
+            running.set()
             try:
                 if cancelled.is_set():
                     return
@@ -56,7 +56,7 @@ class WorkerThread:
                             return
                         loop.call_soon_threadsafe(items.put_nowait, item)
             finally:
-                at_work.clear()
+                running.clear()
 
         pumping = self._submit(pump)
         pumping.add_done_callback(lambda _: items.put_nowait(None))
@@ -68,20 +68,20 @@ class WorkerThread:
             cancelled.set()
             if not pumping.cancel() and not pumping.cancelled():
                 pumping.exception()  # retrieved, so that asyncio does not report it
-            self.watch_abandoned(at_work)
+            self.watch_abandoned(running)
 
-    def watch_abandoned(self, at_work: threading.Event) -> None:
-        """The call that `at_work` is set for was abandoned: if it is still set later, the thread is stuck."""
-        if at_work.is_set():
-            asyncio.get_running_loop().call_later(self._stuck_after_s, self._look, at_work)
+    def watch_abandoned(self, running: threading.Event) -> None:
+        """A job was abandoned: if its `running` is still set later, the thread is stuck."""
+        if running.is_set():
+            asyncio.get_running_loop().call_later(self._stuck_after_s, self._check, running)
 
     def close(self, *, wait: bool = True) -> None:
-        """Drop the calls that have not begun and, if `wait`, let the running one finish."""
+        """Drop the jobs that have not begun and, if `wait`, let the running one finish."""
         self._closed = True
         with suppress(Empty):
-            while call := self._queue.get_nowait():
-                call[0].cancel()
-        self._queue.put(None)
+            while job := self._jobs.get_nowait():
+                job[0].cancel()
+        self._jobs.put(None)
         if wait and self._thread.is_alive():
             self._thread.join()
 
@@ -91,19 +91,19 @@ class WorkerThread:
         if self._thread.ident is None:
             self._thread.start()
         future: Future[T] = Future()
-        self._queue.put((future, work))
+        self._jobs.put((future, work))
         return asyncio.wrap_future(future)
 
     def _run(self) -> None:
-        while call := self._queue.get():
-            future, work = call
+        while job := self._jobs.get():
+            future, work = job
             if future.set_running_or_notify_cancel():
                 try:
                     future.set_result(work())
                 except BaseException as error:
                     future.set_exception(error)
-            del call, future, work  # an engine must not be kept alive by its last call
+            del job, future, work  # what a job holds is free once it is done
 
-    def _look(self, at_work: threading.Event) -> None:
-        if at_work.is_set():
+    def _check(self, running: threading.Event) -> None:
+        if running.is_set():
             self._on_stuck()

@@ -12,7 +12,7 @@ from services.llm.chat_api import KEEP_ALIVE_S, OPENAI_CLIENT, ChatApi, as_opena
 from services.llm.conversation import truncate_to_context, utf8_length
 from services.llm.vllm_server import URL, VllmServer
 from services.weights.snapshot import weights_folder
-from shared.engines import EngineSpec, LLMModel, Weights, register_model
+from shared.engines import EngineSpec, LLMModel, Weights, capacity, register_model
 from shared.errors import EngineLoadFailed, SpeechError, Stage, StageFailed, StageTimedOut
 from shared.payloads import ChatMessage, LLMDelta, Tool
 from shared.settings import Settings, settings
@@ -294,7 +294,7 @@ def tool_parser(engine: type[VllmLLM], settings: Settings) -> str | None:
 def vllm_flags(engine: type[VllmLLM], settings: Settings) -> list[str]:
     """The arguments of `vllm serve` for an engine; those of S2S_VLLM_FLAGS come last and win."""
     flags = [*_FLAGS.split(), "--max-model-len", str(context_length(engine, settings))]
-    flags += ["--max-num-seqs", str(settings.llm.concurrent_inputs or engine.spec.concurrent_inputs)]
+    flags += ["--max-num-seqs", str(capacity(Stage.LLM, engine.spec, settings))]
     if parser := tool_parser(engine, settings):
         flags += ["--enable-auto-tool-choice", "--tool-call-parser", parser]
     return [*flags, *shlex.split(settings.vllm_flags)]
