@@ -55,6 +55,7 @@ class _Deployment:
         self._models = models
         self._earlier = earlier
         self._deployed: list[App] = []
+        self._begun: list[App] = []
 
     def run(self, terminal: Console) -> None:
         """Fetch weights and deploy. The error that ends it early says what is deployed."""
@@ -64,18 +65,20 @@ class _Deployment:
                 fetch_weights_on_modal(with_weights)
             for app, models in self._models.items():
                 terminal.print(Text(_heading(app, models), "bold cyan"))
+                self._begun.append(app)
                 if not run_modal_command("deploy", "-m", MODULES[app]):
                     raise StageFailed(f"Deploying {app} failed; the reason is above.")
                 self._deployed.append(app)
         except StageFailed as error:
             raise StageFailed(f"{error.message} {self._state()}") from error
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(self._state()) from None
+            raise KeyboardInterrupt(self._state(in_doubt=self._begun[len(self._deployed) :])) from None
 
-    def _state(self) -> str:
-        left = [app for app in self._models if app not in self._deployed]
+    def _state(self, in_doubt: Sequence[App] = ()) -> str:
+        left = [app for app in self._models if app not in (*self._deployed, *in_doubt)]
         states = {
             "Deployed": self._deployed,
+            "In doubt": in_doubt,
             "Still the earlier version": [app for app in left if app in self._earlier],
             "Not deployed": [app for app in left if app not in self._earlier],
         }

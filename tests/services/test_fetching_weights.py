@@ -146,6 +146,21 @@ def test_deploying_fetches_first_what_is_deployed_on_modal_into_the_volume(proje
     assert "models--somebody--some-voice" in listed.stdout
 
 
+def test_weights_that_cannot_be_fetched_end_a_command_in_a_line_that_says_what_is_deployed(
+    project: Project,
+) -> None:
+    failed = "s2s: The weights could not be fetched; the reason is above."
+    nowhere = {"TTS_MODEL": "voice", "S2S_HUB_URL": "http://127.0.0.1:9"}
+    for command, line in (
+        (("deploy", "tts"), f"{failed} Not deployed: tts."),
+        (("fetch-weights", "--target", "modal"), failed),
+    ):
+        done = project.s2s(*command, fails=True, **nowhere)
+        assert done.returncode == ExitCode.FAILED
+        assert "could not be fetched: " in done.stderr
+        assert done.stderr.splitlines()[-1] == line
+
+
 def test_a_missing_token_is_told_before_anything_is_fetched(project: Project) -> None:
     done = project.s2s("deploy", "llm", LLM_MODEL="words", fails=True)
     assert done.returncode == ExitCode.MISCONFIGURED
