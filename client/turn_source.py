@@ -13,7 +13,7 @@ from shared.audio.mp3 import encode_mp3
 from shared.audio.pcm import Pcm
 from shared.errors import Stage
 from shared.settings import Settings
-from shared.turn import TurnEnd, TurnEvent, TurnRequest, TurnStarted
+from shared.turn import TurnEvent, TurnRequest
 
 TurnSource = Callable[[TurnRequest], AsyncGenerator[TurnEvent, None]]
 """Plays a turn and yields its events; closing the generator cancels the turn in all its stages."""
@@ -65,7 +65,6 @@ async def deployed_turns(app: App, settings: Settings, waiting: Waiting) -> Asyn
     from client.cloud.modal_connection import app_function, connected, modal_library
 
     modal_library()
-    from orchestrator.modal_errors import typed_errors
     from orchestrator.remote_stream import RemoteStreams
 
     waiting("Connecting to Modal")
@@ -76,17 +75,13 @@ async def deployed_turns(app: App, settings: Settings, waiting: Waiting) -> Asyn
     async def turns(request: TurnRequest) -> AsyncGenerator[TurnEvent, None]:
         waiting(f"Waiting for the {app} to start")
         request = await asyncio.to_thread(_compressed, request, settings.mp3_bitrate_kbps)
-        async with aclosing(deduplicated_events(play, request, attempts=settings.stage_attempts)) as events:
+        events = deduplicated_events(
+            lambda: streams.stream(stream_turn, request, stage=Stage.ORCHESTRATOR, app=app.modal_name),
+            attempts=settings.stage_attempts,
+        )
+        async with aclosing(events):
             async for event in events:
                 yield event
-
-    async def play(request: TurnRequest) -> AsyncGenerator[TurnEvent, None]:
-        with typed_errors(Stage.ORCHESTRATOR, app.modal_name):
-            async with aclosing(
-                streams.stream(stream_turn, request, call_id=_call_id, last=TurnEnd)
-            ) as events:
-                async for event in events:
-                    yield event
 
     try:
         yield turns
@@ -98,7 +93,3 @@ def _compressed(request: TurnRequest, bitrate_kbps: int) -> TurnRequest:
     if not isinstance(request.audio, Pcm):
         return request
     return request.model_copy(update={"audio": encode_mp3(request.audio, bitrate_kbps)})
-
-
-def _call_id(event: TurnEvent) -> str:
-    return event.call_id if isinstance(event, TurnStarted) else ""

@@ -4,29 +4,44 @@ import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import aclosing, contextmanager
-from typing import Any
+from functools import partial
+from typing import Any, Self
 
 import modal
 
 from orchestrator.modal_errors import typed_errors
 from orchestrator.remote_stream import RemoteStreams
-from shared.deployment import APPS, CLASSES, COLD_WITHIN_S, Health
+from shared.deployment import APPS, CLASSES, COLD_WITHIN_S, SERVICES, Health
 from shared.errors import AttemptLost, SpeechError, Stage
 from shared.payloads import ChatMessage, Speech, Tool
 from shared.settings import Settings
-from shared.stage_stream import StageFinished, StageItem, StageStarted, StageStream
+from shared.stage_stream import StageStarted, StageStream
 from shared.turn import Failure
 
 
 class ModalStages:
-    """Calls the services of the deployment that this process belongs to, each by its app's name."""
+    """Calls the services of the deployment that this process belongs to, each by its app's name. At the exit
+    of its `async with` block, what was cancelled has been."""
 
-    def __init__(self, settings: Settings) -> None:
+    is_broken = False
+
+    def __init__(self, settings: Settings, *, wake_ahead: bool = False) -> None:
+        """`wake_ahead`: a call of one service wakes those that come after it in a turn, which may have scaled
+        to zero."""
         self._settings = settings
+        self._wake_ahead = wake_ahead
         self._streams = RemoteStreams(settings.stage_start_timeout_s)
         self._services: dict[Stage, Any] = {}
         self._last_call_s: dict[Stage, float] = {}
         self._waking: dict[Stage, asyncio.Task[Health | Failure]] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        for waking in self._waking.values():
+            waking.cancel()
+        await self._streams.close()
 
     def transcribe(self, audio: Speech, *, language: str | None = None) -> StageStream:
         """See `shared.stages.Stages`."""
@@ -50,69 +65,64 @@ class ModalStages:
 
     async def warm(self) -> list[Health | Failure]:
         """Start a container of every service that has none, all at once, and wait for them."""
-        return list(await asyncio.gather(*(self.health(stage) for stage in CLASSES)))
+        return list(await asyncio.gather(*(self.health(stage) for stage in SERVICES)))
 
     async def health(self, stage: Stage) -> Health | Failure:
-        """What a container of the service says of itself; one is started where there is none."""
+        """The health of a container of the service; one is started where there is none."""
         try:
-            with self._service(stage) as service:
+            with self._service(stage) as service, typed_errors(stage):
                 health: Health = await service.health.remote.aio()
                 return health
         except SpeechError as error:
             return Failure.of(error)
 
-    def wake(self) -> None:
-        """Have the LLM and the TTS, where they may have scaled to zero, start while the ASR works."""
-        now_s = time.monotonic()
-        for stage in (Stage.LLM, Stage.TTS):
-            last_s = self._last_call_s.get(stage)
-            if last_s is None or now_s - last_s > self._settings.service(stage).scaledown_window_s:
-                self._waking[stage] = asyncio.create_task(self.health(stage))
-
     async def _call(self, stage: Stage, method: str, *arguments: Any, **keywords: Any) -> StageStream:
-        cold = await self._awake(stage)
+        if self._wake_ahead:
+            self._wake(*SERVICES[SERVICES.index(stage) + 1 :])
+        cold = await self._woken(stage)
         with self._service(stage) as service:
             function = getattr(service, method)
-            items = self._streams.stream(
-                function, *arguments, call_id=_call_id, last=StageFinished, **keywords
-            )
-            async with aclosing(items):
+            async with aclosing(self._streams.stream(function, *arguments, stage=stage, **keywords)) as items:
                 async for item in items:
                     if cold and isinstance(item, StageStarted):
                         yield item.model_copy(update={"cold": True})
                     else:
                         yield item
 
-    async def _awake(self, stage: Stage) -> bool:
-        """Wait for the stage if it is being woken: a second call at its door would have a second container
-        started. Returns whether that was a cold start."""
-        if stage not in self._waking:
+    def _wake(self, *stages: Stage) -> None:
+        for stage in stages:
+            now_s, last_s = time.monotonic(), self._last_call_s.get(stage)
+            if last_s is None or now_s - last_s > self._settings.service(stage).scaledown_window_s:
+                self._last_call_s[stage] = now_s  # at once, so that no other turn wakes it too
+                self._waking[stage] = waking = asyncio.create_task(self.health(stage))
+                waking.add_done_callback(partial(self._forget, stage))
+
+    def _forget(self, stage: Stage, _: "asyncio.Task[Health | Failure]") -> None:
+        asyncio.get_running_loop().call_later(COLD_WITHIN_S, self._waking.pop, stage, None)
+
+    async def _woken(self, stage: Stage) -> bool:
+        """Wait for the stage if it is being woken: a second call would have a second container started.
+        Returns whether that is, or has just been, a cold start."""
+        if (waking := self._waking.get(stage)) is None:
             return False
-        waking = self._waking[stage]
         await asyncio.wait({waking})
-        self._waking.pop(stage, None)
         woken = waking.result()
         return isinstance(woken, Health) and woken.uptime_s < COLD_WITHIN_S
 
     @contextmanager
     def _service(self, stage: Stage) -> Iterator[Any]:
         """The service's class, looked up once: that takes two calls of Modal. An error that is not the
-        service's own may be about the look-up, so it is made anew. What was there once and is not found may
-        have been stopped and deployed again, so trying again can help then."""
+        service's own may be about the look-up, so that is repeated then. What was there once and is not found
+        may have been stopped and deployed again, so a retry can help."""
         self._last_call_s[stage] = time.monotonic()
         known = stage in self._services
         if not known:
             self._services[stage] = modal.Cls.from_name(APPS[stage], CLASSES[stage])()
         try:
-            with typed_errors(stage):
-                yield self._services[stage]
+            yield self._services[stage]
         except SpeechError as error:
             if error.__cause__ is not None:
                 self._services.pop(stage, None)
             if known and isinstance(error.__cause__, modal.exception.NotFoundError):
-                raise AttemptLost(f"The app {APPS[stage]} is there no longer.", stage) from error
+                raise AttemptLost(f"The app {APPS[stage]} is no longer there.", stage) from error
             raise
-
-
-def _call_id(item: StageItem) -> str:
-    return item.call_id if isinstance(item, StageStarted) else ""

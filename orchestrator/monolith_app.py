@@ -7,25 +7,20 @@ modal run -m orchestrator.monolith_app --audio-path input.wav
 """
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import modal
-import modal.experimental
 
 from orchestrator.process_stages import ProcessStages
-from orchestrator.recording import answer_recording
-from orchestrator.turn_calls import TurnCalls
+from orchestrator.turn_service import TurnService, answer_recording
 from services.on_modal.images import WEIGHTS_FOLDER, interpreter_variable, monolith_image
 from services.on_modal.service import container_options, secret_of, weights_volume
 from services.process.engine_process import EngineProcess
 from services.selection import Selection, select
-from shared.deployment import MONOLITH_APP, Health
+from shared.deployment import MONOLITH_APP
 from shared.engines import RegisteredModel
 from shared.settings import Settings, settings
-from shared.turn import TurnEvent, TurnRequest, TurnResult
 
 TURNS_AT_ONCE = 4
 
@@ -62,7 +57,7 @@ def class_options(selection: Selection, settings: Settings) -> dict[str, Any]:
 
 
 def concurrency(settings: Settings) -> dict[str, int]:
-    """How many turns a container plays at once; one call more, so that `warm` needs no other container."""
+    """How many turns a container runs at once; one call more, so that `warm` needs no other container."""
     turns = settings.monolith.concurrent_inputs or TURNS_AT_ONCE
     return {"max_inputs": turns + 1, "target_inputs": turns}
 
@@ -74,62 +69,21 @@ app = modal.App(MONOLITH_APP)
 
 @app.cls(**class_options(SELECTION, settings()))
 @modal.concurrent(**concurrency(settings()))
-class Monolith:
-    """The orchestrator and the selected engines; its methods are the functions of `orchestrator.app`."""
+class Monolith(TurnService):
+    """Turns over the selected engines, each in a process of this container."""
 
     @modal.enter()
     async def start(self) -> None:
         """Load the engines."""
-        self._exit = AsyncExitStack()
-        asr, llm, tts = map(_process, SELECTION.models)
-        self._stages = await self._exit.enter_async_context(ProcessStages(asr, llm, tts))
-        self._turns = TurnCalls(self._stages, settings())
-        await self._stages.load()
-
-    @modal.exit()
-    async def stop(self) -> None:
-        """End the engines."""
-        await self._exit.aclose()
-
-    @modal.method()
-    async def stream_turn(self, request: TurnRequest | None) -> AsyncGenerator[TurnEvent, None]:
-        """See `orchestrator.turn_calls.TurnCalls.stream`."""
-        events = self._turns.stream(request, modal.current_function_call_id())
-        async with self._replaced_if_broken(), aclosing(events):
-            async for event in events:
-                yield event
-
-    @modal.method()
-    async def run_turn(self, request: TurnRequest) -> TurnResult:
-        """See `orchestrator.turn_calls.TurnCalls.run`."""
-        async with self._replaced_if_broken():
-            return await self._turns.run(request, modal.current_function_call_id())
-
-    @modal.method()
-    async def process_audio(self, audio: bytes) -> bytes:
-        """See `orchestrator.turn_calls.TurnCalls.answer`."""
-        async with self._replaced_if_broken():
-            return await self._turns.answer(audio, modal.current_function_call_id())
-
-    @modal.method()
-    async def warm(self) -> list[Health]:
-        """Start a container, where there is none: what is in it."""
-        return await self._stages.load()
-
-    @asynccontextmanager
-    async def _replaced_if_broken(self) -> AsyncIterator[None]:
-        """A container that has lost an engine takes no more calls: Modal starts another one."""
-        try:
-            yield
-        finally:
-            if self._stages.have_ended:
-                await modal.experimental.stop_fetching_inputs.aio()
+        stages = ProcessStages(*map(_process, SELECTION.models))
+        await self.begin(stages)
+        await stages.warm()
 
 
 @app.local_entrypoint()
 def main(audio_path: str, output_path: str = "output.wav") -> None:
     """Answer a recording: --audio-path input.wav, any format; the spoken reply goes to output.wav."""
-    answer_recording(Monolith().run_turn.remote, audio_path, output_path)
+    answer_recording(Monolith, audio_path, output_path)
 
 
 def _process(model: RegisteredModel) -> EngineProcess:

@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from types import TracebackType
 from typing import Self
 
 from services.process.engine_process import EngineProcess
 from shared.deployment import Health
 from shared.payloads import ChatMessage, Speech, Tool
 from shared.stage_stream import StageStream
+from shared.turn import Failure
 
 
 class ProcessStages:
@@ -24,17 +24,15 @@ class ProcessStages:
             await self._exit.enter_async_context(process)
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self._exit.aclose()
 
     @property
-    def have_ended(self) -> bool:
+    def is_broken(self) -> bool:
         """Whether one of the processes runs no more."""
         return any(process.has_ended for process in self._processes)
 
-    async def load(self) -> list[Health]:
+    async def warm(self) -> list[Health | Failure]:
         """Load the engines, where that has not happened: first the LLM, then the others at once. A server
         of language models measures what is free on the GPU when it starts, so nobody else may be
         claiming it then.

@@ -1,4 +1,4 @@
-"""A TurnResult, put together from the events of a turn."""
+"""A TurnResult, built from the events of a turn."""
 
 from shared.audio.decode import to_pcm
 from shared.audio.pcm import Pcm, join
@@ -46,7 +46,7 @@ class TurnResultBuilder:
         outcome: Outcome = "no_speech" if isinstance(end, NoSpeechDetected) else "completed"
         failure = None
         if isinstance(end, TurnFailed):
-            outcome, failure = "failed", Failure.of(end.to_error())
+            outcome, failure = "failed", Failure.of(end)
         return TurnResult(
             outcome=outcome,
             transcript=self._transcript,

@@ -1,4 +1,4 @@
-"""What the parts of a deployment are called on Modal, and what a service tells of itself."""
+"""The names of a deployment's parts on Modal, and the health of a container."""
 
 from pydantic import Field
 
@@ -13,15 +13,18 @@ APPS = {
 }
 """The Modal app of each stage."""
 
-CLASSES = {Stage.ASR: "ASR", Stage.LLM: "LLM", Stage.TTS: "TTS"}
-"""The one class of each service's app."""
+CLASSES = {Stage.ASR: "ASR", Stage.LLM: "LLM", Stage.TTS: "TTS", Stage.ORCHESTRATOR: "Orchestrator"}
+"""The one class of each app, whose methods share its containers."""
+
+SERVICES = (Stage.ASR, Stage.LLM, Stage.TTS)
+"""The stages with an engine, in the order of a turn."""
 
 MONOLITH_APP = "speech-to-speech-monolith"
 MONOLITH_CLASS = "Monolith"
 """The app with all of it in one container, and its class."""
 
 COLD_WITHIN_S = 1.0
-"""A call has met a cold start if its container had been ready for no longer, and had answered none yet."""
+"""A call was a cold start if its container had been ready for no longer, and had answered none yet."""
 
 
 class Health(Payload):

@@ -4,7 +4,6 @@ Each error names the stage where it happened and says whether trying again can h
 """
 
 from enum import StrEnum
-from typing import ClassVar
 
 
 class Stage(StrEnum):
@@ -23,13 +22,13 @@ class SpeechError(Exception):
     request can succeed when it is sent again.
     """
 
-    kind: ClassVar[str] = "error"
-    retryable: ClassVar[bool] = False
+    kind: str = "error"
+    retryable: bool = False
 
     def __init__(self, message: str, stage: Stage = Stage.ORCHESTRATOR) -> None:
-        super().__init__(message, stage)  # all of it in args, so that pickle can rebuild it
-        self.message = message
+        self.message = str(message)  # an engine may raise one with anything
         self.stage = Stage(stage)
+        super().__init__(self.message, self.stage)  # all of it in args, so that pickle can rebuild it
 
     def __str__(self) -> str:
         return self.message
@@ -78,7 +77,7 @@ class WeightsMissing(SpeechError):
 
 
 class StageFailed(SpeechError):
-    """The engine of a stage broke while it worked."""
+    """The engine of a stage failed while it worked."""
 
     kind = "stage_failed"
     retryable = True
@@ -92,7 +91,7 @@ class StageTimedOut(SpeechError):
 
 
 class AttemptLost(SpeechError):
-    """The work was taken away and begun anew elsewhere; what came of it cannot be joined."""
+    """The work was interrupted and restarted elsewhere; the outputs of two runs cannot be joined."""
 
     kind = "attempt_lost"
     retryable = True

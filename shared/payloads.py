@@ -1,8 +1,8 @@
 """What every message is made of: the payload base, encoded audio, chat messages, tools and their calls.
 
 Payloads are frozen. Audio is base64 in JSON and bytes in pickle. Unpickling validates, so a payload
-from an older or hostile sender is checked like any other; a field that only the newer side knows is
-ignored, and a new field must have a default.
+from an older sender is checked like any other; a field that only the newer side knows is ignored, and a
+new field must have a default. It is no protection from a hostile sender: a pickle can run anything.
 """
 
 import json

@@ -55,7 +55,7 @@ class TurnRequest(Payload):
 
 
 class Models(Payload):
-    """The models that took part, as a person calls them; "" where the turn did not get that far."""
+    """The models that took part, by the names that people use; "" where the turn did not get that far."""
 
     asr: str = ""
     llm: str = ""
@@ -73,7 +73,7 @@ class TurnEventBase(Payload):
 
 
 class TurnStarted(TurnEventBase):
-    """The turn is under way; `call_id` cancels it where the platform needs one."""
+    """The turn has started; `call_id` cancels it where the platform needs one."""
 
     event: Literal["turn_started"] = "turn_started"
     call_id: str = ""
@@ -87,15 +87,15 @@ class StageWaiting(TurnEventBase):
 
 
 class TranscriptReady(TurnEventBase):
-    """What the speaker said."""
+    """The transcript of the utterance."""
 
     event: Literal["transcript_ready"] = "transcript_ready"
     text: str = Field(max_length=MAX_TEXT_CHARACTERS, repr=False)
 
 
 class ReplyDelta(TurnEventBase):
-    """The next bit of the reply's text, as the LLM wrote it. None comes before the reply is being
-    spoken, so that a reply that has to be written anew is not seen twice."""
+    """The next part of the reply's text, as the LLM wrote it. None comes before the reply is being
+    spoken, so that a reply that has to be retried is not seen twice."""
 
     event: Literal["reply_delta"] = "reply_delta"
     text: str = Field(max_length=MAX_TEXT_CHARACTERS, repr=False)
@@ -150,17 +150,20 @@ class Failure(Payload):
     message: str
 
     @classmethod
-    def of(cls, error: SpeechError) -> "Failure":
-        """What there is to tell of an error."""
+    def of(cls, error: "SpeechError | Failure") -> "Failure":
+        """The failure that an error, or a TurnFailed, stands for."""
         return cls(kind=error.kind, stage=error.stage, retryable=error.retryable, message=error.message)
 
     def to_error(self) -> SpeechError:
-        """The error that this tells of."""
-        return ERRORS_BY_KIND.get(self.kind, SpeechError)(self.message, self.stage)
+        """The error again. One of a kind that only a newer sender knows keeps its kind, and whether it is
+        retryable."""
+        error = ERRORS_BY_KIND.get(self.kind, SpeechError)(self.message, self.stage)
+        error.kind, error.retryable = self.kind, self.retryable
+        return error
 
 
 class TurnFailed(TurnEnd, Failure):
-    """The turn ended early. What came before this event stands."""
+    """The turn ended early. The events before this one stand."""
 
     event: Literal["turn_failed"] = "turn_failed"
 
@@ -185,7 +188,7 @@ Outcome = Literal["completed", "no_speech", "failed"]
 
 
 class TurnResult(Payload):
-    """What came of a turn. A failed one holds what was finished, and the failure."""
+    """The result of a turn. A failed one holds what was finished, and the failure."""
 
     outcome: Outcome
     transcript: str = Field(default="", repr=False)

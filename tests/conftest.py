@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from collections.abc import Generator, Iterator
 from ctypes.util import find_library
 from pathlib import Path
@@ -72,6 +73,14 @@ def pytest_runtest_makereport(
             f"skips are forbidden here, and this test says: {call.excinfo and call.excinfo.value}"
         )
     return report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _children_can_be_interrupted() -> None:
+    """A run that ignores Ctrl-C (nohup, a background job) still starts children that do not: what is ignored
+    is ignored after exec as well, and a handler is not."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, lambda *_: None)
 
 
 @pytest.fixture

@@ -88,10 +88,8 @@ async def check_deployed(app: App) -> None:
 
 
 def app_function(app: App, name: str) -> Any:
-    """A function of a deployed app, by its name."""
+    """A method of a deployed app's class, by its name."""
     modal = modal_library()
-    if app is App.ORCHESTRATOR:
-        return modal.Function.from_name(app.modal_name, name)
     cls = MONOLITH_CLASS if app is App.MONOLITH else CLASSES[Stage(app.value)]
     return getattr(modal.Cls.from_name(app.modal_name, cls)(), name)
 

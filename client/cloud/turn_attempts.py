@@ -1,4 +1,4 @@
-"""A deployed turn, told as one although its orchestrator may be lost on the way."""
+"""The events of a deployed turn, each once, although its orchestrator may be lost on the way."""
 
 import logging
 from collections.abc import AsyncGenerator, Callable
@@ -12,7 +12,6 @@ from shared.turn import (
     TranscriptReady,
     TurnEnd,
     TurnEvent,
-    TurnRequest,
     TurnStarted,
 )
 
@@ -22,52 +21,44 @@ _INTERRUPTED = "The orchestrator was interrupted. Send the request again."
 
 
 async def deduplicated_events(
-    play: Callable[[TurnRequest], AsyncGenerator[TurnEvent, None]], request: TurnRequest, *, attempts: int
+    run: Callable[[], AsyncGenerator[TurnEvent, None]], *, attempts: int
 ) -> AsyncGenerator[TurnEvent, None]:
-    """Yield the events of a turn as `play` tells them; if its orchestrator is lost before it spoke, of the
-    turn played anew. What was told before is not told again.
+    """Yield the events of one `run` of a turn; if its orchestrator is lost before the reply began, of a
+    second run, without what has been yielded before.
 
-    Raises AttemptLost if it is lost later, or too often; the events of two runs are never mixed.
+    Raises AttemptLost if it is lost later, or too often; the events of two runs are never mixed. A platform
+    that restarts a run by itself goes on with the second one's events, or ends without a TurnEnd.
     """
-    telling = _Telling()
+    seen = _SeenEvents()
     for attempts_left in reversed(range(attempts)):
+        attempt_id = None
         try:
-            async with aclosing(_of_one_run(play(request))) as events:
+            async with aclosing(run()) as events:
                 async for event in events:
-                    if telling.is_new(event):
+                    attempt_id = attempt_id or event.attempt_id
+                    if event.attempt_id != attempt_id:
+                        raise AttemptLost(_INTERRUPTED)
+                    if seen.is_new(event):
                         yield event
-            return
+                    if isinstance(event, TurnEnd):
+                        return
+            raise AttemptLost(_INTERRUPTED)
         except AttemptLost as error:
-            if telling.spoken or not attempts_left:
+            if seen.reply_began or not attempts_left:
                 raise
-            logger.warning("The turn is tried again: %s", error)
+            logger.warning("Retrying the turn: %s", error)
 
 
-async def _of_one_run(events: AsyncGenerator[TurnEvent, None]) -> AsyncGenerator[TurnEvent, None]:
-    """The events of the first run. A platform that begins a turn anew goes on with the second run's tail,
-    or without a word ends where that run tells less than the first had told."""
-    attempt_id = None
-    async with aclosing(events):
-        async for event in events:
-            attempt_id = attempt_id or event.attempt_id
-            if event.attempt_id != attempt_id:
-                raise AttemptLost(_INTERRUPTED)
-            yield event
-            if isinstance(event, TurnEnd):
-                return
-    raise AttemptLost(_INTERRUPTED)
-
-
-class _Telling:
-    """What the client has been told."""
+class _SeenEvents:
+    """What has been yielded."""
 
     def __init__(self) -> None:
-        self.spoken = False
+        self.reply_began = False
         self._started = False
         self._transcript: str | None = None
 
     def is_new(self, event: TurnEvent) -> bool:
-        """Note an event. Raises AttemptLost if a second run has heard something else than the first."""
+        """Whether the event is none of an earlier run. Raises AttemptLost if the transcript differs."""
         match event:
             case TurnStarted():
                 new, self._started = not self._started, True
@@ -79,5 +70,5 @@ class _Telling:
                     raise AttemptLost(_INTERRUPTED)
                 return new
             case ReplyDelta() | ToolCallRequested() | SpeechChunk():
-                self.spoken = True
+                self.reply_began = True
         return True

@@ -4,11 +4,10 @@ import asyncio
 import re
 import textwrap
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
-from services.llm.spoken_dates import say_date, say_time
-from services.llm.sums import answer_sum
+from services.llm.sums import answer_sum, in_words
 from shared.engines import EngineSpec, LLMModel, register_model
 from shared.payloads import ChatMessage, LLMDelta, TextDelta, Tool
 
@@ -23,8 +22,10 @@ INTRODUCTION = f"I am the offline responder, a small program without a language 
     "llm",
     "rules",
     EngineSpec(
-        summary="The offline responder: time, date, sums, your name; otherwise says what it heard.",
+        summary="The offline responder: time, date, sums, your name; otherwise repeats the question.",
         licence="MIT",
+        packages=("num2words==0.5.14", "text2num==3.1.0"),
+        modules=("num2words", "text_to_num"),
         concurrent_inputs=100,
         memory_snapshot=True,
     ),
@@ -35,7 +36,7 @@ class RulesLLM(LLMModel):
     The same messages at the same time of `clock` get the same reply.
     """
 
-    def __init__(self, clock: Callable[[], datetime] = datetime.now) -> None:
+    def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now().astimezone()) -> None:
         self._clock = clock
 
     @property
@@ -44,7 +45,8 @@ class RulesLLM(LLMModel):
         return "offline rules"
 
     def load(self) -> None:
-        """Nothing to load."""
+        """Import the libraries, which the first reply would do otherwise (20 ms)."""
+        answer_sum("one plus one")
 
     async def generate(
         self,
@@ -62,79 +64,88 @@ class RulesLLM(LLMModel):
             await asyncio.sleep(0)
 
     def _reply(self, messages: Sequence[ChatMessage]) -> str:
-        said = [message.content for message in messages if message.role == "user"]
-        if not said:
+        asked = [message.content for message in messages if message.role == "user"]
+        if not asked:
             return INTRODUCTION
-        names = (_name_in(text) for text in reversed(said))
-        turn = _Turn(said[-1], _words(said[-1]), next(filter(None, names), None), self._clock())
-        replies = (answer(turn) for answer in (_sum, _name_told, _by_pattern))
-        return next(filter(None, replies), None) or _heard(turn)
+        question, words = asked[-1], _words(asked[-1])
+        if not words:
+            return f"I heard no words. {ABILITIES}"
+        if result := answer_sum(words):
+            return result
+        name = next(filter(None, map(_name_in, reversed(asked))), None)
+        if _name_in(question) and not re.search(_NAME_ASKED, words):
+            return f"Nice to meet you, {name}."
+        facts = _Facts(name, self._clock())
+        for pattern, reply in _REPLIES.items():
+            if re.search(pattern, words):
+                return reply(facts)
+        quoted = textwrap.shorten(question, MAX_CHARACTERS_QUOTED, placeholder=" and so on")
+        return f'I heard: "{quoted}". I am the offline responder, and I have no answer to that. {ABILITIES}'
 
 
-@dataclass(frozen=True)
-class _Turn:
-    """What the rules know: the utterance as it came and as plain words, the speaker's name, the time."""
+class _Facts(NamedTuple):
+    """What the rules know."""
 
-    text: str
-    words: list[str]
     name: str | None
     now: datetime
 
     @property
-    def to_name(self) -> str:
+    def greeted(self) -> str:
         """What follows a greeting."""
         return f", {self.name}" if self.name else ""
 
+    @property
+    def time(self) -> str:
+        """ "ten past three in the afternoon" """
+        hour, minute = self.now.hour, self.now.minute
+        until = minute > 30
+        clock = in_words((hour + until - 1) % 12 + 1)
+        if minute:
+            minutes = 60 - minute if until else minute
+            unit = "" if minutes % 5 == 0 else " minute" if minutes == 1 else " minutes"
+            named = {15: "a quarter", 30: "half"}.get(minutes) or in_words(minutes) + unit
+            clock = f"{named} {'to' if until else 'past'} {clock}"
+        else:
+            clock += " o'clock"
+        parts = {5: "at night", 12: "in the morning", 18: "in the afternoon", 22: "in the evening"}
+        part = next((part for end, part in parts.items() if hour < end), "at night")
+        return f"{clock} {part}{', universal time' if self.now.tzname() == 'UTC' else ''}"
 
-def _sum(turn: _Turn) -> str | None:
-    return answer_sum(turn.words)
-
-
-def _name_told(turn: _Turn) -> str | None:
-    name = _name_in(turn.text)
-    return f"Nice to meet you, {name}." if name and not re.search(_NAME_ASKED, " ".join(turn.words)) else None
-
-
-def _by_pattern(turn: _Turn) -> str | None:
-    said = " ".join(turn.words)
-    return next((reply(turn) for pattern, reply in _REPLIES.items() if re.search(pattern, said)), None)
-
-
-def _heard(turn: _Turn) -> str:
-    if not turn.words:
-        return f"I heard no words. {ABILITIES}"
-    quoted = textwrap.shorten(turn.text, MAX_CHARACTERS_QUOTED, placeholder=" and so on")
-    return f'I heard: "{quoted}". I am the offline responder, and I have no answer to that. {ABILITIES}'
+    @property
+    def date(self) -> str:
+        """ "Monday, November twenty-third, twenty twenty-six" """
+        return f"{self.now:%A, %B} {in_words(self.now.day, 'ordinal')}, {in_words(self.now.year, 'year')}"
 
 
 _NAME_TOLD = (
     r"\b(?:my name is|my name's|call me|i'm called|i am called) (?!not\b|what\b|an?\b|the\b)([^\W\d_]+)"
 )
 _NAME_ASKED = r"\b(?:what's|what is|know|remember|say|tell me) my name\b|\bwho am i\b"
+_HERE_AND_NOW = r"(?: (?:is it|it is|today|to day|now|right now|exactly|please))*$"
+"""What may follow a question for the time or date: not "in Paris" nor "tomorrow", which it cannot answer."""
 
-_REPLIES: dict[str, Callable[[_Turn], str]] = {
-    _NAME_ASKED: lambda turn: (
-        f"Your name is {turn.name}." if turn.name else "You have not told me your name yet."
+_REPLIES: dict[str, Callable[[_Facts], str]] = {
+    _NAME_ASKED: lambda facts: (
+        f"Your name is {facts.name}." if facts.name else "You have not told me your name yet."
     ),
-    r"\bwhat time (?:is it|it is|now)\b|\b(?:what's|what is|tell me|know|have|got|give me) the time\b": (
-        lambda turn: f"It is {say_time(turn.now)}."
+    rf"\b(?:what time|(?:what's|what is|tell me|know|have|got|give me) the time){_HERE_AND_NOW}": (
+        lambda facts: f"It is {facts.time}."
     ),
-    r"\bwhat(?:'s| is)? (?:the |today's )?(?:day|date|year|month)\b|\b(?:the|today's) date\b": (
-        lambda turn: f"Today is {say_date(turn.now)}."
-    ),
-    r"\bhow are you\b": lambda turn: "I am running well, thank you. What can I do for you?",
+    rf"\bwhat(?:'s| is)? (?:the |today's )?(?:day|date|year|month){_HERE_AND_NOW}"
+    rf"|\b(?:the|today's) date{_HERE_AND_NOW}": lambda facts: f"Today is {facts.date}.",
+    r"\bhow are you\b": lambda _: "I am running well, thank you. What can I do for you?",
     r"\b(?:who|what) are you\b|\byour name\b|\bwhat (?:can|do) you do\b|\bare you an? \w+$|^help\b": (
-        lambda turn: INTRODUCTION
+        lambda _: INTRODUCTION
     ),
-    r"^(?:\w+ ){0,3}(?:thanks|thank you|sam que)\b(?: \w+){0,3}$": lambda turn: "You are welcome.",
+    r"^(?:\w+ ){0,3}(?:thanks|thank you|sam que)\b(?: \w+){0,3}$": lambda _: "You are welcome.",
     r"^(?:\w+ ){0,3}(?:goodbye|good bye|bye|good night|see (?:you|ya)(?: \w+)?)(?: \w+){0,2}$": (
-        lambda turn: f"Goodbye{turn.to_name}."
+        lambda facts: f"Goodbye{facts.greeted}."
     ),
     r"^(?:hello|hi|hey|greetings|good (?:morning|afternoon|evening|day))\b(?: \w+){0,3}$": (
-        lambda turn: f"Hello{turn.to_name}. What can I do for you?"
+        lambda facts: f"Hello{facts.greeted}. What can I do for you?"
     ),
 }
-"""Patterns of lower-case words with single spaces between them; the first that is found answers."""
+"""Patterns of lower-case words with single spaces between them; the first that matches answers."""
 
 _HEARD_FOR = {"watts": "what's", "whats": "what's", "im": "i'm"}
 """What a recogniser writes for common words."""
@@ -142,20 +153,15 @@ _HEARD_FOR = {"watts": "what's", "whats": "what's", "im": "i'm"}
 
 def _name_in(text: str) -> str | None:
     """The name that somebody gives as theirs, capitalised."""
-    told = re.search(_NAME_TOLD, " ".join(_words(text)))
+    told = re.search(_NAME_TOLD, _words(text))
     return told[1].capitalize() if told else None
 
 
-def _words(text: str) -> list[str]:
-    """Lower-case words, numbers and the signs of sums; no other punctuation."""
+def _words(text: str) -> str:
+    """Lower-case words, numbers and the signs of sums, with single spaces between them."""
     plain = text[:MAX_CHARACTERS_READ].lower().replace("’", "'")
     plain = re.sub(r"(?<=\d),(?=\d{3})", "", plain)
     plain = re.sub(r"(?<=[a-z])-(?=[a-z])", " ", plain)
     found = re.findall(r"\d{1,15}(?:\.\d{1,15})?|[^\W\d_]+(?:'[^\W\d_]+)*|[-+*/×÷]", plain)
-    words = [_HEARD_FOR.get(word, word) for word in found]
-    return ["what", *words[1:]] if _begins_with_one_for_what(words) else words
-
-
-def _begins_with_one_for_what(words: list[str]) -> bool:
-    """ "one is the time": a recogniser's "what" """
-    return words[:1] == ["one"] and words[1:2] in (["is"], ["time"], ["day"])
+    words = " ".join(_HEARD_FOR.get(word, word) for word in found)
+    return re.sub(r"^one(?= (?:is|time|day)\b)", "what", words)

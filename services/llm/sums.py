@@ -1,93 +1,92 @@
-"""Sums in spoken or written English: found in an utterance, worked out exactly, said in words."""
+"""Sums in spoken or written English, answered in words."""
 
-from collections.abc import Sequence
+import re
 from fractions import Fraction
 
-from services.llm.spoken_numbers import read_number, say_number
+TOO_LARGE = 10**15
 
 _OPERATORS = {
-    ("plus",): "plus",
-    ("+",): "plus",
-    ("added", "to"): "plus",
-    ("minus",): "minus",
-    ("-",): "minus",
-    ("less",): "minus",
-    ("times",): "times",
-    ("multiplied", "by"): "times",
-    ("*",): "times",
-    ("×",): "times",
-    ("x",): "times",
-    ("divided", "by"): "divided by",
-    ("over",): "divided by",
-    ("/",): "divided by",
-    ("÷",): "divided by",
+    "plus": r"plus|\+|added to",
+    "minus": "minus|-|less",
+    "times": r"times|multiplied by|\*|×|x",
+    "divided by": "divided by|over|/|÷",
 }
 _SOUNDS_LIKE = {"to": 2, "too": 2, "for": 4, "fore": 4, "won": 1, "ate": 8, "a": 8, "tree": 3, "well": 12}
 """What a recogniser writes for a number; believed only inside a sum."""
 
-_BEFORE_A_SUM = frozenset(
-    ("what", "what's", "is", "how", "much", "one", "calculate", "and", "the", "tell", "me", "are")
+_NUMBER = rf"(?:(?:minus|negative|-) )?(?:\d+(?:\.\d+)?|{'|'.join(_SOUNDS_LIKE)})"
+_OPERATOR = "|".join(_OPERATORS.values())
+_SUM = re.compile(
+    r"(?:^|(?:what|what's|is|are|much|calculate|me|the|and|so|please) )"
+    rf"({_NUMBER}(?: (?:{_OPERATOR}) {_NUMBER})+)(?: (?:please|equals?|makes?|is))*$"
 )
-"""Words after which a sum may be made of words that only sound like numbers."""
+"""Only what stands alone is a sum: not "the root of nine plus one", and not "two plus two squared"."""
+
+_YEAR = re.compile(r"\b(1\d|20) (\d\d)\b")
+_ARTICLE = re.compile(r"\ba (?=\d)")
 
 
-def answer_sum(words: Sequence[str]) -> str | None:
-    """The answer to the first sum in an utterance ("Two plus two is four."), None if there is none.
+def answer_sum(text: str) -> str | None:
+    """The answer to the sum in an utterance ("Two plus two is four."), None if there is none.
 
-    Words are lower case, numbers in words or digits. Times and divided by come before plus and minus.
+    Words are in lower case with single spaces between them, numbers in words or digits.
     """
-    for start in range(len(words)):
-        numbers, operators, certain = _read_sum(words, start)
-        if operators and (certain or _BEFORE_A_SUM.issuperset(words[:start])):
-            return _said(numbers, operators)
-    return None
+    from text_to_num import alpha2digit
 
-
-def _read_sum(words: Sequence[str], start: int) -> tuple[list[Fraction], list[str], bool]:
-    """The numbers and the operators between them from `start` on, and whether any number is certain."""
-    numbers: list[Fraction] = []
-    operators: list[str] = []
-    certain, pending, index = False, None, start
-    while operand := _read_operand(words, index):
-        number, index, is_certain = operand
-        certain = certain or is_certain
-        numbers.append(number)
-        if pending:
-            operators.append(pending)
-        pending, index = _read_operator(words, index)
-        if not pending:
-            break
-    return numbers, operators, certain
-
-
-def _read_operand(words: Sequence[str], index: int) -> tuple[Fraction, int, bool] | None:
-    if read := read_number(words, index):
-        return (*read, True)
-    if index < len(words) and words[index] in _SOUNDS_LIKE:
-        return Fraction(_SOUNDS_LIKE[words[index]]), index + 1, False
-    return None
-
-
-def _read_operator(words: Sequence[str], index: int) -> tuple[str | None, int]:
-    for length in (2, 1):
-        operator = _OPERATORS.get(tuple(words[index : index + length]))
-        if operator:
-            return operator, index + length
-    return None, index
-
-
-def _said(numbers: list[Fraction], operators: list[str]) -> str:
-    question = say_number(numbers[0])
+    found = _SUM.search(_ARTICLE.sub("", _YEAR.sub(r"\1\2", alpha2digit(text, "en", threshold=0))))
+    if not found:
+        return None
+    parts = re.findall(rf"(?:^|({_OPERATOR}) )({_NUMBER})(?= |$)", found[1])
+    numbers = [_value(number) for _, number in parts]
+    operators = [_name(operator) for operator, _ in parts[1:]]
+    question = number_in_words(numbers[0])
     for operator, number in zip(operators, numbers[1:], strict=True):
-        question += f" {operator} {say_number(number)}"
-    question = question[0].upper() + question[1:]
+        question += f" {operator} {number_in_words(number)}"
     try:
-        return f"{question} is {say_number(_worked_out(numbers, operators))}."
+        reply = f"{question} is {number_in_words(_result(numbers, operators))}."
     except ZeroDivisionError:
-        return f"{question} has no answer: nothing can be divided by zero."
+        reply = f"{question} has no answer: nothing can be divided by zero."
+    return reply[0].upper() + reply[1:]
 
 
-def _worked_out(numbers: list[Fraction], operators: list[str]) -> Fraction:
+def in_words(number: int, to: str = "cardinal") -> str:
+    """A whole number in words; `to` says as what: "cardinal", "ordinal" or "year"."""
+    from num2words import num2words
+
+    words: str = num2words(number, to=to)
+    return words.replace(",", "")  # a voice pauses there
+
+
+def number_in_words(number: Fraction) -> str:
+    """A number in words, rounded to what is worth saying ("about three point three three")."""
+    if number < 0:
+        return f"minus {number_in_words(-number)}"
+    if number >= TOO_LARGE:
+        return "a number too large to say"
+    places = next((places for places in (2, 4) if round(number, places)), 6)
+    rounded = number if round(number, 6) == number else round(number, places)
+    whole, fraction = divmod(round(rounded * 10**6), 10**6)
+    digits = f"{fraction:06d}".rstrip("0")
+    point = " point " if digits else ""
+    return (
+        ("" if rounded == number else "about ")
+        + in_words(whole)
+        + point
+        + " ".join(map(in_words, map(int, digits)))
+    )
+
+
+def _value(number: str) -> Fraction:
+    *sign, digits = number.split()
+    value = Fraction(_SOUNDS_LIKE.get(digits, digits))
+    return -value if sign else value
+
+
+def _name(operator: str) -> str:
+    return next(name for name, pattern in _OPERATORS.items() if re.fullmatch(pattern, operator))
+
+
+def _result(numbers: list[Fraction], operators: list[str]) -> Fraction:
     """Times and divided by within each term, left to right; then the terms are added up."""
     terms = [numbers[0]]
     for operator, number in zip(operators, numbers[1:], strict=True):

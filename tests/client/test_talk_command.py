@@ -36,7 +36,7 @@ ANSWERED = {
     "my-name-is-peter": "Nice to meet you, Peter.",
     "what-is-my-name": "Your name is Peter.",
     "what-can-you-do": "I am the offline responder",
-    "what-is-six-times-seven": "Six times seven is forty two.",
+    "what-is-six-times-seven": "Six times seven is forty-two.",
 }
 BEGINS_S = dict(zip(ANSWERED, (0.5, 8.0, 15.5, 20.5), strict=True))
 """The last one speaks into the reply before, which takes nine seconds."""
@@ -288,7 +288,7 @@ def test_the_output_holds_each_reply_where_it_was_said(talked: Talked) -> None:
         replies = [asr.transcribe(pcm) for pcm in first_words]
     finally:
         asr.close()
-    for words, reply in zip(("nice to meet", "is peter", "responder", "forty two"), replies, strict=True):
+    for words, reply in zip(("nice to meet", "is peter", "responder", "forty-two"), replies, strict=True):
         assert words in reply
 
 

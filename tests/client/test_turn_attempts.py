@@ -15,14 +15,13 @@ from shared.turn import (
     TranscriptReady,
     TurnCompleted,
     TurnEvent,
-    TurnRequest,
     TurnStarted,
 )
 
-REQUEST = TurnRequest(audio=Mp3Audio(mp3=b"x", sample_rate_hz=16_000, num_samples=16_000))
+AUDIO = Mp3Audio(mp3=b"x", sample_rate_hz=16_000, num_samples=16_000)
 STARTED, HEARD = TurnStarted(call_id="fc-1"), TranscriptReady(text="hello")
 WROTE = ReplyDelta(text="Hi.")
-SPOKE = SpeechChunk(index=0, segment=0, text="Hi.", audio=REQUEST.audio)
+SPOKE = SpeechChunk(index=0, segment=0, text="Hi.", audio=AUDIO)
 DONE = TurnCompleted(ledger=Ledger(spans=(), total_us=0), models=Models())
 TURN = (STARTED, HEARD, WROTE, SPOKE, DONE)
 LOST = AttemptLost("the container died")
@@ -35,10 +34,10 @@ def of_run(number: int, *events: TurnEvent | SpeechError) -> Run:
     return tuple(e.model_copy(update=told) if not isinstance(e, SpeechError) else e for e in events)
 
 
-def playing(*runs: Run) -> Callable[[TurnRequest], AsyncGenerator[TurnEvent, None]]:
+def playing(*runs: Run) -> Callable[[], AsyncGenerator[TurnEvent, None]]:
     left = list(runs)
 
-    async def play(request: TurnRequest) -> AsyncGenerator[TurnEvent, None]:
+    async def play() -> AsyncGenerator[TurnEvent, None]:
         for event in left.pop(0):
             if isinstance(event, SpeechError):
                 raise event
@@ -51,7 +50,7 @@ async def told(*runs: Run) -> tuple[list[str], SpeechError | None]:
     """The names of the events, and what was raised at their end."""
     events: list[str] = []
     try:
-        async for event in deduplicated_events(playing(*runs), REQUEST, attempts=2):
+        async for event in deduplicated_events(playing(*runs), attempts=2):
             events.append(type(event).__name__)
     except SpeechError as error:
         return events, error

@@ -25,7 +25,7 @@ from shared.audio.pcm import encode_wav
 from shared.errors import Stage
 from shared.payloads import ChatMessage
 from shared.settings import Settings
-from shared.turn import SpeechChunk, TurnEnd, TurnEvent, TurnRequest, TurnStarted
+from shared.turn import SpeechChunk, TurnRequest, TurnStarted
 from tests.support.control_plane_programs import Cloud
 from tests.support.deployed_project import Project, project_in, remote
 from tests.support.paths import EXAMPLES
@@ -172,7 +172,7 @@ async def test_a_cancel_in_mid_reply_stops_llm_and_tts_at_once(project: Project,
 async def test_closing_the_stream_of_a_turn_cancels_it(project: Project, notes: Notes) -> None:
     streams = RemoteStreams(first_item_s=30)
     stream_turn = remote("speech-to-speech", "stream_turn")
-    turn = streams.stream(stream_turn, question(), call_id=turn_call_id, last=TurnEnd)
+    turn = streams.stream(stream_turn, question(), stage=Stage.ORCHESTRATOR)
     async for event in turn:
         if isinstance(event, SpeechChunk) and event.segment == 3:
             break
@@ -252,7 +252,3 @@ def test_who_talks_to_what_is_not_deployed_is_told_what_to_run(project: Project,
     assert done.returncode == ExitCode.MISCONFIGURED
     assert done.stderr == "s2s: The app speech-to-speech is not deployed. Run: make deploy-orchestrator\n"
     assert done.stdout == ""
-
-
-def turn_call_id(event: TurnEvent) -> str:
-    return event.call_id if isinstance(event, TurnStarted) else ""

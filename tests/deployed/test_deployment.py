@@ -92,12 +92,9 @@ def test_deploying_makes_four_apps(deployed: Project) -> None:
     assert plane.app("speech-to-speech-asr").cls("ASR").methods == ("health", "transcribe")
     assert plane.app("speech-to-speech-llm").cls("LLM").methods == ("generate", "health")
     assert plane.app("speech-to-speech-tts").cls("TTS").methods == ("health", "synthesize")
-    assert set(plane.app("speech-to-speech").functions) == {
-        "process_audio",
-        "run_turn",
-        "stream_turn",
-        "warm",
-    }
+    orchestrator = plane.app("speech-to-speech")
+    assert orchestrator.cls("Orchestrator").methods == ("process_audio", "run_turn", "stream_turn", "warm")
+    assert len(orchestrator.functions) == 1  # one pool: what is kept warm is kept warm for all of them
 
 
 def test_a_cold_turn_starts_one_container_of_each_app_and_its_log_line_tells(deployed: Project) -> None:
@@ -223,7 +220,7 @@ def test_the_readme_calls_it_from_python_as_shown(deployed: Project, tmp_path: P
 
     (tmp_path / "question.wav").write_bytes(encode_wav(decode_audio(QUESTION.read_bytes(), Settings())))
     subprocess.run(
-        [sys.executable, "-c", block_with('modal.Function.from_name("speech-to-speech", "process_audio")')],
+        [sys.executable, "-c", block_with('modal.Cls.from_name("speech-to-speech", "Orchestrator")')],
         cwd=tmp_path,
         env=deployed.environ(),
         check=True,

@@ -23,7 +23,7 @@ QUESTIONS = [
     (SHORT, SHORT_REPLY),
     ("my-name-is-peter", "Nice to meet you, Peter."),
     ("what-is-my-name", "Your name is Peter."),
-    ("what-is-six-times-seven", "Six times seven is forty two."),
+    ("what-is-six-times-seven", "Six times seven is forty-two."),
     ("hello", "Hello, Peter."),
     (SHORT, SHORT_REPLY),
     ("what-is-my-name", "Your name is Peter."),

@@ -1,10 +1,11 @@
 """A turn in which a stage fails, falls silent or begins anew, at every point of its work."""
 
+import asyncio
 from collections.abc import Sequence
 
 import pytest
 
-from shared.errors import Misconfigured, Overloaded, SpeechError, Stage
+from shared.errors import AttemptLost, Misconfigured, Overloaded, SpeechError, Stage, StageFailed
 from shared.turn import SpeechChunk, TranscriptReady, TurnCompleted, TurnFailed
 from tests.orchestrator.test_turn import chunks_of, end_of, reply_of
 from tests.support.scripted_stages import (
@@ -200,3 +201,57 @@ def test_events_of_a_failed_turn_stay_in_order() -> None:
     told = play(listen(with_scripts(Stage.LLM, [*typed(REPLY + " And al"), 5.0, ConnectionError("gone")])))
     pieces = [(t.event.index, t.event.segment) for t in told if isinstance(t.event, SpeechChunk)]
     assert pieces == sorted(set(pieces))
+
+
+def test_a_chunk_that_the_voice_cannot_speak_is_left_out_and_the_turn_completes(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    silent: Script = [0.1]
+    scripted = cast(
+        llm=[
+            typed(
+                "In Russian you say this. Добрый вечер, дорогие мои друзья. Take a hat with you.",
+                1,
+            )
+        ],
+        tts=[GOOD[Stage.TTS], silent, GOOD[Stage.TTS]],
+    )
+    told = play(listen(scripted))
+    assert isinstance(end_of(told), TurnCompleted)
+    assert {chunk.index for chunk in chunks_of(told)} == {0, 2}
+    assert len(scripted.tts.calls) == 3
+    assert "made no speech of chunk 1" in caplog.text
+
+
+def test_an_overloaded_stage_is_given_a_moment_before_the_retry_and_a_lost_one_is_not() -> None:
+    for error, least_s, most_s in ((Overloaded("busy"), 0.1, 0.3), (AttemptLost("gone"), 0.0, 0.0)):
+        scripted = with_scripts(Stage.LLM, [error], GOOD[Stage.LLM])
+        play(listen(scripted))
+        first, second = scripted.llm.calls
+        assert first.ended_s is not None
+        assert least_s <= second.began_s - first.ended_s <= most_s
+
+
+def test_an_error_of_which_the_message_is_no_text_ends_the_turn_like_any_other() -> None:
+    broken = StageFailed(ValueError("of all things"), Stage.ASR)  # type: ignore[arg-type]
+    failure = failure_of(with_scripts(Stage.ASR, [broken]))
+    assert (failure.stage, failure.message) == (Stage.ASR, "of all things")
+
+
+class Unprintable(SpeechError):
+    """An engine's own error, which breaks whoever wants to know more of it."""
+
+    @property
+    def retryable(self) -> bool:  # type: ignore[override]
+        raise RuntimeError("no idea")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("ending", [Unprintable("?"), asyncio.CancelledError()], ids=["broken", "cancelled"])
+def test_whatever_breaks_the_orchestrator_itself_the_turn_ends_with_an_event(
+    stage: Stage, ending: BaseException
+) -> None:
+    scripted = with_scripts(stage, [0.1, ending])
+    failure = failure_of(scripted)
+    assert (failure.kind, failure.stage) == ("stage_failed", Stage.ORCHESTRATOR)
+    assert failure.message.startswith("The orchestrator failed")

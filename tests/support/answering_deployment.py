@@ -76,7 +76,7 @@ def answering_project(folder: Path, cloud: Cloud) -> AnsweringProject:
     folder.mkdir(exist_ok=True)
     project_in(folder, cloud)
     project = AnsweringProject(folder, cloud)
-    engines = ROOT / "tests" / "answering_engines.py"
+    engines = ROOT / "tests" / "support" / "answering_engines.py"
     (folder / "services" / engines.name).write_text(engines.read_text())
     for stage in (Stage.ASR, Stage.LLM, Stage.TTS):
         source = _ENGINE.format(base=stage.upper(), stage=stage, folder=folder / "points")

@@ -13,6 +13,7 @@ from typing import Any
 
 from client.cloud.deploy import MODULES
 from local_cloud.events import Event, Kind
+from shared.deployment import APPS, CLASSES
 from shared.errors import Stage
 from tests.support.control_plane_programs import Cloud
 from tests.support.paths import ROOT
@@ -98,11 +99,12 @@ def project_in(folder: Path, cloud: Cloud) -> Project:
     return Project(folder, cloud)
 
 
-def remote(app: str, function: str) -> Any:
-    """A deployed function, as a program outside finds it."""
+def remote(app: str, method: str) -> Any:
+    """A method of a deployed app's class, as a program outside finds it."""
     import modal
 
-    return modal.Function.from_name(app, function)
+    (cls,) = (CLASSES[stage] for stage in APPS if APPS[stage] == app)
+    return getattr(modal.Cls.from_name(app, cls)(), method)
 
 
 def _nobody(event: Event) -> None:

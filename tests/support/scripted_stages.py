@@ -24,7 +24,7 @@ SPLICE: Final = "\0splice"
 HANG: Final = "\0hang"
 BREAK_OFF: Final = "\0break off"
 
-Step = float | str | ToolCall | Pcm | Exception
+Step = float | str | ToolCall | Pcm | BaseException
 Script = Sequence[Step]
 
 
@@ -80,7 +80,7 @@ class ScriptedStage:
             for step in script:
                 if isinstance(step, float | int):
                     await asyncio.sleep(step)
-                elif isinstance(step, Exception):
+                elif isinstance(step, BaseException):
                     raise step
                 elif step is HANG:
                     await asyncio.Event().wait()
