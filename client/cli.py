@@ -285,4 +285,4 @@ def _check_modal_is_installed(*, as_json: bool = False) -> None:
 
 def main() -> None:
     """The console script."""
-    app()
+    app(prog_name="s2s")

@@ -128,10 +128,9 @@ async def _gathered() -> tuple[list[AppStatus], LastHour]:
 
 
 async def _app_status(app: App) -> AppStatus:
+    method = app_function(app, "health" if app in SERVICES else "warm")  # all methods share the containers
     try:
-        stats = await app_function(
-            app, "stream_turn" if app not in SERVICES else "health"
-        ).get_current_stats.aio()
+        stats = await method.get_current_stats.aio()
     except modal_library().exception.NotFoundError:
         return AppStatus(app, deployed=False, containers=0)
     status = AppStatus(app, deployed=True, containers=stats.num_total_runners)

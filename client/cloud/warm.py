@@ -55,10 +55,10 @@ async def _warmed(app: App, stages: ModalStages) -> list[Health] | Failure:
     return health if isinstance(health, Failure) else [health]
 
 
-async def _warm_orchestrator(app: App) -> list[Health]:
+async def _warm_orchestrator(app: App) -> list[Health] | Failure:
     if app is App.MONOLITH:
-        engines: list[Health] = await app_function(app, "warm").remote.aio()
-        return engines
+        engines = await app_function(app, "warm").remote.aio()
+        return next((one for one in engines if isinstance(one, Failure)), engines)
     async for _ in app_function(app, "stream_turn").remote_gen.aio(None):
         pass
     return []

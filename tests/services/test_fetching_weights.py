@@ -129,6 +129,7 @@ class Words(LLMModel):
 def project(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Project:
     made = project_in(tmp_path_factory.mktemp("project"), cloud)
     made.add_engine(Stage.TTS, "voice", VOICE)
+    made.add_engine(Stage.TTS, "unfetched", VOICE.replace('"voice"', '"unfetched"').replace("some-", "no-"))
     made.add_engine(Stage.LLM, "words", WORDS)
     cloud.plane.create_secret("voice-token", {"VOICE_TOKEN": "s3cret"})
     return made
@@ -150,7 +151,7 @@ def test_weights_that_cannot_be_fetched_end_a_command_in_a_line_that_says_what_i
     project: Project,
 ) -> None:
     failed = "s2s: The weights could not be fetched; the reason is above."
-    nowhere = {"TTS_MODEL": "voice", "S2S_HUB_URL": "http://127.0.0.1:9"}
+    nowhere = {"TTS_MODEL": "unfetched", "S2S_HUB_URL": "http://127.0.0.1:9"}
     for command, line in (
         (("deploy", "tts"), f"{failed} Not deployed: tts."),
         (("fetch-weights", "--target", "modal"), failed),
