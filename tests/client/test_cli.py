@@ -314,7 +314,7 @@ def test_the_version_is_told() -> None:
 COMMANDS = {
     "Talk": ["turn", "talk", "report", "devices"],
     "Deploy": ["models", "settings", "fetch-weights", "deploy", "smoke"],
-    "Operate": ["status", "warm", "logs", "stop"],
+    "Operate": ["status", "warm", "logs", "stop", "local-cloud"],
 }
 
 
