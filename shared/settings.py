@@ -113,9 +113,10 @@ class Settings(BaseSettings):
     # Speech synthesis
     chatterbox_voice: Path | None = None
     """A recording of one person, longer than 5 s (10 to 15 s are used), whose voice TTS_MODEL=chatterbox
-    clones; None is the model's own voice. On Modal the file must be where the container sees it: copy it with
-    `modal volume put speech-to-speech-weights me.wav /clips/me.wav`, and set
-    S2S_CHATTERBOX_VOICE=/weights/clips/me.wav. Ask the person first."""
+    clones; or a folder of recordings, among whose names a turn chooses its voice. None is the model's own. On
+    Modal the file must be where the container sees it: copy it with `modal volume put
+    speech-to-speech-weights me.wav /clips/me.wav`, and set S2S_CHATTERBOX_VOICE=/weights/clips/me.wav. Ask
+    the person first."""
 
     # Language models
     llm_repository: str = Field(default="Qwen/Qwen3-4B-Instruct-2507", pattern=r"^[\w.-]+/[\w.-]+$")

@@ -122,7 +122,8 @@ class VllmLLM(LLMModel):
         try:
             server.start(self._settings.stage_start_timeout_s)
             for words in _WARM_UP_WORDS:
-                self._warm_up(server, words)
+                if 4 * words <= context_length(type(self), self._settings):
+                    self._warm_up(server, words)
         except SpeechError:
             server.close()
             raise

@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import stat
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -17,6 +19,7 @@ from shared.errors import EngineLoadFailed, Misconfigured, SpeechError, StageFai
 from shared.payloads import ChatMessage, TextDelta
 from shared.settings import Settings, settings
 from tests.engines.hub_cache import put_into_hub_cache
+from tests.support.local_hub import local_hub
 from tests.support.stand_in.vllm.entrypoints.cli.main import DIE, HANG
 
 ROOT = Path(__file__).parents[2]
@@ -247,6 +250,35 @@ def test_vllm_serves_the_repository_revision_and_context_length_of_the_settings(
     configure(S2S_LLM_REVISION="v1.2")
     assert AnyOnVllm.weights().revision == "v1.2"
     assert Phi3.weights() == Phi3.spec.weights
+
+
+FETCH = """
+from services.llm.vllm import AnyOnVllm
+from services.weights.fetching import fetch
+print(fetch(AnyOnVllm.weights()))
+"""
+
+
+def test_a_gated_repository_is_fetched_with_a_token_and_refused_with_what_it_takes(tmp_path: Path) -> None:
+    def fetched(**environ: str) -> subprocess.CompletedProcess[str]:
+        hub_variables = {"HF_ENDPOINT": hub.url, "HF_HUB_CACHE": str(tmp_path), "HF_HUB_DISABLE_XET": "1"}
+        return subprocess.run(
+            [sys.executable, "-c", FETCH],
+            cwd=ROOT,
+            env={"PATH": "", "S2S_LLM_REPOSITORY": "somebody/gated", **hub_variables, **environ},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    with local_hub(
+        {"somebody/gated": {"config.json": b"{}", "model.bin": b"not needed"}}, token="hf_me"
+    ) as hub:
+        refused = fetched()
+        done = fetched(S2S_LLM_GATED="1", HF_TOKEN="hf_me")
+    assert refused.returncode
+    assert "S2S_LLM_GATED=1 and HF_TOKEN" in refused.stderr
+    assert [file.name for file in Path(done.stdout.strip()).iterdir()] == ["config.json"]
 
 
 @pytest.mark.parametrize("repository", ["gemma", "a/b/c", "https://huggingface.co/a/b", "a/b c"])
