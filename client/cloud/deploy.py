@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
+import modal
 from rich.console import Console
 from rich.text import Text
 
-from client.cloud.modal_connection import is_deployed, modal_library, run_modal_command, run_on_modal
-from client.errors import reported_errors
+from client.cloud.modal_connection import is_deployed, run_modal_command, run_on_modal
 from client.targets import App
+from services.on_modal.images import monolith_image, weights_image
+from services.on_modal.service import gpu_of, secret_name, service_options
 from services.selection import select_model
 from shared.engines import RegisteredModel
 from shared.errors import Misconfigured, StageFailed
@@ -26,13 +28,11 @@ Models = Mapping[App, Sequence[RegisteredModel]]
 
 def deploy_command(apps: Sequence[App]) -> None:
     """Run the command; see `s2s deploy --help`."""
-    with reported_errors(as_json=False):
-        models = {
-            app: [select_model(stage, settings(), on_modal=True) for stage in app.engine_stages]
-            for app in apps
-        }
-        earlier = run_on_modal(lambda: _checked(models))
-        _Deployment(models, earlier).run(Console(stderr=True))
+    models = {
+        app: [select_model(stage, settings(), on_modal=True) for stage in app.engine_stages] for app in apps
+    }
+    earlier = run_on_modal(lambda: _checked(models))
+    _Deployment(models, earlier).run(Console(stderr=True))
 
 
 def fetch_weights_on_modal(models: Sequence[RegisteredModel]) -> None:
@@ -40,8 +40,6 @@ def fetch_weights_on_modal(models: Sequence[RegisteredModel]) -> None:
 
     Raises StageFailed if Modal's command, which prints the reason, fails.
     """
-    from services.on_modal.images import weights_image
-
     weights_image(settings())  # raises here what Modal's command would print with a traceback
     stages = sorted({model.stage for model in models})
     if not run_modal_command("run", "-m", "services.weights_app", "--stages", ",".join(stages)):
@@ -98,9 +96,6 @@ async def _checked(models: Models) -> list[App]:
 
 
 def _check_image(app: App, models: Sequence[RegisteredModel]) -> None:
-    from services.on_modal.images import monolith_image
-    from services.on_modal.service import service_options
-
     if app is App.MONOLITH:
         monolith_image(models, settings())
     else:
@@ -109,9 +104,6 @@ def _check_image(app: App, models: Sequence[RegisteredModel]) -> None:
 
 
 async def _check_secret(model: RegisteredModel, variable: str) -> None:
-    modal = modal_library()
-    from services.on_modal.service import secret_name
-
     name = secret_name(variable)
     try:
         await modal.Secret.from_name(name, required_keys=[variable]).hydrate.aio()
@@ -124,8 +116,6 @@ async def _check_secret(model: RegisteredModel, variable: str) -> None:
 
 
 def _heading(app: App, models: Sequence[RegisteredModel]) -> str:
-    from services.on_modal.service import gpu_of
-
     parts = [f"{model.name} ({model.engine().model_name})" for model in models]
     if len(models) == 1:
         parts.append(gpu_of(models[0], settings()) or "no GPU")

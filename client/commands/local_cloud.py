@@ -12,12 +12,11 @@ _NEEDED = "This needs the local cloud's packages: pip install -e '.[local-cloud]
 
 def local_cloud_command(state: Path | None, cache: Path | None) -> None:
     """Run the command; see `s2s local-cloud --help`."""
-    with reported_errors(as_json=False):
-        try:
-            from local_cloud.foreground import run
-        except ImportError:
-            raise Misconfigured(_NEEDED) from None
-        run(state, cache)
+    try:
+        from local_cloud.foreground import run
+    except ImportError:
+        raise Misconfigured(_NEEDED) from None
+    run(state, cache)
 
 
 def use_local_cloud() -> None:

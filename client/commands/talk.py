@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.file_proxy import FileProxy  # prints above what goes on
 
 from client.audio.talk_audio import SoundOptions, TalkSound
-from client.cloud.modal_connection import check_deployed
 from client.display.talk_display import TalkConversation
 from client.errors import OutputNotWritten, reported_errors
 from client.metrics.metrics_file import MetricsFile
@@ -98,6 +97,8 @@ class _Conversation:
         async with AsyncExitStack() as stack:
             turns = await stack.enter_async_context(self._turns)
             if apps := self._options.target.apps:
+                from client.cloud.modal_connection import check_deployed  # needs modal
+
                 await check_deployed(apps[-1])
                 stack.push_async_callback(_cancelled, asyncio.create_task(self._warm()))
             speaker = await stack.enter_async_context(self._sound.speaker)
