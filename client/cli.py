@@ -2,23 +2,13 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperCommand
 
-from client.targets import FOUR_APPS, App, Target
-
-
-class _Command(TyperCommand):
-    """A command whose errors end in a line and an exit code."""
-
-    def invoke(self, context: Any) -> Any:
-        from client.errors import reported_errors
-
-        with reported_errors(as_json=context.params.get("as_json", False)):
-            return super().invoke(context)
-
+from client.cli_options import AsJson, ReportingCommand, TargetOption
+from client.cloud.cli import operator_commands
+from client.targets import Target
 
 app = typer.Typer(
     name="s2s",
@@ -33,20 +23,7 @@ app = typer.Typer(
     "5 wrong setting or engine not loaded, 6 failed (retrying can help), 7 output not written, "
     "130 interrupted.",
 )
-_command = partial(app.command, cls=_Command)
-_TALK, _DEPLOY, _OPERATE = "Talk", "Deploy", "Operate"
-
-
-def _apps(default: str) -> Any:
-    names = "asr, llm, tts, orchestrator or monolith"
-    return typer.Argument(metavar="APP", show_choices=False, help=f"{names}. Default: {default}.")
-
-
-FourApps = Annotated[list[App] | None, _apps("the first four")]
-AllApps = Annotated[list[App] | None, _apps("all")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
-_TARGETS = "Where turns run: local (engines in this process), modal (the deployed apps) or monolith."
-TargetOption = Annotated[Target, typer.Option(metavar="TARGET", help=_TARGETS)]
+_command = partial(app.command, cls=ReportingCommand, rich_help_panel="Talk")
 System = Annotated[str | None, typer.Option(metavar="TEXT", help="The system prompt.")]
 
 
@@ -70,7 +47,7 @@ def _main(
         raise typer.Exit
 
 
-@_command(rich_help_panel=_TALK)
+@_command()
 def turn(
     source: Annotated[str, typer.Argument(metavar="INPUT", help="A recording of one question; - is stdin.")],
     output: Annotated[
@@ -94,7 +71,7 @@ def turn(
     turn_command(source, output, target=target, system=system, as_json=as_json, play=play)
 
 
-@_command(rich_help_panel=_TALK)
+@_command()
 def talk(
     target: TargetOption = Target.LOCAL,
     input_device: Annotated[
@@ -159,7 +136,7 @@ def talk(
     )
 
 
-@_command(rich_help_panel=_TALK)
+@_command()
 def report(
     path: Annotated[
         Path, typer.Argument(metavar="FILE", help="A file of 's2s talk --metrics'; its sessions add up.")
@@ -172,7 +149,7 @@ def report(
     report_command(path, as_json=as_json)
 
 
-@_command(rich_help_panel=_TALK)
+@_command()
 def devices(as_json: AsJson = False) -> None:
     """List microphones and loudspeakers."""
     from client.commands.devices import devices_command
@@ -180,118 +157,7 @@ def devices(as_json: AsJson = False) -> None:
     devices_command(as_json=as_json)
 
 
-@_command(rich_help_panel=_DEPLOY)
-def models(as_json: AsJson = False) -> None:
-    """List the models: what they need, and whether they run here."""
-    from client.commands.models import models_command
-
-    models_command(as_json=as_json)
-
-
-@_command("settings", rich_help_panel=_DEPLOY)
-def list_settings(
-    text: Annotated[
-        str, typer.Argument(metavar="TEXT", help="Only those with this text in their names.")
-    ] = "",
-    as_json: AsJson = False,
-) -> None:
-    """List the settings, their values and where those come from.
-
-    With TEXT, also what each setting is for.
-    """
-    from client.commands.settings import settings_command
-
-    settings_command(text, as_json=as_json)
-
-
-@_command("fetch-weights", rich_help_panel=_DEPLOY)
-def fetch_weights(target: TargetOption = Target.LOCAL) -> None:
-    """Download the selected models' weights; cached files are skipped.
-
-    They go to this machine's Hugging Face cache, or to the Volume on Modal ('s2s deploy' does that too).
-    """
-    from client.commands.fetch_weights import fetch_weights_command
-
-    fetch_weights_command(on_modal=target is not Target.LOCAL)
-
-
-@_command(rich_help_panel=_DEPLOY)
-def deploy(apps: FourApps = None) -> None:
-    """Deploy apps to Modal, with the models of ASR_MODEL, LLM_MODEL and TTS_MODEL.
-
-    The monolith is one app with all three engines on one GPU, in place of four.
-
-    Models, settings and secrets are checked before anything is deployed.
-    """
-    from client.cloud.deploy import deploy_command
-
-    deploy_command(apps or FOUR_APPS)
-
-
-@_command(rich_help_panel=_DEPLOY)
-def smoke(apps: FourApps = None, as_json: AsJson = False) -> None:
-    """Check that deployed apps answer: each gets real input, twice (cold and warm).
-
-    The exit code is 0 only if all of them answer.
-    """
-    from client.cloud.smoke import smoke_command
-
-    smoke_command(apps or FOUR_APPS, as_json=as_json)
-
-
-@_command(rich_help_panel=_OPERATE)
-def status(as_json: AsJson = False) -> None:
-    """Show what is deployed and running, and how the turns of the last hour went.
-
-    It starts no container. The exit code is 0 if the four apps, or the monolith, are deployed.
-    """
-    from client.cloud.status import status_command
-
-    status_command(as_json=as_json)
-
-
-@_command(rich_help_panel=_OPERATE)
-def warm(apps: FourApps = None, as_json: AsJson = False) -> None:
-    """Start a container of each app that has none, and wait until they are ready."""
-    from client.cloud.warm import warm_command
-
-    warm_command(apps or FOUR_APPS, as_json=as_json)
-
-
-@_command(rich_help_panel=_OPERATE)
-def logs(
-    apps: AllApps = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Print new lines until Ctrl-C.")] = False,
-) -> None:
-    """Print the last hour's log of deployed apps."""
-    from client.cloud.logs import logs_command
-
-    logs_command(apps or list(App), follow=follow)
-
-
-@_command(rich_help_panel=_OPERATE)
-def stop(
-    apps: AllApps = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
-) -> None:
-    """Stop deployed apps; turns in progress end."""
-    from client.cloud.stop import stop_command
-
-    stop_command(apps or list(App), yes=yes)
-
-
-@_command("local-cloud", rich_help_panel=_OPERATE)
-def local_cloud(
-    state: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep volumes here.")] = None,
-    cache: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep environments here.")] = None,
-) -> None:
-    """Run Modal's part on this machine, in the foreground, until Ctrl-C. It needs no account and no GPU.
-
-    In another terminal: s2s --local-cloud deploy, then s2s --local-cloud smoke.
-    """
-    from client.commands.local_cloud import local_cloud_command
-
-    local_cloud_command(state, cache)
+app.add_typer(operator_commands)
 
 
 def main() -> None:
