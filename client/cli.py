@@ -1,7 +1,9 @@
 """The command `s2s`. What a command needs is imported when it runs, so that help comes at once."""
 
+import signal
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -51,12 +53,16 @@ def _main(
 def turn(
     source: Annotated[str, typer.Argument(metavar="INPUT", help="A recording of one question; - is stdin.")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="The spoken reply: .mp3 or .wav.")
+        Path,
+        typer.Option("--output", "-o", metavar="FILE", help="The spoken reply: .mp3 or .wav; - is stdout."),
     ] = Path("output.mp3"),
     target: TargetOption = Target.LOCAL,
     system: System = None,
     as_json: AsJson = False,
     play: Annotated[bool, typer.Option("--play", help="Also play the reply as it arrives.")] = False,
+    output_device: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Play it on this loudspeaker: part of its name.")
+    ] = None,
 ) -> None:
     """Answer one spoken question: recording in, spoken reply out.
 
@@ -66,9 +72,21 @@ def turn(
 
     arecord -f S16_LE -r 16000 -d 4 | s2s turn - --play
     """
-    from client.commands.turn import turn_command
+    if as_json and output == Path("-"):
+        raise typer.BadParameter("--json and --output - cannot be combined.")
+    from client.commands.turn import TurnOptions, turn_command
 
-    turn_command(source, output, target=target, system=system, as_json=as_json, play=play)
+    turn_command(
+        TurnOptions(
+            source=source,
+            output=output,
+            target=target,
+            system=system,
+            as_json=as_json,
+            play=play or output_device is not None,
+            output_device=output_device,
+        )
+    )
 
 
 @_command()
@@ -93,8 +111,11 @@ def talk(
         bool,
         typer.Option(
             "--aec/--no-aec",
-            help="Cancel loudspeaker echo and background noise. Not needed with headphones.",
+            help="Cancel loudspeaker echo. Not needed with headphones.",
         ),
+    ] = True,
+    noise_suppression: Annotated[
+        bool, typer.Option("--denoise/--no-denoise", help="Suppress the microphone's background noise.")
     ] = True,
     system: System = None,
     metrics: Annotated[
@@ -115,18 +136,19 @@ def talk(
     for end, device, file in (("input", input_device, input_wav), ("output", output_device, output_wav)):
         if device and file:
             raise typer.BadParameter(f"--{end}-device and --{end}-wav cannot be combined.")
-    from client.audio.talk_audio import SoundOptions
+    from client.audio.talk_audio import AudioOptions
     from client.commands.talk import TalkOptions, talk_command
 
     talk_command(
         TalkOptions(
             target=target,
-            sound=SoundOptions(
+            audio=AudioOptions(
                 input_device=input_device,
                 output_device=output_device,
                 input_wav=input_wav,
                 output_wav=output_wav,
                 cancel_echo=echo_cancellation,
+                suppress_noise=noise_suppression,
             ),
             speculative=speculation,
             system=system,
@@ -161,5 +183,15 @@ app.add_typer(operator_commands)
 
 
 def main() -> None:
-    """The console script."""
+    """The console script. SIGTERM and SIGHUP end a command as Ctrl-C does: with its summary and its files."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _interrupt)
     app(prog_name="s2s")
+
+
+def _interrupt(_number: int, frame: FrameType | None) -> None:
+    on_ctrl_c = signal.getsignal(signal.SIGINT)
+    if not callable(on_ctrl_c):  # ignored, as in a background job
+        raise KeyboardInterrupt
+    on_ctrl_c(signal.SIGINT, frame)

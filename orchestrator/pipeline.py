@@ -15,7 +15,7 @@ from orchestrator.turn_log import logger
 from orchestrator.turn_output import TurnOutput
 from shared.errors import BadAudio, Overloaded, SpeechError, Stage, StageFailed, TooLong
 from shared.ledger import Ledger
-from shared.payloads import ChatMessage, Mp3Audio, Speech, ToolCall
+from shared.payloads import MAX_TEXT_CHARACTERS, ChatMessage, Mp3Audio, Speech, ToolCall
 from shared.settings import Settings
 from shared.stage_stream import AudioSegment, LLMOutput, StageStream, Transcript
 from shared.stages import Stages
@@ -254,8 +254,12 @@ class _Turn:
         while first < len(conversation) and first and conversation[first].role == "tool":
             first -= 1  # a result without its tool call is no conversation
         system = ChatMessage(role="system", content=self._request.system_prompt)
-        question = [ChatMessage(role="user", content=transcript)] if transcript else []
-        return [system, *conversation[first:], *question]
+        recent = list(conversation[first:])
+        if transcript:  # joins what was said without an answer: chat templates want the roles to alternate
+            said = recent.pop().content if recent and recent[-1].role == "user" else ""
+            said = f"{said} {transcript}".strip()[-MAX_TEXT_CHARACTERS:]
+            recent.append(ChatMessage(role="user", content=said))
+        return [system, *recent]
 
 
 def _check_audio(audio: Speech, settings: Settings) -> None:

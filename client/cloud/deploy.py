@@ -87,12 +87,17 @@ async def _checked(models: Models) -> list[App]:
     """Check images and secrets; returns the apps that are deployed already."""
     for app, engines in models.items():
         _check_image(app, engines)
-    for model in {model.stage: model for engines in models.values() for model in engines}.values():
+        await check_secrets(engines)
+    return [app for app in models if await is_deployed(app)]
+
+
+async def check_secrets(models: Sequence[RegisteredModel]) -> None:
+    """Raises Misconfigured if Modal lacks a Secret that a model needs, for itself or to fetch its weights."""
+    for model in models:
         weights = model.engine.weights()
         token = (weights.token,) if weights and weights.token else ()
         for variable in (*model.spec.secrets, *token):
             await _check_secret(model, variable)
-    return [app for app in models if await is_deployed(app)]
 
 
 def _check_image(app: App, models: Sequence[RegisteredModel]) -> None:

@@ -13,8 +13,10 @@ def fetch_weights_command(*, on_modal: bool) -> None:
     if not models:
         typer.echo("None of the selected models has weights to fetch.")
     elif on_modal:
-        from client.cloud.deploy import fetch_weights_on_modal  # needs modal
+        from client.cloud.deploy import check_secrets, fetch_weights_on_modal  # needs modal
+        from client.cloud.modal_connection import run_on_modal
 
+        run_on_modal(lambda: check_secrets(models))
         fetch_weights_on_modal(models)
     else:
         for model in models:

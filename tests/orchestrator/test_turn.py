@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
@@ -139,7 +139,8 @@ def test_a_turn_in_which_nobody_speaks_ends_there_and_costs_the_llm_nothing() ->
 
 
 def test_the_llm_gets_the_system_prompt_the_newest_messages_and_the_transcript() -> None:
-    conversation = tuple(ChatMessage(role="user", content=f"message {n}") for n in range(5))
+    roles: tuple[Literal["user", "assistant"], ...] = ("user", "assistant") * 2
+    conversation = tuple(ChatMessage(role=role, content=f"message {n}") for n, role in enumerate(roles))
     request = TurnRequest(
         audio=REQUEST.audio,
         conversation=conversation,
@@ -152,12 +153,21 @@ def test_the_llm_gets_the_system_prompt_the_newest_messages_and_the_transcript()
     given = scripted.llm.calls[0].given
     assert [(m.role, m.content) for m in given["messages"]] == [
         ("system", "Be brief."),
-        ("user", "message 3"),
-        ("user", "message 4"),
+        ("user", "message 2"),
+        ("assistant", "message 3"),
         ("user", "and now?"),
     ]
     assert given["max_tokens"] == 150
     assert given["temperature"] == 0.1
+
+
+def test_what_was_said_without_an_answer_and_the_transcript_are_one_message_for_the_llm() -> None:
+    conversation = (ChatMessage(role="user", content="what is the weather"),)
+    request = TurnRequest(audio=REQUEST.audio, conversation=conversation, system_prompt="Be brief.")
+    scripted = cast(asr=[["in Oslo"]])
+    play(listen(scripted, request))
+    messages = scripted.llm.calls[0].given["messages"]
+    assert [(m.role, m.content) for m in messages[1:]] == [("user", "what is the weather in Oslo")]
 
 
 def test_a_reply_without_end_is_ended() -> None:
