@@ -112,9 +112,9 @@ def weights_volume() -> modal.Volume:
 
 
 def end_container() -> None:
-    """End this container at once: its engine hangs, and every call that came here would hang behind it. The
-    others that are here are lost, and tried again elsewhere."""
-    logger.error("The engine does not let go of a cancelled call, so this container ends.")
+    """Terminate this container: its engine is stuck and would block every queued call. Other calls in flight
+    fail and are retried on another container."""
+    logger.error("The engine is stuck in a cancelled call: terminating this container.")
     os._exit(1)
 
 
