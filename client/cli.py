@@ -38,7 +38,6 @@ def _main(
     ] = False,
 ) -> None:
     if on_local_cloud:
-        _check_modal_is_installed()
         from client.commands.local_cloud import use_local_cloud
 
         use_local_cloud()

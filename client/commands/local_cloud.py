@@ -18,8 +18,8 @@ def local_cloud_command(state: Path | None, cache: Path | None) -> None:
 
 def use_local_cloud() -> None:
     """Point this process, and those that it starts, to the local cloud and to nothing else."""
-    from local_cloud.env_file import use_running_local_cloud
-
     with reported_errors(as_json=False):
+        from local_cloud.env_file import use_running_local_cloud
+
         use_running_local_cloud()
     settings.cache_clear()  # what was read before may be chosen by these variables
