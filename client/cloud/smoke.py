@@ -15,7 +15,7 @@ from rich.text import Text
 from client.audio.audio_file import read_audio
 from client.cloud.modal_connection import run_on_modal
 from client.display.terminal import plain_table
-from client.errors import exit_code_of, reported_errors
+from client.errors import exit_code_of
 from client.targets import App
 from client.turn_source import deployed_turns
 from orchestrator.modal_stages import ModalStages
@@ -56,15 +56,14 @@ class Check:
 
 def smoke_command(apps: Sequence[App], *, as_json: bool) -> None:
     """Run the command; see `s2s smoke --help`. It ends with the first failure's exit code."""
-    with reported_errors(as_json=as_json):
-        checks = run_on_modal(lambda: _checked(apps, Console(stderr=True)))
-        if as_json:
-            typer.echo(json.dumps([_as_json(check) for check in checks], indent=2))
-        else:
-            Console().print(_table(checks))
-        for check in checks:
-            if check.error:
-                raise typer.Exit(exit_code_of(check.error))
+    checks = run_on_modal(lambda: _checked(apps, Console(stderr=True)))
+    if as_json:
+        typer.echo(json.dumps([_as_json(check) for check in checks], indent=2))
+    else:
+        Console().print(_table(checks))
+    for check in checks:
+        if check.error:
+            raise typer.Exit(exit_code_of(check.error))
 
 
 async def _checked(apps: Sequence[App], terminal: Console) -> list[Check]:
