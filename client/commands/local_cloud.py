@@ -9,18 +9,17 @@ from shared.settings import settings
 
 def local_cloud_command(state: Path | None, cache: Path | None) -> None:
     """Run the command; see `s2s local-cloud --help`."""
-    with reported_errors(as_json=False):
-        try:
-            from local_cloud.foreground import run
-        except ImportError as error:
-            raise Misconfigured(f"This needs {error.name}: pip install -e '.[local-cloud]'") from None
-        run(state, cache)
+    try:
+        from local_cloud.foreground import run
+    except ImportError as error:
+        raise Misconfigured(f"This needs {error.name}: pip install -e '.[local-cloud]'") from None
+    run(state, cache)
 
 
 def use_local_cloud() -> None:
     """Point this process, and those that it starts, to the local cloud and to nothing else."""
-    from local_cloud.env_file import use_running_local_cloud
-
     with reported_errors(as_json=False):
+        from local_cloud.env_file import use_running_local_cloud
+
         use_running_local_cloud()
     settings.cache_clear()  # what was read before may be chosen by these variables
