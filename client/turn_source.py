@@ -60,9 +60,7 @@ async def deployed_turns(app: App, settings: Settings, waiting: Waiting) -> Asyn
 
     Raises Misconfigured or StageFailed if Modal cannot be reached.
     """
-    from client.cloud.modal_connection import app_function, connected, modal_library
-
-    modal_library()
+    from client.cloud.modal_connection import app_function, connected  # needs modal
     from orchestrator.remote_stream import RemoteStreams
 
     waiting("Connecting to Modal")

@@ -1,5 +1,4 @@
-"""What Modal raises, as the errors of this product: with the stage, whether a retry can help, and what to
-do."""
+"""Maps Modal's exceptions to SpeechErrors: with the stage, whether a retry can help, and what to do."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from shared.errors import (
 @contextmanager
 def typed_errors(stage: Stage, app: str | None = None) -> Iterator[None]:
     """Around calls of a stage's app, or of another one that is named: whatever is raised leaves as a
-    SpeechError of that stage."""
+    SpeechError; what is none becomes one of that stage."""
     try:
         yield
     except SpeechError:
@@ -31,7 +30,7 @@ def typed_errors(stage: Stage, app: str | None = None) -> Iterator[None]:
 
 
 def as_speech_error(error: Exception, stage: Stage, app: str) -> SpeechError:
-    """The error of this product that says what Modal, or a container, said."""
+    """The SpeechError for an exception of Modal's, or of a container."""
     who = "orchestrator" if stage is Stage.ORCHESTRATOR else stage.upper()
     said = " ".join(str(error).split()) or type(error).__name__
     match error:

@@ -7,7 +7,6 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from client.errors import reported_errors
 from client.metrics.metrics_file import read_metrics
 from client.metrics.summary import summarized
 from client.metrics.table import summary_table
@@ -15,9 +14,8 @@ from client.metrics.table import summary_table
 
 def report_command(path: Path, *, as_json: bool) -> None:
     """Run the command; see `s2s report --help`."""
-    with reported_errors(as_json=as_json):
-        summary = summarized(read_metrics(path))
-        if as_json:
-            typer.echo(json.dumps(asdict(summary), indent=2))
-        else:
-            Console().print(summary_table(summary))
+    summary = summarized(read_metrics(path))
+    if as_json:
+        typer.echo(json.dumps(asdict(summary), indent=2))
+    else:
+        Console().print(summary_table(summary))

@@ -11,9 +11,7 @@ from rich.console import Console
 from rich.file_proxy import FileProxy  # prints above what goes on
 
 from client.audio.talk_audio import AudioOptions, TalkAudio
-from client.cloud.modal_connection import check_deployed
 from client.display.talk_display import TalkDisplay
-from client.errors import reported_errors
 from client.metrics.conversation_metrics import ConversationMetrics
 from client.metrics.metrics_file import MetricsFile
 from client.metrics.table import summary_table
@@ -47,7 +45,7 @@ def talk_command(options: TalkOptions) -> None:
 
     Wrong options are reported before any engine is loaded. However it ends, the summary is printed.
     """
-    with reported_errors(as_json=False), ExitStack() as stack:
+    with ExitStack() as stack:
         output, terminal = Console(), Console(stderr=True)
         if terminal.is_terminal:
             configure_logging(settings(), FileProxy(terminal, sys.stderr))
@@ -97,6 +95,8 @@ class _Talk:
         async with AsyncExitStack() as stack:
             turns = await stack.enter_async_context(self._turns)
             if apps := self._options.target.apps:
+                from client.cloud.modal_connection import check_deployed  # needs modal
+
                 await check_deployed(apps[-1])
                 stack.push_async_callback(_cancelled, asyncio.create_task(self._warm()))
             if self._saved:

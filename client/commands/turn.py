@@ -45,19 +45,18 @@ class TurnOptions:
 
 def turn_command(options: TurnOptions) -> None:
     """Run the command; see `s2s turn --help`. What is wrong is reported before any engine is loaded."""
-    with reported_errors(as_json=options.as_json):
-        terminal = Console(stderr=True)
-        output = terminal if options.output == STANDARD_OUTPUT else Console()
-        display = TurnProgress(terminal) if options.as_json else TurnDisplay(output, terminal)
-        turns = turns_at(options.target, settings(), display.waiting, display.loading)
-        check_writable(options.output)
-        if options.output_device is not None:
-            find_device(Direction.OUTPUT, options.output_device)
-        audio = read_audio(options.source, settings())
-        system = {} if options.system is None else {"system_prompt": options.system}
-        request = TurnRequest.checked(audio=audio, **system)
-        result = asyncio.run(_OneTurn(turns, display, terminal).run(request, options))
-        _finish(result, options, output)
+    terminal = Console(stderr=True)
+    output = terminal if options.output == STANDARD_OUTPUT else Console()
+    display = TurnProgress(terminal) if options.as_json else TurnDisplay(output, terminal)
+    turns = turns_at(options.target, settings(), display.waiting, display.loading)
+    check_writable(options.output)
+    if options.output_device is not None:
+        find_device(Direction.OUTPUT, options.output_device)
+    audio = read_audio(options.source, settings())
+    system = {} if options.system is None else {"system_prompt": options.system}
+    request = TurnRequest.checked(audio=audio, **system)
+    result = asyncio.run(_OneTurn(turns, display, terminal).run(request, options))
+    _finish(result, options, output)
 
 
 def _finish(result: TurnResult, options: TurnOptions, output: Console) -> None:

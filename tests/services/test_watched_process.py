@@ -27,7 +27,7 @@ def start() -> Iterator[Callable[[str], WatchedProcess]]:
 
     def start_program(code: str) -> WatchedProcess:
         command = [sys.executable, "-c", code]
-        started.append(WatchedProcess(command, os.environ, logging.getLogger("program")))
+        started.append(WatchedProcess(command, os.environ, logging.getLogger("program").info))
         return started[-1]
 
     yield start_program
@@ -112,7 +112,7 @@ def test_it_and_what_it_has_started_end_when_we_are_killed() -> None:
 import logging, os, sys, time
 from services.process.watched_process import WatchedProcess
 logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-WatchedProcess([sys.executable, "-c", {PARENT_AND_CHILD!r}], os.environ, logging.getLogger())
+WatchedProcess([sys.executable, "-c", {PARENT_AND_CHILD!r}], os.environ, print)
 time.sleep(600)
 """
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as us:
