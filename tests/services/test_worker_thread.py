@@ -82,7 +82,7 @@ async def test_closing_a_stream_does_not_wait_for_the_work_under_way(worker: Wor
     go_on.set()
 
 
-async def test_work_that_goes_on_long_after_its_stream_was_closed_is_told_as_stuck() -> None:
+async def test_work_that_goes_on_long_after_its_stream_was_closed_is_reported_as_stuck() -> None:
     stuck, go_on = asyncio.Event(), threading.Event()
     worker = WorkerThread("hung", on_stuck=stuck.set, stuck_after_s=0.01)
 
@@ -99,7 +99,7 @@ async def test_work_that_goes_on_long_after_its_stream_was_closed_is_told_as_stu
     worker.close()
 
 
-async def test_work_that_heeds_its_cancellation_is_not_told_as_stuck() -> None:
+async def test_work_that_heeds_its_cancellation_is_not_reported_as_stuck() -> None:
     stuck = asyncio.Event()
     worker = WorkerThread("heeding", on_stuck=stuck.set, stuck_after_s=0.2)
 
