@@ -82,14 +82,16 @@ class StageHost(ABC, Generic[EngineType]):
         )
 
     async def close(self) -> None:
-        """End the engine and its thread, also in the middle of work."""
-        if self._loading is not None and not self._loading.done():
+        """End the engine and its thread, also in the middle of work. A load, which cannot be interrupted and
+        may take a minute, is abandoned."""
+        loading = self._loading is not None and not self._loading.done()
+        if self._loading is not None and loading:
             self._loading.cancel()
-        await asyncio.to_thread(self._end)
+        await asyncio.to_thread(self._end, wait=not loading)
 
-    def _end(self) -> None:
+    def _end(self, *, wait: bool) -> None:
         self.engine.close()
-        self._worker.close()
+        self._worker.close(wait=wait)
 
     async def _load(self) -> None:
         began_s = time.monotonic()

@@ -323,6 +323,23 @@ async def test_an_error_of_the_llm_is_a_failure_of_its_stage_behind_what_it_wrot
     assert raised.value.stage is Stage.LLM
 
 
+async def test_closing_a_host_does_not_wait_for_an_engine_that_is_still_loading() -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Slow(Ears):
+        def load(self) -> None:
+            begun.set()
+            go_on.wait(60)
+
+    host = ASRHost(Slow(), Settings())
+    loading = asyncio.create_task(host.load())
+    await asyncio.to_thread(begun.wait, 10)
+    await asyncio.wait_for(host.close(), 10)
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await loading
+
+
 async def test_closing_a_host_leaves_no_thread() -> None:
     host = TTSHost(Voice(), Settings())
     await read(host.synthesize("one"))
