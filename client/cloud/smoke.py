@@ -19,7 +19,7 @@ from client.errors import exit_code_of
 from client.targets import App
 from client.turn_source import deployed_turns
 from orchestrator.modal_stages import ModalStages
-from services.host.vad_gate import SpeechGate
+from services.host.vad_gate import VadGate
 from shared.audio.decode import to_pcm
 from shared.audio.mp3 import encode_mp3
 from shared.audio.pcm import join, resample
@@ -135,7 +135,7 @@ def _text(app: App, text: str, speech: Sequence[Speech]) -> str:
     if not speech:
         return text
     pcm = join([to_pcm(one) for one in speech])
-    if not SpeechGate().has_speech(resample(pcm, ASR_SAMPLE_RATE_HZ)):
+    if not VadGate().has_speech(resample(pcm, ASR_SAMPLE_RATE_HZ)):
         raise StageFailed(f"The audio of {app} contains no speech.")
     return f"{text} ({pcm.duration_s:.1f} s of speech)".strip()
 

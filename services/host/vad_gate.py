@@ -26,7 +26,7 @@ MAX_GAIN = 100.0
 QUIET_BELOW_LOUD = 0.01
 
 
-class SpeechGate:
+class VadGate:
     """Voice activity detection over a whole recording, stopped at the first speech.
 
     Not safe to share: each thread needs its own.

@@ -308,9 +308,9 @@ def test_the_table_of_a_real_turn_adds_up_with_speculation_in_the_silence() -> N
     assert metrics["Held"].average_us == max(0, 750_000 - first_audio_us)
     assert summary.hidden_us == min(750_000, first_audio_us)
     assert summary.models == {
-        "asr": ("scripted ears",),
-        "llm": ("scripted mind",),
-        "tts": ("scripted voice",),
+        "asr": ("scripted ASR",),
+        "llm": ("scripted LLM",),
+        "tts": ("scripted TTS",),
     }
 
 
