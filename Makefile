@@ -8,10 +8,13 @@ BIN    := $(VENV)/bin
 LOCK   := locks/development.txt
 PACKAGES := shared services orchestrator conversation local_cloud client bench tests examples
 
-# With LOCAL=1 a target works on the local cloud (make local-cloud), or not at all.
-ON_CLOUD = $(if $(LOCAL),$(BIN)/python -m local_cloud.on_local_cloud)
+# Of a variable like LOCAL or FOLLOW; LOCAL=0 is a no.
+yes = $(filter-out 0 n no off false,$(1))
 
-LOGS = $(BIN)/s2s logs $(if $(FOLLOW),--follow)
+# With LOCAL=1 a target works on the local cloud (make local-cloud), or not at all.
+S2S = $(BIN)/s2s$(if $(call yes,$(LOCAL)), --local-cloud)
+
+LOGS = $(S2S) logs$(if $(call yes,$(FOLLOW)), --follow)
 
 # Tests of a file share what it deploys, so they run on one worker.
 PYTEST = $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
@@ -26,7 +29,7 @@ help: ## List the targets
 
 setup: $(VENV)/ready ## Make .venv with everything that demo and test need
 
-demo: setup ## Answer a spoken question aloud, on engines in this process; leaves output.mp3
+demo: setup ## Answer a spoken question aloud with engines in this process; writes output.mp3
 	@$(BIN)/s2s turn examples/what-is-two-plus-two.mp3 --output output.mp3 --play
 
 test: setup check ## Check the code, then run all tests
@@ -35,87 +38,87 @@ test: setup check ## Check the code, then run all tests
 test-fast: setup ## Run the tests that deploy nothing, while you work
 	@$(PYTEST) --ignore tests/deployed --ignore tests/local_cloud
 
-test-devices: setup ## Talk over a real sound server, in real time and with nothing beside it (pulseaudio, libasound2-plugins)
+test-devices: setup ## Test talking over a sound server, in real time (needs pulseaudio, libasound2-plugins)
 	@$(BIN)/pytest -m devices
 
-test-engines: setup ## Run the GPU engines' real libraries over tiny models (gigabytes, kept in the user's cache; ENGINES="vllm turn")
+test-engines: setup ## Test the GPU engines' libraries on tiny models (gigabytes, cached; ENGINES="vllm turn")
 	@$(BIN)/python -m tests.engines $(ENGINES)
 
 fetch-weights: setup ## Download the selected models' weights into the Volume on Modal; deploying does it too (LOCAL=1)
-	@$(ON_CLOUD) $(BIN)/s2s fetch-weights --target modal
+	@$(S2S) fetch-weights --target modal
 
 deploy-all: setup ## Deploy the four apps to Modal (LOCAL=1: to the local cloud)
-	@$(ON_CLOUD) $(BIN)/s2s deploy
+	@$(S2S) deploy
 
 deploy-asr: setup ## Deploy the ASR service (LOCAL=1)
-	@$(ON_CLOUD) $(BIN)/s2s deploy asr
+	@$(S2S) deploy asr
 
 deploy-llm: setup ## Deploy the LLM service (LOCAL=1)
-	@$(ON_CLOUD) $(BIN)/s2s deploy llm
+	@$(S2S) deploy llm
 
 deploy-tts: setup ## Deploy the TTS service (LOCAL=1)
-	@$(ON_CLOUD) $(BIN)/s2s deploy tts
+	@$(S2S) deploy tts
 
 deploy-orchestrator: setup ## Deploy the orchestrator (LOCAL=1)
-	@$(ON_CLOUD) $(BIN)/s2s deploy orchestrator
+	@$(S2S) deploy orchestrator
 
 deploy-monolith: setup ## Deploy one app with all engines on one GPU instead of the four, for small loads (LOCAL=1)
-	@$(ON_CLOUD) $(BIN)/s2s deploy monolith
+	@$(S2S) deploy monolith
 
 smoke: setup ## Check that each deployed app answers real input (APPS=monolith; LOCAL=1)
-	@$(ON_CLOUD) $(BIN)/s2s smoke $(APPS)
+	@$(S2S) smoke $(APPS)
 
-chaos: setup ## Many turns amid crashes, preemptions, cancels and redeployments; an exact account (TURNS=1000 SEED=7)
+chaos: setup ## Run turns amid crashes, preemptions, cancels and redeployments (TURNS=1000 SEED=7)
 	@$(BIN)/python -m tests.deployed.chaos --turns $(or $(TURNS),100) $(if $(SEED),--seed $(SEED))
 
 status: setup ## Show what is deployed and running, and how the last hour's turns went (LOCAL=1)
-	@$(ON_CLOUD) $(BIN)/s2s status
+	@$(S2S) status
 
 warm: setup ## Start a container of each app (APPS=monolith; LOCAL=1)
-	@$(ON_CLOUD) $(BIN)/s2s warm $(APPS)
+	@$(S2S) warm $(APPS)
 
-logs-asr: setup ## Show the last hour's log of the ASR service (FOLLOW=1: new lines; LOCAL=1)
-	@$(ON_CLOUD) $(LOGS) asr
+logs-asr: setup ## Show the last hour's log of the ASR service (FOLLOW=1 LOCAL=1)
+	@$(LOGS) asr
 
-logs-llm: setup ## Show the last hour's log of the LLM service
-	@$(ON_CLOUD) $(LOGS) llm
+logs-llm: setup ## Show the last hour's log of the LLM service (FOLLOW=1 LOCAL=1)
+	@$(LOGS) llm
 
-logs-tts: setup ## Show the last hour's log of the TTS service
-	@$(ON_CLOUD) $(LOGS) tts
+logs-tts: setup ## Show the last hour's log of the TTS service (FOLLOW=1 LOCAL=1)
+	@$(LOGS) tts
 
-logs-orchestrator: setup ## Show the last hour's log of the orchestrator
-	@$(ON_CLOUD) $(LOGS) orchestrator
+logs-orchestrator: setup ## Show the last hour's log of the orchestrator (FOLLOW=1 LOCAL=1)
+	@$(LOGS) orchestrator
 
-logs-monolith: setup ## Show the last hour's log of the monolith
-	@$(ON_CLOUD) $(LOGS) monolith
+logs-monolith: setup ## Show the last hour's log of the monolith (FOLLOW=1 LOCAL=1)
+	@$(LOGS) monolith
 
 stop-all: setup ## Stop all deployed apps (LOCAL=1)
-	@$(ON_CLOUD) $(BIN)/s2s stop --yes
+	@$(S2S) stop --yes
 
-local-cloud: setup ## Run Modal's part on this machine, in the foreground, for LOCAL=1 in another terminal
-	@$(BIN)/python -m local_cloud
+local-cloud: setup ## Run Modal's part on this machine until Ctrl-C; use it from another terminal with LOCAL=1
+	@$(BIN)/s2s local-cloud
 
-check: setup ## ruff format, ruff check, mypy --strict
+check: setup ## Run ruff format, ruff check and mypy --strict
 	@$(BIN)/ruff format --check --quiet $(PACKAGES)
 	@$(BIN)/ruff check --quiet $(PACKAGES)
 	@$(BIN)/mypy
 
-format: setup ## Format the code and mend what ruff can
+format: setup ## Format the code and apply ruff's fixes
 	@$(BIN)/ruff check --fix --quiet $(PACKAGES)
 	@$(BIN)/ruff format $(PACKAGES)
 
-bench: setup ## Measure the codec, the turn, the orchestrator and the talk (twelve minutes; JSON=file also writes it)
+bench: setup ## Measure codec, turns, orchestrator and conversation (twelve minutes; JSON=file also writes it)
 	@$(BIN)/python -m bench $(if $(JSON),--json $(JSON))
 
-examples: setup ## Make the spoken questions in examples/ anew (needs libflite1)
+examples: setup ## Regenerate the spoken questions in examples/ (needs libflite1)
 	@$(BIN)/python -m examples.make_examples
 
-lock: setup ## Pin every package anew in locks/
+lock: setup ## Upgrade and pin every package in locks/
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade \
-		--extra embedded --extra cloud --extra talk --extra dev --output-file $(LOCK)
+		--extra embedded --extra local-cloud --extra talk --extra dev --output-file $(LOCK)
 	PATH="$(BIN):$$PATH" $(BIN)/python -m services.on_modal.image_locks
 
-clean: ## Remove .venv and caches; what test-engines keeps is in ~/.cache/speech-to-speech
+clean: ## Remove .venv and caches, but for that of test-engines (~/.cache/speech-to-speech)
 	rm -rf $(VENV) .local-cloud .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find $(PACKAGES) -name __pycache__ -type d -exec rm -rf {} +
 

@@ -47,8 +47,17 @@ System = Annotated[str | None, typer.Option(metavar="TEXT", help="The system pro
 
 @app.callback(invoke_without_command=True)
 def _main(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    on_local_cloud: Annotated[
+        bool, typer.Option("--local-cloud", help="Use the local cloud that runs on this machine, not Modal.")
+    ] = False,
 ) -> None:
+    if on_local_cloud:
+        from client.commands.local_cloud import use_local_cloud
+
+        use_local_cloud()
+        context.default_map = {name: {"target": "modal"} for name in ("turn", "talk", "fetch-weights")}
     if version:
         from importlib.metadata import version as installed_version
 
@@ -273,6 +282,24 @@ def stop(
     from client.cloud.stop import stop_command
 
     stop_command(apps or list(App), yes=yes)
+
+
+@app.command("local-cloud", rich_help_panel=_OPERATE)
+def local_cloud(
+    state: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep volumes here. Default: until it ends.")
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep the images' virtual environments here.")
+    ] = None,
+) -> None:
+    """Run Modal's part on this machine, in the foreground, until Ctrl-C. It needs no account and no GPU.
+
+    In another terminal: s2s --local-cloud deploy, then s2s --local-cloud smoke.
+    """
+    from client.commands.local_cloud import local_cloud_command
+
+    local_cloud_command(state, cache)
 
 
 def _check_modal_is_installed(*, as_json: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""A local control plane for Modal: the real client and the real container entry point run against it.
+"""The local cloud: Modal's own client and container entry point run against a control plane on this machine.
 
 What is real: the `modal` command and library, unmodified, on both sides; every container a process of
 its own with only the image's packages and the mounted sources. What is simulated: scheduling, the

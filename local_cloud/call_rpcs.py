@@ -44,20 +44,20 @@ class CallRpcs:
     async def function_retry_inputs(
         self, request: pb.FunctionRetryInputsRequest
     ) -> pb.FunctionRetryInputsResponse:
-        """Run inputs again whose caller has decided that their failure may be overcome."""
+        """Retry inputs, as their caller asks."""
         for retried in request.inputs:
             item = found(self._state.inputs, retried.input_jwt, "Input")
             item.attempt += 1
             item.call.outputs.pop(item.id, None)
             item.call.finished_at = None
-            self._tell(Kind.RETRIED, item)
+            self._emit(Kind.RETRIED, item)
             self._scheduler.enqueue(item)
         return pb.FunctionRetryInputsResponse(input_jwts=[one.input_jwt for one in request.inputs])
 
     async def function_get_outputs(
         self, request: pb.FunctionGetOutputsRequest
     ) -> pb.FunctionGetOutputsResponse:
-        """Wait for outputs, as long as the caller wants to."""
+        """Wait for outputs, up to the caller's time-out."""
         call = self._state.calls.get(request.function_call_id)
         if call is None:
             return pb.FunctionGetOutputsResponse()
@@ -84,7 +84,7 @@ class CallRpcs:
             yield call.items[index]
 
     async def function_call_cancel(self, request: pb.FunctionCallCancelRequest) -> Empty:
-        """End what is left of a call; with `terminate_containers`, by ending its containers."""
+        """Cancel the remaining inputs of a call; with `terminate_containers`, preempt their containers."""
         call = self._call(request.function_call_id)
         for item in call.inputs.values():
             if item.id in call.outputs:
@@ -110,11 +110,11 @@ class CallRpcs:
     def _put(self, call: Call, put: pb.FunctionPutInputsItem) -> pb.FunctionPutInputsResponseItem:
         item = Input(self._state.new_id("in"), call, put.idx, put.input)
         self._state.inputs[item.id] = call.inputs[item.id] = item
-        self._tell(Kind.CALL, item)
+        self._emit(Kind.CALL, item)
         self._scheduler.enqueue(item)
         return pb.FunctionPutInputsResponseItem(idx=put.idx, input_id=item.id, input_jwt=item.id)
 
-    def _tell(self, kind: Kind, item: Input) -> None:
+    def _emit(self, kind: Kind, item: Input) -> None:
         self._state.logs.event(kind, item.call.function.app.name, item.title)
 
 

@@ -12,13 +12,13 @@ from pathlib import Path
 import grpclib.server
 from modal_proto import api_pb2 as pb
 
-from local_cloud.signals import Signal
+from local_cloud.events import Signal
 from local_cloud.state import Function, Input, number_of
 
 HEARTBEAT_S = 60.0  # cancellations ride on heartbeats, which are answered late: long ones have few gaps
 INHERITED = ("PATH", "LANG", "LC_ALL", "HOME", "TMPDIR", "TZ", "LD_LIBRARY_PATH")
 ENTRY_POINT = ("-m", "modal._container_entrypoint")
-# On Linux the kernel kills the container when the control plane is gone, however it went.
+# On Linux the kernel kills the container when the local cloud ends, however it ends.
 _LAUNCH = (
     "import ctypes, os, sys; getattr(ctypes.CDLL(None), 'prctl', max)(1, 9); "
     "os.execv(sys.argv[1], sys.argv[1:])"
@@ -41,8 +41,8 @@ class Container:
     ready: bool = False
     stopping: bool = False
     stopped_at: float = 0.0
-    interrupted: bool = False  # told to end although it was at work: that is no crash
-    told_to_cancel: bool = False
+    interrupted: bool = False  # stopped although it had inputs: no crash
+    asked_to_cancel: bool = False
     start_timed_out: bool = False
     result: pb.GenericResult | None = None
     process: asyncio.subprocess.Process | None = None
@@ -50,12 +50,12 @@ class Container:
 
     @property
     def title(self) -> str:
-        """What it is a container of, and its number."""
+        """Its function's name, and its number."""
         return f"{self.function.title}, container {number_of(self.id)}"
 
     @property
     def snapshots(self) -> bool:
-        """Whether it goes through checkpoint and restore; only deployed apps do."""
+        """Whether it goes through checkpoint and restore, which only deployed apps do."""
         return (
             self.function.definition.checkpointing_enabled
             and self.function.app.state == pb.APP_STATE_DEPLOYED
@@ -63,11 +63,11 @@ class Container:
 
     @property
     def restore_file(self) -> Path:
-        """The file whose appearance tells the container that it has been restored."""
+        """The file that the container waits for: it appears once the container is restored."""
         return self.folder / "restore.json"
 
     def stop(self) -> None:
-        """Let it finish what it is at, run its exit methods and end."""
+        """Let it finish its inputs, run its exit methods and end."""
         if not self.stopping:
             self.stopping, self.stopped_at = True, time.monotonic()
         self.function.changed.notify()
@@ -96,7 +96,7 @@ class Container:
         socket: Path,
         server: grpclib.server.Server,
     ) -> None:
-        """Start the process; requests it makes come to a socket of its own, which tells who asks."""
+        """Start the process. It has a socket of its own, which identifies its requests."""
         self._server = server
         await server.start(path=str(socket))
         arguments_file = self.folder / "arguments.bin"
@@ -114,7 +114,7 @@ class Container:
         self.started_at = time.monotonic()
 
     async def wait(self, on_line: Callable[[str, "pb.FileDescriptor.ValueType"], None]) -> int:
-        """Hand on what it prints until it has ended; return its exit status."""
+        """Emit each line it prints until it ends; return its exit status."""
         assert self.process is not None
         assert self.process.stdout is not None
         assert self.process.stderr is not None

@@ -18,7 +18,7 @@ HEARTBEAT_ANSWER_S = HEARTBEAT_S - 0.1
 
 
 class ContainerRpcs:
-    """Serves one container, which is known by the socket that it talks to."""
+    """Serves one container, identified by the socket that it uses."""
 
     def __init__(self, state: State, scheduler: Scheduler, container: Container) -> None:
         self._state = state
@@ -29,7 +29,7 @@ class ContainerRpcs:
         return Empty()
 
     async def function_get_inputs(self, request: pb.FunctionGetInputsRequest) -> pb.FunctionGetInputsResponse:
-        """Wait for an input, or for the word that there are to be no more."""
+        """Wait for an input, or for the end of inputs."""
         container, function = self._container, self._container.function
         if not container.ready:
             self._ready()
@@ -43,17 +43,17 @@ class ContainerRpcs:
         return pb.FunctionGetInputsResponse(inputs=[_handed_out(self._scheduler.take(container))])
 
     async def function_put_outputs(self, request: pb.FunctionPutOutputsRequest) -> Empty:
-        """Take outputs, but none of an input that has been taken away."""
+        """Accept outputs, except for inputs that have been taken away."""
         for output in request.outputs:
             item = self._own(output.input_id)
-            if item is not None and not self._given_up(item, output):
+            if item is not None and not self._abandoned(item, output):
                 self._container.running.pop(item.id, None)
                 finish(item, output)
         self._scheduler.scale(self._container.function)
         return Empty()
 
     async def function_call_put_data_out(self, request: pb.FunctionCallPutDataRequest) -> Empty:
-        """Take what a generator has yielded; of a second attempt, only what the first had not yielded."""
+        """Accept a generator's items; of a second attempt, only those that the first had not yielded."""
         call = self._state.calls.get(request.function_call_id)
         if call is not None and any(self._own(input_id) for input_id in call.inputs):
             for chunk in request.data_chunks:
@@ -64,25 +64,25 @@ class ContainerRpcs:
     async def container_heartbeat(
         self, request: pb.ContainerHeartbeatRequest
     ) -> pb.ContainerHeartbeatResponse:
-        """Answer late, or at once with what is to be cancelled."""
+        """Answer at once if inputs are to be cancelled, else late."""
         container = self._container
         if not await container.changed.wait_until(lambda: bool(container.to_cancel), HEARTBEAT_ANSWER_S):
             return pb.ContainerHeartbeatResponse()
         ids, container.to_cancel = container.to_cancel, []
         # A synchronous method with concurrent inputs ends its whole container on this: no crash.
-        container.told_to_cancel = True
+        container.asked_to_cancel = True
         return pb.ContainerHeartbeatResponse(cancel_input_event=pb.CancelInputEvent(input_ids=ids))
 
     async def container_checkpoint(self, request: pb.ContainerCheckpointRequest) -> Empty:
-        """Let the container go on as if its memory had been saved and restored."""
-        self._tell(Kind.SNAPSHOT, "saved and restored, in appearance")
+        """Let the container continue as if its memory had been saved and restored."""
+        self._emit(Kind.SNAPSHOT, "simulated: nothing was saved")
         restored = json.dumps({"task_id": self._container.id})
         # The container waits for the file only after it has closed this connection.
         asyncio.get_running_loop().call_later(0.2, self._container.restore_file.write_text, restored)
         return Empty()
 
     async def task_result(self, request: pb.TaskResultRequest) -> Empty:
-        """Keep why the container could not start: its callers are told."""
+        """Keep why the container could not start, for its callers."""
         self._container.result = request.result
         return Empty()
 
@@ -96,14 +96,14 @@ class ContainerRpcs:
         self._container.last_used_at = time.monotonic()
         self._container.function.failed_starts = 0
         took_s = time.monotonic() - self._container.started_at
-        self._tell(Kind.READY, f"after {took_s:.2f} s")
+        self._emit(Kind.READY, f"after {took_s:.2f} s")
 
-    def _tell(self, kind: Kind, how: str) -> None:
+    def _emit(self, kind: Kind, how: str) -> None:
         container = self._container
         self._state.logs.event(kind, container.function.app.name, f"{container.title} {how}")
 
-    def _given_up(self, item: Input, output: pb.FunctionPutOutputsItem) -> bool:
-        """Whether the container ended it because it was interrupted: it runs again elsewhere."""
+    def _abandoned(self, item: Input, output: pb.FunctionPutOutputsItem) -> bool:
+        """Whether the container ended it because it was interrupted: it is retried elsewhere."""
         terminated = output.result.status == pb.GenericResult.GENERIC_STATUS_TERMINATED
         return terminated and self._container.interrupted and not item.cancelled
 

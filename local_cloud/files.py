@@ -11,10 +11,6 @@ from modal_proto import api_pb2 as pb
 from local_cloud.state import Function, State, found
 
 
-class FilesMissing(Exception):
-    """A container's files could not be put where its code will look for them."""
-
-
 def mount_sources(state: State, function: Function, root: Path) -> None:
     """Lay the mounted files (and those copied into the image) under a folder that stands for `/`."""
     (root / "root").mkdir(parents=True)
@@ -45,38 +41,41 @@ def _lay(state: State, mount_id: str, folder: Path) -> None:
 
 
 class VolumeLinks:
-    """Volumes at their mount paths: links from there to the volumes' folders, gone at the end.
+    """Volumes at their mount paths: links from there to the volumes' folders, removed at the end.
 
-    A link needs no privilege beyond writing where the path is; all containers of one machine see it,
-    which on Modal they would not.
+    All containers of the machine see a link, which on Modal they would not. Where none can be made, as in `/`
+    without root, variables that name the path name the folder instead.
     """
 
     def __init__(self) -> None:
         self._links: dict[Path, Path] = {}
         self._locks = ExitStack()
 
-    def mount(self, state: State, mounts: list[pb.VolumeMount]) -> None:
-        """Put every volume at its path; raises FilesMissing where something else is there."""
+    def mount(self, state: State, mounts: list[pb.VolumeMount]) -> dict[str, Path]:
+        """Put every volume at its path. Returns the folders, by path, of those that cannot be put there."""
+        elsewhere = {}
         for mount in mounts:
             folder = found(state.volumes, mount.volume_id, "Volume").folder / mount.sub_path.lstrip("/")
             folder.mkdir(parents=True, exist_ok=True)
-            self._link(Path(mount.mount_path), folder)
+            if not self._link(Path(mount.mount_path), folder):
+                elsewhere[mount.mount_path] = folder
+        return elsewhere
 
-    def _link(self, path: Path, folder: Path) -> None:
+    def _link(self, path: Path, folder: Path) -> bool:
         if self._links.get(path) == folder and path.is_symlink():
-            return
+            return True
         try:
             if path not in self._links:
                 self._own(path)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.symlink_to(folder)
-        except OSError as error:
-            raise FilesMissing(f"no volume can be put at {path} on this machine: {error.strerror}") from error
+        except OSError:
+            return False
         self._links[path] = folder
+        return True
 
     def _own(self, path: Path) -> None:
-        """Keep other control planes off the path. A link that is there although nobody owns it was left by
-        one that was killed."""
+        """Keep other local clouds off the path. A link there that nobody owns was left by a killed one."""
         name = f"modal-control-plane-{hashlib.sha256(bytes(path)).hexdigest()[:16]}.lock"
         lock = self._locks.enter_context((Path(tempfile.gettempdir()) / name).open("w"))
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -84,7 +83,7 @@ class VolumeLinks:
             path.unlink()
 
     def remove(self) -> None:
-        """Take the links away; the volumes' folders stay."""
+        """Remove the links; the volumes' folders stay."""
         for path, folder in self._links.items():
             if path.is_symlink() and path.readlink() == folder:
                 path.unlink()

@@ -1,4 +1,4 @@
-"""What an image's recorded layers ask for, as far as a virtual environment can give it."""
+"""What an image's recorded layers install and set, as far as a virtual environment can have it."""
 
 import re
 import shlex

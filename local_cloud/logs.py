@@ -1,4 +1,4 @@
-"""What containers print, and what the control plane has to say about them."""
+"""What containers print, and events about them."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from modal_proto import api_pb2 as pb
 
-from local_cloud.events import Event, Kind
-from local_cloud.signals import Signal
+from local_cloud.events import Event, Kind, Signal
 
 if TYPE_CHECKING:
     from local_cloud.container import Container
@@ -41,7 +40,7 @@ class LogLine:
 
 
 class LogBook:
-    """Every line of every container, in order, and one stream of events for whoever watches."""
+    """Every line of every container, in order, and one stream of events for an observer."""
 
     def __init__(self) -> None:
         self.changed = Signal()
@@ -50,11 +49,11 @@ class LogBook:
         self._next = 1
 
     def event(self, kind: Kind, app: str, text: str) -> None:
-        """Tell whoever watches what has happened."""
+        """Emit an event."""
         self.watch(Event(kind, app, text))
 
     def add(self, container: "Container", text: str, stream: "pb.FileDescriptor.ValueType") -> None:
-        """Keep one line of a container."""
+        """Keep one line of a container, and emit it."""
         function = container.function
         line = LogLine(self._next, time.time(), function.app.id, function.id, container.id, stream, text)
         self._lines.append(line)

@@ -1,4 +1,4 @@
-"""How inputs end: the results that the control plane itself gives, and who is told."""
+"""How inputs end: their results, given once, and the events about them."""
 
 import re
 import time
@@ -43,16 +43,16 @@ def finish(item: Input, output: pb.FunctionPutOutputsItem) -> None:
     if call.done:
         call.finished_at = time.monotonic()
     call.changed.notify()
-    _tell(item, output.result)
+    _emit(item, output.result)
 
 
 def finish_with(item: Input, result: pb.GenericResult) -> None:
-    """Give an input a result of the control plane's own."""
+    """Give an input a result that does not come from its container."""
     finish(item, pb.FunctionPutOutputsItem(input_id=item.id, result=result))
 
 
 def cancel(item: Input) -> None:
-    """End an input that its caller no longer wants, wherever it is."""
+    """Cancel an input, wherever it is."""
     item.cancelled = True
     if item.container is not None and item.id in item.container.running:
         item.container.to_cancel.append(item.id)
@@ -63,7 +63,7 @@ def cancel(item: Input) -> None:
     finish_with(item, failed(Status.GENERIC_STATUS_TERMINATED, "Input was cancelled"))
 
 
-def _tell(item: Input, result: pb.GenericResult) -> None:
+def _emit(item: Input, result: pb.GenericResult) -> None:
     took_s = time.monotonic() - item.created_at
     kind = _KINDS.get(result.status, Kind.FAILED)
     text = f"{item.title} after {took_s:.2f} s"

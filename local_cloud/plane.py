@@ -1,4 +1,4 @@
-"""The control plane in a thread of its own, for a test that talks to it through the modal client."""
+"""The local cloud in a thread of its own: started, observed, and disturbed by its troubles."""
 
 import asyncio
 import os
@@ -25,7 +25,7 @@ DEFAULT_CACHE = Path(__file__).parents[1] / ".local-cloud" / "environments"
 
 
 class ControlPlane:
-    """Runs from `with` to its end; what it is asked from outside is answered in its own thread."""
+    """Runs from entering `with` to leaving it; its state is read and changed in its own thread only."""
 
     def __init__(
         self, folder: Path | None = None, cache: Path = DEFAULT_CACHE, machine: Machine | None = None
@@ -64,13 +64,14 @@ class ControlPlane:
             "MODAL_TOKEN_ID": self._server.identity,
             "MODAL_TOKEN_SECRET": "as-local",
             "MODAL_CONFIG_PATH": os.devnull,
+            "MODAL_PROFILE": "",
             "MODAL_ENVIRONMENT": "main",
             "MODAL_DISABLE_API_PROXY": "1",
             "S2S_MODAL_DEFAULTS": "embedded",
         }
 
     def watch(self, on_event: Callable[[Event], None]) -> None:
-        """Have every event told, every line of every container among them, in the server's thread."""
+        """Observe every event, each line of a container among them; called in the server's thread."""
         self._server.state.logs.watch = on_event
 
     def app(self, name: str) -> AppView:
@@ -108,11 +109,11 @@ class ControlPlane:
         return self._do(lambda: self._server.volumes.new_volume(name).folder)
 
     def kill(self, container_id: str) -> None:
-        """Have a container die as if its process had crashed."""
+        """Kill a container, as if its process had crashed."""
         self._do(lambda: self._container(container_id).kill())
 
     def preempt(self, container_id: str) -> None:
-        """Take a container away: its inputs run again from the start, in another one."""
+        """Preempt a container: its inputs are retried from the start, in another one."""
         self._do(lambda: self._server.scheduler.preempt(self._container(container_id)))
 
     @contextmanager
@@ -128,7 +129,7 @@ class ControlPlane:
 
     @contextmanager
     def no_capacity(self, app: str | None = None, function: str | None = None) -> Iterator[None]:
-        """Let no container be had, as where there is no GPU: inputs wait, what runs goes on."""
+        """Start no containers, as where no GPU is free: inputs wait, running containers continue."""
         try:
             with lasting(self._server.troubles.no_capacity, Scope(app, function)):
                 yield
@@ -139,7 +140,7 @@ class ControlPlane:
     def slow_starts(
         self, delay_s: float, app: str | None = None, function: str | None = None
     ) -> Iterator[None]:
-        """Let every container that is started in the meantime wait before its process starts."""
+        """Delay the start of each container's process."""
         with lasting(self._server.troubles.slow_starts, (Scope(app, function), delay_s)):
             yield
 
@@ -151,7 +152,7 @@ class ControlPlane:
 
     @contextmanager
     def no_network(self) -> Iterator[None]:
-        """Refuse and end every connection of clients; containers go on with what they are at."""
+        """Refuse and drop clients' connections; containers continue."""
         self._ask(self._server.front.stop())
         try:
             yield
@@ -160,7 +161,7 @@ class ControlPlane:
 
     @contextmanager
     def rerun_crashed(self, app: str | None = None, function: str | None = None) -> Iterator[None]:
-        """Let inputs of containers that die run again from their start, as often as it takes."""
+        """Retry the inputs of containers that die, as often as it takes."""
         with lasting(self._server.troubles.reruns, Scope(app, function)):
             yield
 
@@ -183,7 +184,7 @@ class ControlPlane:
 
 
 async def _settle() -> None:
-    """End what is still being answered, and let connections close."""
+    """Cancel requests in progress, and let connections close."""
     left = asyncio.all_tasks() - {asyncio.current_task()}
     for task in left:
         task.cancel()

@@ -1,4 +1,4 @@
-"""Requests as gRPC brings them, handed to whoever knows how to answer."""
+"""Requests as gRPC brings them, dispatched to the group that serves them."""
 
 import contextlib
 import re
@@ -11,14 +11,14 @@ import grpclib.server
 from grpclib import GRPCError, Status
 from modal_proto.api_grpc import ModalClientBase
 
+from local_cloud.env_file import IDENTIFY_PATH, identify_handler
 from local_cloud.events import Kind
-from local_cloud.identity import IDENTIFY_PATH, identify_handler
 from local_cloud.state import State
 from local_cloud.troubles import Troubles
 
 
 class Rpcs:
-    """Groups of request handlers as one gRPC service; what no group knows is answered as such."""
+    """Groups of request handlers as one gRPC service; what no group knows is UNIMPLEMENTED."""
 
     def __init__(self, state: State, troubles: Troubles, identity: str, *groups: object) -> None:
         self._state = state
@@ -43,8 +43,8 @@ class Rpcs:
             request = await stream.recv_message()
             await self._troubles.meet(name)
             if method is None:
-                self._state.logs.event(Kind.UNKNOWN, "", f"this control plane does not know {name}")
-                raise GRPCError(Status.UNIMPLEMENTED, f"the local control plane does not know {name}")
+                self._state.logs.event(Kind.UNKNOWN, "", f"the local cloud does not implement {name}")
+                raise GRPCError(Status.UNIMPLEMENTED, f"the local cloud does not implement {name}")
             try:
                 if cardinality is grpclib.const.Cardinality.UNARY_STREAM:
                     async with contextlib.aclosing(method(request)) as messages:
@@ -57,13 +57,13 @@ class Rpcs:
             except Exception as error:
                 for line in traceback.format_exc().splitlines():
                     self._state.logs.event(Kind.ERROR, "", line)
-                raise GRPCError(Status.FAILED_PRECONDITION, f"the local control plane: {error!r}") from error
+                raise GRPCError(Status.FAILED_PRECONDITION, f"the local cloud: {error!r}") from error
 
         return serve
 
 
 class _AnyAttribute:
-    """Stands for a service whose handlers are not looked at."""
+    """Stands for a service whose handlers are not used."""
 
     def __getattr__(self, name: str) -> None:
         return None

@@ -16,8 +16,8 @@ from local_cloud.starter import Starter, StartFailed
 from local_cloud.state import App, Function, Input, State
 from local_cloud.troubles import Troubles
 
-LOOK_EVERY_S = 0.1
-GRACE_S = 5.0  # from being told to end to being killed
+CHECK_EVERY_S = 0.1
+GRACE_S = 5.0  # from the stop signal to the kill
 EXIT_GRACE_S = 30.0  # for exit methods
 FAILED_STARTS_ALLOWED = 3
 CRASHES_ALLOWED = 3  # of one input, which its caller may retry
@@ -50,19 +50,19 @@ class Scheduler:
         return item
 
     def scale(self, function: Function) -> None:
-        """Start as many containers as the function is short of."""
+        """Start the containers that the function lacks."""
         if self._closed or function.app.stopped or self._troubles.without_capacity(function):
             return
         for _ in range(self._wanted(function) - len(function.live_containers)):
             self._start(function)
 
     def scale_all(self) -> None:
-        """Start what any function is short of."""
+        """Start the containers that functions lack."""
         for function in list(self._state.functions.values()):
             self.scale(function)
 
     def replace(self, app: App) -> None:
-        """After a deployment: old containers finish what they are at, new ones take what comes."""
+        """After a deployment: old containers finish their inputs, new ones take new inputs."""
         for container in self._containers_of(app):
             self.stop(container, f"replaced by version {app.version}")
         for function in list(self._state.functions.values()):
@@ -83,25 +83,25 @@ class Scheduler:
         self._state.logs.changed.notify()
 
     def stop(self, container: Container, why: str) -> None:
-        """Let a container finish what it is at and end."""
+        """Let a container finish its inputs and end."""
         if not container.stopping:
-            self._tell(Kind.STOPPING, container, why)
+            self._emit(Kind.STOPPING, container, why)
         container.stop()
 
     def preempt(self, container: Container) -> None:
-        """Take a container away: what it was at runs again from the start, elsewhere."""
-        self._tell(Kind.PREEMPTED, container)
+        """Preempt a container: its inputs are retried from the start, elsewhere."""
+        self._emit(Kind.PREEMPTED, container)
         container.interrupted = True
         container.stop()
         self._requeue(container)
         container.kill()
 
     async def run(self) -> None:
-        """Look after time-outs and idle containers until cancelled."""
+        """Enforce time-outs and stop idle containers, until cancelled."""
         while True:
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(CHECK_EVERY_S)
             for container in list(self._state.containers.values()):
-                self._look_after(container)
+                self._check(container)
 
     async def close(self) -> None:
         """End every container and wait until they are gone."""
@@ -116,13 +116,13 @@ class Scheduler:
         await asyncio.gather(*self._lives, return_exceptions=True)
 
     def _wanted(self, function: Function) -> int:
-        at_work = sum(len(container.running) for container in function.live_containers)
-        load = math.ceil((at_work + len(function.queue)) / function.target_inputs)
+        running = sum(len(container.running) for container in function.live_containers)
+        load = math.ceil((running + len(function.queue)) / function.target_inputs)
         spare = function.buffer_containers if load else 0
         return min(max(load + spare, self._kept(function)), function.max_containers)
 
     def _kept(self, function: Function) -> int:
-        """How many stay without anything to do: none of what was replaced or cannot start."""
+        """How many idle containers are kept: none of a function that was replaced or cannot start."""
         kept = function.current and function.failed_starts < FAILED_STARTS_ALLOWED
         return function.min_containers if kept else 0
 
@@ -133,7 +133,7 @@ class Scheduler:
         container_id = self._state.new_id("ta")
         container = Container(container_id, function, self._state.folder / "containers" / container_id)
         self._state.containers[container_id] = function.containers[container_id] = container
-        self._tell(Kind.STARTING, container)
+        self._emit(Kind.STARTING, container)
         life = asyncio.ensure_future(self._live(container))
         self._lives.add(life)
         life.add_done_callback(self._lives.discard)
@@ -161,15 +161,15 @@ class Scheduler:
         self._ended(container, status)
 
     def _ended(self, container: Container, status: int) -> None:
-        """Settle what the container leaves behind, and see to its successor."""
+        """Settle the container's inputs, and scale its function again."""
         function = container.function
         if not self._closed:
             expected = status == 0 or container.stopped_at
-            self._tell(Kind.ENDED if expected else Kind.CRASHED, container, _in_words(status))
+            self._emit(Kind.ENDED if expected else Kind.CRASHED, container, _described(status))
         ended_itself = container.result is None and status == 0
         if (
             container.interrupted
-            or container.told_to_cancel
+            or container.asked_to_cancel
             or ended_itself
             or self._troubles.reruns_crashed(function)
         ):
@@ -219,7 +219,7 @@ class Scheduler:
                 )
                 self.enqueue(item, first=True)
 
-    def _look_after(self, container: Container) -> None:
+    def _check(self, container: Container) -> None:
         now, function = time.monotonic(), container.function
         if (container.interrupted and now - container.stopped_at > GRACE_S) or (
             container.stopping and not container.running and now - container.stopped_at > EXIT_GRACE_S
@@ -243,7 +243,7 @@ class Scheduler:
             elif late_s > 0 and item.id not in item.call.outputs:
                 text = f"the input ran longer than {container.function.timeout_s:g} s"
                 finish_with(item, failed(Status.GENERIC_STATUS_TIMEOUT, text))
-                container.running[item.id] = item  # until the container says that it has let go of it
+                container.running[item.id] = item  # until the container reports that it has ended it
                 cancel(item)
 
     def _idle(self, container: Container, now: float) -> bool:
@@ -255,10 +255,10 @@ class Scheduler:
             and len(function.live_containers) > self._kept(function)
         )
 
-    def _tell(self, kind: Kind, container: Container, how: str = "") -> None:
+    def _emit(self, kind: Kind, container: Container, how: str = "") -> None:
         text = f"{container.title}: {how}" if how else container.title
         self._state.logs.event(kind, container.function.app.name, text)
 
 
-def _in_words(status: int) -> str:
+def _described(status: int) -> str:
     return f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit code {status}"

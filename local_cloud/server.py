@@ -1,12 +1,15 @@
 """The control plane as a whole: its gRPC server, its parts, its start and its end."""
 
 import asyncio
+import contextlib
 import secrets
 import shutil
 import tempfile
+import weakref
 from pathlib import Path
 
 import grpclib.server
+from grpclib.protocol import H2Protocol
 
 from local_cloud.app_rpcs import AppRpcs
 from local_cloud.blobs import BlobStore
@@ -14,17 +17,14 @@ from local_cloud.call_rpcs import CallRpcs
 from local_cloud.container import Container
 from local_cloud.container_rpcs import ContainerRpcs
 from local_cloud.environments import Environments
-from local_cloud.front import Front
 from local_cloud.function_rpcs import FunctionRpcs
-from local_cloud.log_rpcs import LogRpcs
 from local_cloud.machine import Machine
-from local_cloud.object_rpcs import ObjectRpcs
+from local_cloud.object_rpcs import ObjectRpcs, SecretRpcs
 from local_cloud.rpcs import Rpcs
 from local_cloud.scheduler import Scheduler
-from local_cloud.secret_rpcs import SecretRpcs
 from local_cloud.starter import Starter
 from local_cloud.state import State
-from local_cloud.task_rpcs import TaskRpcs
+from local_cloud.task_rpcs import LogRpcs, TaskRpcs
 from local_cloud.troubles import Troubles
 from local_cloud.volume_rpcs import VolumeRpcs
 
@@ -32,7 +32,7 @@ CALLS_KEPT_S = 600.0
 
 
 class Server:
-    """Everything that runs in the control plane's event loop."""
+    """Everything that runs in the local cloud's event loop."""
 
     def __init__(self, folder: Path, cache: Path, machine: Machine) -> None:
         self.state = State(folder)
@@ -65,7 +65,7 @@ class Server:
         self._chores = [asyncio.ensure_future(self.scheduler.run()), asyncio.ensure_future(self._sweep())]
 
     async def stop(self) -> None:
-        """End every container, close every port, take every link away."""
+        """End every container, close every port, remove every link."""
         for chore in self._chores:
             chore.cancel()
         await asyncio.gather(*self._chores, return_exceptions=True)
@@ -85,3 +85,50 @@ class Server:
             await asyncio.sleep(CALLS_KEPT_S / 10)
             for blob_id in self.state.forget_finished_calls(CALLS_KEPT_S):
                 self.blobs.forget(blob_id)
+
+
+class Front:
+    """A gRPC server on the loopback interface that keeps its port from its start to its end."""
+
+    def __init__(self, rpcs: Rpcs) -> None:
+        self._rpcs = rpcs
+        self._server: _Server | None = None
+        self.port = 0
+
+    async def start(self) -> None:
+        """Listen: on a free port the first time, on the same one from then on."""
+        self._server = _Server([self._rpcs])
+        await self._server.start("127.0.0.1", self.port)
+        self.port = self._server.port
+
+    async def stop(self) -> None:
+        """Refuse connections and drop those that exist."""
+        if self._server is None:
+            return
+        self._server.close()
+        self._server.drop_connections()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._server.wait_closed(), 2)
+        self._server = None
+
+
+class _Server(grpclib.server.Server):
+    """grpclib's server, which ends requests when it is closed, but not connections."""
+
+    def __init__(self, handlers: list[Rpcs]) -> None:
+        super().__init__(handlers)
+        self._connections: weakref.WeakSet[H2Protocol] = weakref.WeakSet()
+
+    def _protocol_factory(self) -> H2Protocol:
+        protocol = super()._protocol_factory()
+        self._connections.add(protocol)
+        return protocol
+
+    def drop_connections(self) -> None:
+        for protocol in list(self._connections):
+            protocol.connection._transport.abort()
+
+    @property
+    def port(self) -> int:
+        assert isinstance(self._server, asyncio.Server)
+        return int(self._server.sockets[0].getsockname()[1])

@@ -9,7 +9,7 @@ from modal_proto import api_pb2 as pb
 
 from local_cloud.container import INHERITED, Container
 from local_cloud.environments import Environments
-from local_cloud.files import FilesMissing, VolumeLinks, mount_sources
+from local_cloud.files import VolumeLinks, mount_sources
 from local_cloud.image_layers import Recipe, recipe_of
 from local_cloud.layout import app_layout
 from local_cloud.machine import Machine
@@ -39,24 +39,28 @@ class Starter:
         try:
             interpreter = await self._environments.interpreter(recipe)
             elsewhere = await self._environments.elsewhere(recipe)
-            mount_sources(self._state, function, container.folder / "fs")
-            self._volumes.mount(self._state, list(function.definition.volume_mounts))
-        except (EnvironmentFailed, FilesMissing) as error:
+        except EnvironmentFailed as error:
             raise StartFailed(str(error)) from error
+        mount_sources(self._state, function, container.folder / "fs")
+        volumes = self._volumes.mount(self._state, list(function.definition.volume_mounts))
+        env = self._env(function, recipe, interpreter)
+        for path in volumes:
+            if not any(_names(value, path) for value in env.values()):
+                raise StartFailed(f"no volume can be put at {path} on this machine, and no variable names it")
         await container.launch(
             interpreter,
             self._arguments(container),
-            self._env(function, recipe, interpreter) | _moved(recipe, elsewhere),
+            env | _moved(env, {**elsewhere, **volumes}),
             self._sockets / f"{container.id[-8:]}.sock",
             self.server_for(container),
         )
 
     def abandon(self) -> None:
-        """Give up every start that waits for its environment."""
+        """Abandon every start that waits for its environment."""
         self._environments.close()
 
     def close(self) -> None:
-        """Take the volumes' links away."""
+        """Remove the volumes' links."""
         self._volumes.remove()
 
     def _arguments(self, container: Container) -> pb.ContainerArguments:
@@ -73,7 +77,7 @@ class Starter:
         if container.snapshots:
             arguments.function_def.is_checkpointing_function = True
             arguments.checkpoint_id = f"ch-{container.id}"
-        # There is no GPU to save: the container is not told to, what was asked for stays on record.
+        # There is no GPU to save. The view of the function still shows that it was asked for.
         arguments.function_def.ClearField("_experimental_enable_gpu_snapshot")
         return arguments
 
@@ -87,11 +91,15 @@ class Starter:
         return env
 
 
-def _moved(recipe: Recipe, folders: Mapping[str, Path]) -> dict[str, str]:
-    """The image's variables that name something in one of its other environments, as it is found here."""
+def _moved(env: Mapping[str, str], folders: Mapping[str, Path]) -> dict[str, str]:
+    """The variables that name something in one of these places, as it is found on this machine."""
     return {
-        name: str(folder) + value.removeprefix(prefix)
-        for name, value in recipe.env
-        for prefix, folder in folders.items()
-        if value.startswith(f"{prefix}/")
+        name: str(folder) + value.removeprefix(place)
+        for name, value in env.items()
+        for place, folder in folders.items()
+        if _names(value, place)
     }
+
+
+def _names(value: str, place: str) -> bool:
+    return value == place or value.startswith(f"{place}/")

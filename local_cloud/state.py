@@ -1,4 +1,4 @@
-"""What the control plane knows: apps, functions, calls, inputs, images and what they are made of.
+"""The local cloud's state: apps, functions, calls, inputs, images and what they are made of.
 
 Everything here is touched by one event loop only, so a change is complete once a function returns.
 """
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, TypeVar
 from grpclib import GRPCError, Status
 from modal_proto import api_pb2 as pb
 
+from local_cloud.events import Signal
 from local_cloud.logs import LogBook
-from local_cloud.signals import Signal
 
 if TYPE_CHECKING:
     from local_cloud.container import Container
@@ -43,6 +43,7 @@ class App:
 
     @property
     def stopped(self) -> bool:
+        """Whether it was stopped, or its client has ended."""
         return self.state == pb.APP_STATE_STOPPED
 
 
@@ -64,6 +65,7 @@ class Function:
 
     @property
     def name(self) -> str:
+        """Its tag in the app; "Speaker.*" for a class."""
         return self.definition.function_name or self.handle.function_name
 
     @property
@@ -79,20 +81,24 @@ class Function:
 
     @property
     def min_containers(self) -> int:
+        """How many are kept without load."""
         return self.definition.autoscaler_settings.min_containers
 
     @property
     def buffer_containers(self) -> int:
+        """How many idle ones are kept under load."""
         return self.definition.autoscaler_settings.buffer_containers
 
     @property
     def max_containers(self) -> int:
+        """How many may run."""
         return self.definition.autoscaler_settings.max_containers or max(
             DEFAULT_MAX_CONTAINERS, self.min_containers
         )
 
     @property
     def scaledown_window_s(self) -> float:
+        """How long an idle container is kept."""
         return self.definition.autoscaler_settings.scaledown_window or DEFAULT_SCALEDOWN_WINDOW_S
 
     @property
@@ -107,15 +113,17 @@ class Function:
 
     @property
     def timeout_s(self) -> float:
+        """How long one input may run."""
         return self.definition.timeout_secs or DEFAULT_TIMEOUT_S
 
     @property
     def startup_timeout_s(self) -> float:
+        """How long a container may take to be ready."""
         return self.definition.startup_timeout_secs or self.timeout_s
 
     @property
     def current(self) -> bool:
-        """Whether it belongs to what its app is made of now."""
+        """Whether it belongs to its app's current version."""
         bound = self.bound_to_version and self.bound_to_version == self.app.version
         return bool(bound) or self.id in self.app.function_ids.values()
 
@@ -127,7 +135,7 @@ class Function:
 
 @dataclass(eq=False)
 class Input:
-    """One input of a call, and where it has got to."""
+    """One input of a call, and its progress."""
 
     id: str
     call: "Call"
@@ -164,6 +172,7 @@ class Call:
 
     @property
     def done(self) -> bool:
+        """Whether every input has its output."""
         return bool(self.inputs) and len(self.outputs) == len(self.inputs)
 
 
@@ -224,7 +233,7 @@ class State:
         self._numbers = itertools.count(1)
 
     def new_id(self, prefix: str) -> str:
-        """Return an id in the shape that the CLI tells from a name."""
+        """Return an id in the shape that the CLI distinguishes from a name."""
         return f"{prefix}-{next(self._numbers):022d}"
 
     def deployed(self, name: str) -> App | None:
@@ -262,7 +271,7 @@ def not_found(message: str) -> GRPCError:
 
 
 def number_of(object_id: str) -> int:
-    """Return what tells an id from others of its kind, short enough for a person."""
+    """Return the number in an id: unique within its kind, and short."""
     return int(object_id.rpartition("-")[2])
 
 

@@ -1,4 +1,4 @@
-"""What a test has the control plane do wrong, for as long as it wants it to."""
+"""Faults to inject, each for the length of a block."""
 
 import asyncio
 from collections.abc import Iterator
@@ -21,12 +21,13 @@ class Scope:
     function: str | None = None
 
     def covers(self, function: Function) -> bool:
+        """Whether the function is meant."""
         return self.app in (None, function.app.name) and self.function in (None, function.name)
 
 
 @dataclass(eq=False)
 class Troubles:
-    """The troubles of now: at first there are none."""
+    """The current faults: none at first."""
 
     refusals: list[tuple[str, GRPCError]] = field(default_factory=list)  # of requests, by name
     delays_s: list[float] = field(default_factory=list)  # of every request
@@ -35,7 +36,7 @@ class Troubles:
     reruns: list[Scope] = field(default_factory=list)
 
     async def meet(self, request: str) -> None:
-        """Delay a request, and refuse it, as far as either is wanted."""
+        """Delay or refuse a request, as the current faults say."""
         if self.delays_s:
             await asyncio.sleep(sum(self.delays_s))
         for name, error in self.refusals:
@@ -43,7 +44,7 @@ class Troubles:
                 raise error
 
     def without_capacity(self, function: Function) -> bool:
-        """Whether no container can be had."""
+        """Whether no container can be started."""
         return any(scope.covers(function) for scope in self.no_capacity)
 
     def start_delay_s(self, function: Function) -> float:
@@ -51,13 +52,13 @@ class Troubles:
         return sum(delay_s for scope, delay_s in self.slow_starts if scope.covers(function))
 
     def reruns_crashed(self, function: Function) -> bool:
-        """Whether an input whose container has died runs again, instead of failing."""
+        """Whether an input whose container died is retried instead of failing."""
         return any(scope.covers(function) for scope in self.reruns)
 
 
 @contextmanager
 def lasting(troubles: list[T], trouble: T) -> Iterator[None]:
-    """Keep a trouble in its list for the length of a block."""
+    """Keep a fault in its list for the length of a block."""
     troubles.append(trouble)
     try:
         yield

@@ -1,4 +1,4 @@
-"""What the control plane received, in the words of a test's assertion."""
+"""What the local cloud has received and runs, as read-only views."""
 
 from dataclasses import dataclass
 
@@ -20,6 +20,7 @@ class ImageView:
 
     @property
     def commands(self) -> tuple[str, ...]:
+        """Those of all layers."""
         return tuple(command for layer in self.layers for command in layer)
 
 
@@ -77,6 +78,7 @@ class AppView:
     functions: dict[str, FunctionView]
 
     def function(self, name: str) -> FunctionView:
+        """Return what a function asks for."""
         return self.functions[name]
 
     def cls(self, name: str) -> FunctionView:
@@ -85,11 +87,13 @@ class AppView:
 
 
 def app_view(state: State, app: App) -> AppView:
+    """Return a deployed app as it is now."""
     functions = {tag: function_view(state, state.functions[one]) for tag, one in app.function_ids.items()}
     return AppView(app.id, app.name, app.version, functions)
 
 
 def image_view(state: State, image_id: str) -> ImageView:
+    """Return an image by its recorded layers."""
     layers = [layer.definition for layer in state.layers(image_id)]
     recipe = recipe_of(layers)
     commands = tuple(tuple(layer.dockerfile_commands) for layer in layers)
@@ -98,6 +102,7 @@ def image_view(state: State, image_id: str) -> ImageView:
 
 
 def function_view(state: State, function: Function) -> FunctionView:
+    """Return what a function asks for, as it was deployed."""
     asked = function.definition
     scaling, resources = asked.autoscaler_settings, asked.resources
     return FunctionView(

@@ -46,15 +46,17 @@ class Weights:
 class EngineSpec:
     """What an engine is and what it needs, for its image, its container and `s2s models`.
 
-    `packages` are its pip requirements, `modules` the imports that show whether they are installed
-    here, `secrets` the environment variables that a container gets from a Secret. `gpu` is what a container
-    gets; with `runs_on_cpu` the engine also works, more slowly, where there is none. `memory_snapshot` and
-    `gpu_snapshot` say whether a container may be restored from one.
+    `packages` are its pip requirements, `lock` the name of their lock file where engines share one, `modules`
+    the imports that show whether they are installed here, `secrets` the environment variables that a
+    container gets from a Secret. `gpu` is what a container gets; with `runs_on_cpu` the engine also works,
+    more slowly, where there is none. `memory_snapshot` and `gpu_snapshot` say whether a container may be
+    restored from one.
     """
 
     summary: str
     licence: str
     packages: tuple[str, ...] = ()
+    lock: str | None = None
     modules: tuple[str, ...] = ()
     apt_packages: tuple[str, ...] = ()
     python_version: str = "3.11"
@@ -145,7 +147,7 @@ class ASRModel(Engine):
 class LLMModel(Engine):
     """Conversation to reply."""
 
-    supports_tools: ClassVar[bool] = False
+    supports_tools: bool = False
 
     @abstractmethod
     def generate(

@@ -113,21 +113,37 @@ class Settings(BaseSettings):
     # Speech synthesis
     chatterbox_voice: Path | None = None
     """A recording of one person, longer than 5 s (10 to 15 s are used), whose voice TTS_MODEL=chatterbox
-    clones; None is the model's own voice. On Modal the file must be where the container sees it: copy it with
-    `modal volume put speech-to-speech-weights me.wav /clips/me.wav`, and set
-    S2S_CHATTERBOX_VOICE=/weights/clips/me.wav. Ask the person first."""
+    clones; or a folder of recordings, among whose names a turn chooses its voice. None is the model's own. On
+    Modal the file must be where the container sees it: copy it with `modal volume put
+    speech-to-speech-weights me.wav /clips/me.wav`, and set S2S_CHATTERBOX_VOICE=/weights/clips/me.wav. Ask
+    the person first."""
 
     # Language models
+    llm_repository: str = Field(default="Qwen/Qwen3-4B-Instruct-2507", pattern=r"^[\w.-]+/[\w.-]+$")
+    """The model of LLM_MODEL=vllm: any repository of the Hugging Face hub that vLLM can serve."""
+    llm_revision: str | None = Field(default=None, pattern=r"^[\w./-]+$")
+    """Its commit, tag or branch; None is the pinned commit of the default repository, "main" of others."""
+    llm_gated: bool = False
+    """Whether the hub gives it only to those with a token: HF_TOKEN, on Modal the Secret hf-token."""
+    llm_context_length: int | None = Field(default=None, ge=256)
+    """The tokens of conversation and reply together, for vllm, phi3 and llama; None is the engine's own. Each
+    takes memory of the GPU."""
+    llm_tool_parser: str | None = Field(default=None, pattern=r"^\w+$")
+    """How vLLM recognises tool calls in a reply (one of its --tool-call-parser); None is that of the model's
+    family (Llama 3, Qwen 2.5 and 3), and no tools for any other."""
+    vllm_flags: str = ""
+    """More arguments of `vllm serve`. They come last, so they override the engine's own
+    ("--gpu-memory-utilization 0.5 --quantization fp8")."""
     openai_base_url: str = Field(default="https://api.openai.com/v1", pattern=r"^https?://[^\s/]+")
-    """Where LLM_MODEL=gpt4omini sends the conversation: any server of the OpenAI protocol
+    """The server of LLM_MODEL=gpt4omini: any that has the OpenAI chat protocol
     ("http://127.0.0.1:11434/v1"). Its key is the environment variable OPENAI_API_KEY."""
     openai_model: str = Field(default="gpt-4o-mini", min_length=1)
-    """The model that it asks for there."""
+    """The model on that server."""
     openai_context_tokens: int = Field(default=128_000, ge=256)
-    """How long conversation and reply together may be for that model."""
-    vllm_flags: str = ""
-    """More arguments for `vllm serve`, behind the engine's own and stronger than they are
-    ("--gpu-memory-utilization 0.5 --quantization fp8")."""
+    """The tokens of conversation and reply together that the model takes."""
+    openai_options: str = ""
+    """More fields of each request, as JSON: '{"reasoning_effort": "none"}' spares the wait for a model's
+    reasoning, if it allows that."""
 
     # Chunks of speakable text
     min_chunk_characters: int = Field(default=25, ge=1)

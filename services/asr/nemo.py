@@ -20,8 +20,8 @@ WEIGHTS = Weights(
 LARGEST_BATCH = 8
 
 LARGEST_BATCH_S = 120.0
-"""The most audio of a batch, padding included: it bounds memory, and how long a short utterance waits for
-a long neighbour. A longer utterance goes alone."""
+"""The most audio of a batch, padding included: it bounds memory, and a short utterance's wait for a long
+neighbour. A longer utterance goes alone."""
 
 LONGEST_S = 300.0
 """Attention takes memory by the square of the length: 0.5 GB a layer here, on the GPU."""
@@ -30,8 +30,8 @@ WARM_UP_S = {
     "cpu": ((1, 1.0),),
     "cuda": ((1, 1.0), (1, 3.0), (1, 8.0), (1, 20.0), (2, 5.0), (4, 5.0), (8, 15.0)),
 }
-"""Utterances and their length in seconds for each device. CUDA loads its kernels when they are first used
-and chooses them by shape, and the largest batch claims its memory; a CPU has nothing to prepare."""
+"""Numbers and lengths in seconds of warm-up utterances by device. CUDA loads kernels on first use and chooses
+them by shape, and the largest batch reserves its memory; a CPU has nothing to prepare."""
 
 
 @register_model(
@@ -47,8 +47,8 @@ and chooses them by shape, and the largest batch claims its memory; a CPU has no
         concurrent_inputs=LARGEST_BATCH,
         weights=WEIGHTS,
         sample_rate_hz=ASR_SAMPLE_RATE_HZ,
-        # The import and the weights in main memory are most of a cold start, and need no GPU: they go into
-        # the snapshot, and `restored` moves the model to the GPU. A GPU snapshot is alpha at Modal.
+        # The import and the weights in main memory are most of a cold start and need no GPU: they are in the
+        # snapshot, and `restored` moves the model to the GPU. A GPU snapshot is alpha at Modal.
         memory_snapshot=True,
     ),
 )
@@ -57,7 +57,7 @@ class NemoASR(ASRModel):
 
     def __init__(self) -> None:
         self._model: NemoModel | None = None
-        self._broken = False
+        self._broken = self._closed = False
 
     @property
     def model_name(self) -> str:
@@ -67,12 +67,16 @@ class NemoASR(ASRModel):
     def load(self) -> None:
         """Import NeMo, restore the model, move it to the GPU if there is one, and warm it up.
 
-        Raises WeightsMissing, or EngineLoadFailed if there are several models in the repository.
+        Raises WeightsMissing, or EngineLoadFailed if there are several models in the repository, or it is
+        closed meanwhile.
         """
         files = list(weights_folder(WEIGHTS, "*.nemo").glob("*.nemo"))
         if len(files) != 1:
             raise EngineLoadFailed(f"{WEIGHTS.repository} holds {len(files)} models, not one.", Stage.ASR)
-        self._model = NemoModel(files[0])
+        model = NemoModel(files[0])  # some 10 to 30 s in which it cannot be interrupted
+        if self._closed:
+            raise EngineLoadFailed("nemo was closed while it was loaded.", Stage.ASR)
+        self._model = model
         self.restored()
 
     def restored(self) -> None:
@@ -85,11 +89,11 @@ class NemoASR(ASRModel):
             model.texts([samples.astype(np.float32)] * count)
 
     def transcribe(self, pcm: Pcm, *, language: str | None = None) -> str:
-        """The words, with capitals and punctuation."""
+        """The transcript, with capitals and punctuation."""
         return self.transcribe_batch([pcm])[0]
 
     def transcribe_batch(self, utterances: Sequence[Pcm], *, language: str | None = None) -> list[str]:
-        """The words of each. Utterances of like length share a batch.
+        """The transcript of each. Utterances of similar length share a batch.
 
         Raises ValueError for audio that is not of 16 kHz, TooLong above LONGEST_S.
         """
@@ -99,20 +103,21 @@ class NemoASR(ASRModel):
         texts = [""] * len(utterances)
         for batch in _batches(utterances):
             try:
-                heard = model.texts([utterances[index].samples for index in batch])
+                transcripts = model.texts([utterances[index].samples for index in batch])
             except RuntimeError as error:
                 self._broken |= is_cuda_broken(error)
                 raise
-            for index, text in zip(batch, heard, strict=True):
+            for index, text in zip(batch, transcripts, strict=True):
                 texts[index] = text
         return texts
 
     def is_broken(self) -> bool:
-        """Whether CUDA has failed in a way that ends its use for this process."""
+        """Whether CUDA has failed for the rest of this process."""
         return self._broken
 
     def close(self) -> None:
-        """Let go of the model."""
+        """Release the model."""
+        self._closed = True
         self._model = None
 
     def _loaded(self) -> NemoModel:
@@ -122,8 +127,7 @@ class NemoASR(ASRModel):
 
 
 def _check(pcm: Pcm) -> None:
-    """Refuse what the model would take and garble; that samples are numbers in [-1, 1] is Pcm's own
-    promise."""
+    """Refuse what the model would accept and garble; Pcm itself guarantees samples in [-1, 1]."""
     if pcm.sample_rate_hz != ASR_SAMPLE_RATE_HZ:
         raise ValueError(f"nemo takes 16 kHz audio, not {pcm.sample_rate_hz} Hz.")
     if pcm.duration_s > LONGEST_S:

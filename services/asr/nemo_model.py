@@ -1,7 +1,7 @@
-"""A NeMo RNNT model, asked directly: mel spectrogram, encoder, greedy decoding.
+"""A NeMo RNNT model, called directly: mel spectrogram, encoder, greedy decoding.
 
-NeMo's own `transcribe()` is not used: it leaves the model in training mode, in which it picks one of its
-latency modes by chance, it cannot be called from several threads, and it makes a folder for each call.
+NeMo's own `transcribe()` is not used: it leaves the model in training mode, in which one of its latency modes
+is drawn at random, it cannot be called from several threads, and it creates a folder for each call.
 """
 
 import os
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import torch
 
 RIGHT_CONTEXT = 13
-"""Encoder frames of 80 ms that it may look ahead. 13 is the most that the model was trained with and its
-most accurate mode; with the whole utterance at hand it costs nothing."""
+"""Encoder frames of 80 ms of look-ahead. 13 is the most that the model was trained with and its most accurate
+mode; with the whole utterance at hand it costs nothing."""
 
 LEFT_CONTEXT = 70
 
@@ -35,12 +35,12 @@ _DECODING = {
 
 
 class NemoModel:
-    """Hears whole utterances, several at once. For one thread at a time."""
+    """Transcribes whole utterances, several at once. For one thread at a time."""
 
     def __init__(self, file: Path) -> None:
         """Restore a `.nemo` file into main memory; importing NeMo takes 9 to 25 s."""
-        # Asks the driver's library instead of CUDA, which would stay without a GPU in a container that
-        # is restored from a snapshot taken without one.
+        # Asks the driver's library instead of CUDA, which would find no GPU in a container that is restored
+        # from a snapshot taken without one.
         os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
         from nemo.collections.asr.models import EncDecRNNTBPEModel
         from nemo.utils import logging
@@ -57,7 +57,7 @@ class NemoModel:
 
     @property
     def device(self) -> str:
-        """Where the model is: "cpu" or "cuda"."""
+        """The model's device: "cpu" or "cuda"."""
         return str(self._model.device.type)
 
     def move_to_best_device(self) -> None:
@@ -76,7 +76,7 @@ class NemoModel:
             part.to(dtype)
 
     def texts(self, utterances: Sequence[NDArray[np.float32]]) -> list[str]:
-        """What is said in each: 1-D arrays of 16 kHz samples in [-1, 1]; the model knows no other scale."""
+        """The transcripts of 1-D arrays of 16 kHz samples in [-1, 1]; the model knows no other scale."""
         import torch
 
         batch, lengths = _padded(utterances)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from faster_whisper import WhisperModel
 
 WINDOW_S = 30.0
-"""What the model hears at once; shorter audio is padded to it, so every utterance costs alike."""
+"""The audio that the model takes at once; shorter audio is padded to it, so every utterance costs alike."""
 
 TEMPERATURES = (0.0, 0.4)
 """Greedy first. Text that repeats itself or is hardly probable is a guess, and is decoded once more with
@@ -62,10 +62,15 @@ class WhisperASR(ASRModel):
         """The library and the model."""
         return f"faster-whisper {self._settings.whisper_model}"
 
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Those of the model: English alone where its name ends in .en."""
+        return tuple(self._model.supported_languages) if self._model else super().languages
+
     def load(self) -> None:
         """Load the model onto the GPU if there is one, and warm it up.
 
-        Raises WeightsMissing; Misconfigured if the model does not know the language.
+        Raises WeightsMissing; Misconfigured if the model lacks the setting's language.
         """
         # Without tokenizer.json faster-whisper would ask the hub for one.
         folder = weights_folder(
@@ -75,17 +80,18 @@ class WhisperASR(ASRModel):
         self._check_language(self._model)
         noise = np.random.default_rng(0).normal(0.0, 0.01, ASR_SAMPLE_RATE_HZ).astype(np.float32)
         for vad_filter in (True, False):  # nobody speaks in noise: the first warms up the detector alone
-            self._text(noise, vad_filter=vad_filter)
+            self._text(noise, None, vad_filter=vad_filter)
 
     def transcribe(self, pcm: Pcm, *, language: str | None = None) -> str:
-        """The words, with capitals and punctuation; "" if its own voice detection hears nobody.
+        """The words, with capitals and punctuation; "" if its own voice activity detection finds no speech.
+        `language` is by default the setting's.
 
         Raises ValueError for audio that is not of 16 kHz.
         """
         if pcm.sample_rate_hz != ASR_SAMPLE_RATE_HZ:
             raise ValueError(f"whisper takes 16 kHz audio, not {pcm.sample_rate_hz} Hz.")
         try:
-            return self._text(amplified(pcm.samples)) if pcm.num_samples else ""
+            return self._text(amplified(pcm.samples), language) if pcm.num_samples else ""
         except RuntimeError as error:
             self._broken |= is_cuda_broken(error)
             raise
@@ -98,10 +104,10 @@ class WhisperASR(ASRModel):
         """Let go of the model."""
         self._model = None
 
-    def _text(self, samples: NDArray[np.float32], *, vad_filter: bool = True) -> str:
+    def _text(self, samples: NDArray[np.float32], language: str | None, *, vad_filter: bool = True) -> str:
         if self._model is None:
             raise EngineLoadFailed("whisper is not loaded.", Stage.ASR)
-        language = self._settings.whisper_language
+        language = language or self._settings.whisper_language
         segments, _ = self._model.transcribe(
             samples,
             language=None if language == AUTO else language,

@@ -1,26 +1,32 @@
-"""gpt-4o-mini at OpenAI; or any other model at any server of the OpenAI protocol."""
+"""gpt-4o-mini at OpenAI; or any other model at any server of the OpenAI chat protocol."""
 
+import json
 import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from functools import partial
+from typing import Any
 
-from services.llm.chat_api import OPENAI_CLIENT, ChatApi
-from services.llm.conversation import fitted, utf8_length
+from services.llm.chat_api import OPENAI_CLIENT, ChatApi, tools_as_openai
+from services.llm.conversation import truncate_to_context, utf8_length
 from shared.engines import EngineSpec, LLMModel, register_model
 from shared.errors import Misconfigured, Stage, StageFailed
-from shared.payloads import ChatMessage, LLMDelta, TextDelta, Tool
+from shared.payloads import ChatMessage, LLMDelta, Tool
 from shared.settings import settings
 
 _KEY = "OPENAI_API_KEY"
+
 _BYTES_PER_TOKEN = 2
-"""English takes 4 to 5, scripts of three bytes a letter about 3: this errs on the safe side."""
+"""English has 4 to 5, scripts of three bytes a letter about 3: this errs on the safe side."""
+
+_TOKENS_PER_MESSAGE = 4
 
 
 @register_model(
     "llm",
     "gpt4omini",
     EngineSpec(
-        summary="gpt-4o-mini at OpenAI, or what S2S_OPENAI_MODEL is at S2S_OPENAI_BASE_URL; no GPU.",
+        summary="gpt-4o-mini at OpenAI, or the model S2S_OPENAI_MODEL at S2S_OPENAI_BASE_URL; no GPU.",
         licence="OpenAI's terms of use",
         packages=(OPENAI_CLIENT,),
         modules=("openai",),
@@ -31,7 +37,9 @@ _BYTES_PER_TOKEN = 2
     ),
 )
 class Gpt4oMini(LLMModel):
-    """A client of the API: it holds nothing but a connection."""
+    """A client of the API: it holds nothing but connections."""
+
+    supports_tools = True
 
     def __init__(self) -> None:
         self._settings = settings()
@@ -39,13 +47,13 @@ class Gpt4oMini(LLMModel):
 
     @property
     def model_name(self) -> str:
-        """The model's name at its server."""
+        """The model's name on its server."""
         return self._settings.openai_model
 
     def load(self) -> None:
-        """Make the client; the server is not asked yet.
+        """Create the client; it connects with the first reply.
 
-        Raises Misconfigured if there is no key.
+        Raises Misconfigured if there is no key, or S2S_OPENAI_OPTIONS is no JSON object.
         """
         key = os.environ.get(_KEY, "").strip()
         if not key:
@@ -56,6 +64,7 @@ class Gpt4oMini(LLMModel):
             self._settings.openai_model,
             server=self._settings.openai_model,
             timeout_s=self._settings.llm_timeout_s,
+            options=_options(self._settings.openai_options),
         )
 
     async def generate(
@@ -66,26 +75,34 @@ class Gpt4oMini(LLMModel):
         max_tokens: int,
         temperature: float,
     ) -> AsyncGenerator[LLMDelta, None]:
-        """See LLMModel. Closing the generator closes the connection, and the API stops writing."""
+        """See LLMModel. Closing the generator closes the connection, and the API stops generating."""
         if self._api is None:
             raise StageFailed(f"{self.model_name} is not loaded.", Stage.LLM)
         context = self._settings.openai_context_tokens
         max_tokens = min(max_tokens, context // 2)
-        messages = await fitted(messages, _estimated_tokens, context - max_tokens)
-        async with aclosing(
-            self._api.reply(messages, max_tokens=max_tokens, temperature=temperature)
-        ) as reply:
-            async for text in reply:
-                yield TextDelta(text=text)
+        count_tokens = partial(_estimated_tokens, tools=tools)
+        messages = await truncate_to_context(messages, count_tokens, context - max_tokens)
+        reply = self._api.reply(messages, tools=tools, max_tokens=max_tokens, temperature=temperature)
+        async with aclosing(reply) as deltas:
+            async for delta in deltas:
+                yield delta
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connections."""
         if self._api is not None:
             self._api.close()
 
 
-_TOKENS_PER_MESSAGE = 4
+async def _estimated_tokens(messages: Sequence[ChatMessage], *, tools: Sequence[Tool]) -> int:
+    text = utf8_length(messages) + len(json.dumps(tools_as_openai(tools)))
+    return text // _BYTES_PER_TOKEN + _TOKENS_PER_MESSAGE * len(messages)
 
 
-async def _estimated_tokens(messages: Sequence[ChatMessage]) -> int:
-    return utf8_length(messages) // _BYTES_PER_TOKEN + _TOKENS_PER_MESSAGE * len(messages)
+def _options(text: str) -> dict[str, Any]:
+    try:
+        options = json.loads(text or "{}")
+    except ValueError:
+        options = None
+    if not isinstance(options, dict):
+        raise Misconfigured(f"S2S_OPENAI_OPTIONS={text!r} is no JSON object.", Stage.LLM)
+    return options

@@ -1,12 +1,15 @@
-"""A vLLM server as a child process, on a loopback address."""
+"""A vLLM server as a child process, behind a Unix socket that no other user can reach."""
 
 import http.client
 import json
 import logging
 import os
 import shlex
+import shutil
 import socket
 import sys
+import tarfile
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +18,8 @@ from services.process.watched_process import WatchedProcess
 from services.weights.snapshot import weights_volume_folder
 from shared.errors import EngineLoadFailed, Stage, StageFailed
 
-LOOPBACK = "127.0.0.1"
+URL = "http://vllm"
+"""The server's address in requests over its socket; the host name is never looked up."""
 
 _POLL_S = 0.1
 _HEALTH_TIMEOUT_S = 5.0
@@ -26,7 +30,7 @@ _ENVIRON = {
     "VLLM_SERVER_DEV_MODE": "1",  # /sleep and /wake_up
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_DO_NOT_TRACK": "1",
-    "VLLM_HOST_IP": LOOPBACK,  # else it looks for another address of this machine, and listens there
+    "VLLM_HOST_IP": "127.0.0.1",  # else it looks for another address of this machine, and listens there
     "HF_HUB_OFFLINE": "1",
     # FlashInfer's sampler is compiled by nvcc when it is first used, which a slim image does not have.
     "VLLM_USE_FLASHINFER_SAMPLER": "0",
@@ -39,19 +43,18 @@ class VllmServer:
     """`vllm serve` for one model: started, watched, put to sleep and woken, ended."""
 
     def __init__(self, weights: Path, model: str, flags: Sequence[str], *, keep_alive_s: float) -> None:
-        """`model` is the name under which the weights are served; idle connections last longer than
-        `keep_alive_s`, so that it is never the server who closes one."""
-        self._reserved = _reserved_address()
-        self._port: int = self._reserved.getsockname()[1]
-        self._command = vllm_command(weights, model, self._port, flags)
-        self._environ = os.environ | vllm_environ(keep_alive_s)
+        """`model` is the name under which the weights are served; the server keeps idle connections longer
+        than `keep_alive_s`, so that only the client closes them."""
+        self._folder = Path(tempfile.mkdtemp(prefix="vllm-"))  # no other user can enter it
+        self.socket = self._folder / "socket"
+        self._compiled = CompileCache.of_container(model)
+        self._command = vllm_command(weights, model, self.socket, flags)
+        keep_alive = {"VLLM_HTTP_TIMEOUT_KEEP_ALIVE": str(round(2 * keep_alive_s))}
+        self._environ = (
+            os.environ | _ENVIRON | keep_alive | (self._compiled.environ if self._compiled else {})
+        )
         self._process: WatchedProcess | None = None
         self._closed = False
-
-    @property
-    def url(self) -> str:
-        """Where it listens."""
-        return f"http://{LOOPBACK}:{self._port}"
 
     @property
     def has_ended(self) -> bool:
@@ -61,20 +64,27 @@ class VllmServer:
     def start(self, timeout_s: float) -> None:
         """Start it and wait until it can answer; blocking.
 
-        Raises EngineLoadFailed, with its last log lines, if it ends before or takes longer than that.
+        Raises EngineLoadFailed if it ends before, takes longer than that, or has been closed.
         """
-        give_up_s = time.monotonic() + timeout_s
+        deadline_s = time.monotonic() + timeout_s
+        if self._compiled:
+            self._compiled.restore()
+        if self._closed:
+            raise EngineLoadFailed("vLLM was closed before it started.", Stage.LLM)
         _log.info("Starting %s", shlex.join(self._command))
         self._process = WatchedProcess(self._command, self._environ, _log)
         if self._closed:
             self.close()
         while not self.is_healthy():
             if self._process.wait(_POLL_S):
-                raise EngineLoadFailed(f"vLLM could not start: it {self._process.how_it_ended}", Stage.LLM)
-            if time.monotonic() > give_up_s:
-                self.close()
-                told = f"vLLM was not ready after {timeout_s:.0f} s; it {self._process.how_it_ended}"
-                raise EngineLoadFailed(told, Stage.LLM)
+                raise EngineLoadFailed(f"vLLM could not start: {self._ending()}", Stage.LLM)
+            if time.monotonic() > deadline_s:
+                self.end()
+                raise EngineLoadFailed(
+                    f"vLLM was not ready after {timeout_s:.0f} s; {self._ending()}", Stage.LLM
+                )
+        if self._compiled:
+            self._compiled.publish()
 
     def is_healthy(self) -> bool:
         """Whether it runs, and its engine with it."""
@@ -84,32 +94,36 @@ class VllmServer:
             return False
 
     def check_runs(self) -> None:
-        """Raises StageFailed, with its last log lines, if it has ended or can work no more; it is ended
-        then for good."""
+        """Raises StageFailed if it has ended or can work no more, in which case it is ended for good."""
         if self._process is None or self.is_healthy():
             return
-        self._process.end(_END_TIMEOUT_S)
-        raise StageFailed(f"vLLM is lost: it {self._process.how_it_ended}", Stage.LLM)
+        self.end()
+        raise StageFailed(f"vLLM is lost: {self._ending()}", Stage.LLM)
 
     def sleep(self) -> None:
-        """Move the weights from the GPU to memory and forget what was computed, for a snapshot."""
+        """Move the weights from the GPU to memory and drop the key-value cache, for a snapshot."""
         self._must("/sleep?level=1")
 
     def wake_up(self) -> None:
         """Move the weights back to the GPU."""
         self._must("/wake_up")
 
-    def close(self) -> None:
-        """End it with all its processes; from any thread, also while it starts."""
-        self._closed = True
+    def end(self, grace_s: float = _END_TIMEOUT_S) -> None:
+        """End it with all its processes, by force after `grace_s`."""
         if self._process is not None:
-            self._process.end(_END_TIMEOUT_S)
-        self._reserved.close()
+            self._process.end(grace_s)
+
+    def close(self) -> None:
+        """End it and remove its socket; from any thread, also while it starts or before."""
+        self._closed = True
+        self.end()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def request(self, method: str, path: str, body: object = None, *, timeout_s: float) -> int:
         """The status of its answer to JSON. Raises OSError if there is none in time."""
-        connection = http.client.HTTPConnection(LOOPBACK, self._port, timeout=timeout_s)
+        connection = _UnixConnection("vllm", timeout=timeout_s)
         try:
+            connection.connect_to(self.socket)
             sent = None if body is None else json.dumps(body)
             connection.request(method, path, sent, {"Content-Type": "application/json"})
             response = connection.getresponse()
@@ -120,36 +134,84 @@ class VllmServer:
         finally:
             connection.close()
 
+    def _ending(self) -> str:
+        """How it ended. Its last lines are logged: they are for the operator, and a message may reach an
+        end user."""
+        assert self._process is not None
+        _log.error("vLLM %s. Its last lines:\n%s", self._process.how_it_ended, self._process.last_lines)
+        return f"it {self._process.how_it_ended}, and the log has its last lines."
+
     def _must(self, path: str) -> None:
         status = self.request("POST", path, timeout_s=_SLEEP_TIMEOUT_S)
         if status != 200:
             raise StageFailed(f"vLLM answers {status} to {path}.", Stage.LLM)
 
 
-def vllm_command(weights: Path, model: str, port: int, flags: Sequence[str]) -> list[str]:
-    """The command that serves the weights on that port of the loopback address."""
+class _UnixConnection(http.client.HTTPConnection):
+    def connect_to(self, path: Path) -> None:
+        """Connect over a Unix socket. (httpx leaks it where nobody listens.)"""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(path))
+
+
+class CompileCache:
+    """What vLLM compiles, kept in the Volume for containers that start without a snapshot.
+
+    vLLM writes to a local folder (the same in every container, as its index holds absolute paths). What a
+    successful start has added is published as one file, by a rename: a container that is preempted while it
+    writes leaves nothing behind that a later start would read.
+    """
+
+    def __init__(self, folder: Path, archive: Path) -> None:
+        self._folder = folder
+        self._archive = archive
+        self._restored: set[Path] = set()
+
+    @classmethod
+    def of_container(cls, model: str) -> "CompileCache | None":
+        """The cache of this container on Modal; None elsewhere, where vLLM's own default is kept."""
+        volume = weights_volume_folder()
+        return (
+            cls(Path(tempfile.gettempdir()) / "vllm-cache", volume / f"vllm-{model}.tar") if volume else None
+        )
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The variable that makes vLLM use it."""
+        return {"VLLM_CACHE_ROOT": str(self._folder)}
+
+    def restore(self) -> None:
+        """Lay out what has been published, if anything; without it, or where it is damaged, vLLM compiles."""
+        try:
+            with tarfile.open(self._archive) as archive:
+                archive.extractall(self._folder, filter="data")
+        except FileNotFoundError:
+            return
+        except (OSError, tarfile.TarError) as error:
+            _log.warning("vLLM compiles anew: %s cannot be read (%s).", self._archive, error)
+            shutil.rmtree(self._folder, ignore_errors=True)
+        self._restored = self._files()
+
+    def publish(self) -> None:
+        """Keep what is there now, if there is more than was restored."""
+        if self._files() <= self._restored:
+            return
+        partial = self._archive.with_name(f"{self._archive.name}.{os.getpid()}-{time.time_ns()}")
+        try:
+            with tarfile.open(partial, "w") as archive:
+                archive.add(self._folder, ".")
+            partial.replace(self._archive)
+        except OSError as error:
+            _log.warning("What vLLM compiled is not kept: %s", error)
+            partial.unlink(missing_ok=True)
+
+    def _files(self) -> set[Path]:
+        return {path for path in self._folder.rglob("*") if path.is_file()}
+
+
+def vllm_command(weights: Path, model: str, socket: Path, flags: Sequence[str]) -> list[str]:
+    """The command that serves the weights on that socket."""
     command = [sys.executable, "-P", "-m", "vllm.entrypoints.cli.main", "serve", str(weights)]
-    address = ["--host", LOOPBACK, "--port", str(port)]
-    return [*command, "--served-model-name", model, *address, "--disable-uvicorn-access-log", *flags]
-
-
-def vllm_environ(keep_alive_s: float) -> dict[str, str]:
-    """What vLLM's environment has besides this process's own."""
-    environ = _ENVIRON | {"VLLM_HTTP_TIMEOUT_KEEP_ALIVE": str(round(2 * keep_alive_s))}
-    if volume := weights_volume_folder():
-        # What is compiled is kept for containers that start without a snapshot, as in Modal's own examples of
-        # snapshots. Modal commits a Volume every few seconds by itself. Containers that compile at once write
-        # the same: folders are named by a hash of all that goes into them. Artifacts are written as a whole,
-        # their index (vllm_compile_cache.py) is not; `modal volume rm -r` of this folder heals whatever comes
-        # of that.
-        environ["VLLM_CACHE_ROOT"] = str(volume / "vllm")
-    return environ
-
-
-def _reserved_address() -> socket.socket:
-    """A socket that is bound to a free port and never listens. vLLM, which sets SO_REUSEADDR as well, can
-    still be bound there; the kernel gives the port to nobody else."""
-    reserved = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    reserved.bind((LOOPBACK, 0))
-    return reserved
+    options = ["--served-model-name", model, "--uds", str(socket), "--disable-uvicorn-access-log"]
+    return [*command, *options, *flags]

@@ -1,5 +1,5 @@
-"""The lock files that images install: one for what every service needs, one for each engine with packages
-of its own.
+"""The lock files that images install: one for what every service needs, one for each set of packages that
+engines need besides.
 
 `python -m services.on_modal.image_locks` makes them anew (it needs uv).
 """
@@ -25,7 +25,7 @@ BASE_PYTHON = "3.11"
 
 def lock_file(model: RegisteredModel) -> Path:
     """The lock file of an engine's image; it exists if `make lock` has seen the engine."""
-    return LOCKS / f"{model.stage}-{model.name}.txt" if model.spec.packages else BASE_LOCK
+    return LOCKS / f"{model.stage}-{model.spec.lock or model.name}.txt" if model.spec.packages else BASE_LOCK
 
 
 def main() -> None:
@@ -35,10 +35,9 @@ def main() -> None:
     pins = [line for line in BASE_LOCK.read_text().splitlines() if line.startswith("pydantic")]
     _compile(WEIGHTS_LOCK, BASE_PYTHON, *pins, HUB_CLIENT)
     discover()
-    for models in MODEL_REGISTRY.values():
-        for model in models.values():
-            if model.spec.packages:
-                _compile(lock_file(model), model.spec.python_version, *pins, *model.spec.packages)
+    models = [model for stage in MODEL_REGISTRY.values() for model in stage.values() if model.spec.packages]
+    for lock, model in {lock_file(model): model for model in models}.items():
+        _compile(lock, model.spec.python_version, *pins, *model.spec.packages)
 
 
 def _compile(lock: Path, python_version: str, *requirements: str) -> None:

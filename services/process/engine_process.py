@@ -25,6 +25,8 @@ _SOURCES = Path(__file__).parents[2]
 _BACKLOG = 100
 _END_WITHIN_S = 10.0
 
+_log = logging.getLogger(__name__)
+
 
 class EngineProcess:
     """Owns the process of one engine, from the entry of its `async with` block to the exit.
@@ -70,10 +72,10 @@ class EngineProcess:
         return self._process.has_ended
 
     async def load(self) -> Health:
-        """Load the engine, if nobody has yet; what it then tells of itself.
+        """Load the engine, unless it is loaded, and return its health.
 
-        Raises SpeechError: EngineLoadFailed, with the process's last lines if it ended, unless the engine
-        itself says something more exact.
+        Raises SpeechError: EngineLoadFailed if the process ended, unless the engine itself raises something
+        more exact.
         """
         async with aclosing(self._call(Call(LOAD), EngineLoadFailed)) as answers:
             health: Health = await anext(answers)
@@ -82,7 +84,7 @@ class EngineProcess:
     async def stream(self, *arguments: Any, **keywords: Any) -> StageStream:
         """The stage stream of the engine's verb. Closing it stops the work.
 
-        Raises SpeechError: StageFailed, with the process's last lines, if it ended.
+        Raises SpeechError: StageFailed if the process ended.
         """
         call = Call(VERBS[self._model.stage], arguments, tuple(keywords.items()))
         async with aclosing(self._call(call, StageFailed)) as items:
@@ -127,4 +129,6 @@ class EngineProcess:
     def _how_it_ended(self) -> str:
         if not self._process.wait(_END_WITHIN_S):
             return "does not answer."
-        return self._process.how_it_ended
+        how = self._process.how_it_ended
+        _log.error("The process of %s %s:\n%s", self._model.name, how, self._process.last_lines)
+        return f"{how}, and the log has its last lines."

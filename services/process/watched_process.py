@@ -73,11 +73,15 @@ class WatchedProcess:
 
     @property
     def how_it_ended(self) -> str:
-        """ "ended with code 1", "was ended by SIGKILL" and its last lines; for a process that has ended."""
+        """ "ended with code 1" or "was ended by SIGKILL"; for a process that has ended."""
         code = self._process.returncode
-        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+        return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+
+    @property
+    def last_lines(self) -> str:
+        """The end of its output, for the operator's log; for a process that has ended."""
         self._reader.join(_LINES_TIMEOUT_S)
-        return f"{how}. Its last lines:\n" + ("\n".join(self._lines) or "(none)")
+        return "\n".join(self._lines) or "(none)"
 
     def end(self, grace_s: float) -> None:
         """Ask it to end, and end it with all its descendants after so long."""

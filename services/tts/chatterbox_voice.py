@@ -1,6 +1,6 @@
-"""Voices for Chatterbox out of recordings.
+"""Clones voices for Chatterbox from recordings.
 
-Working one out takes seconds (6.7 s on a CPU), so it is kept beside the weights, for the next container.
+Computing one takes seconds (6.7 s on a CPU), so it is stored beside the weights, for the next container.
 """
 
 import hashlib
@@ -22,27 +22,37 @@ MIN_CLIP_S = 5.0
 """The library takes no shorter recording."""
 
 USED_S = 10.0
-"""How the voice sounds is taken from the recording's first 10 s, how it speaks from its first 15 s."""
+"""The sound of the voice is taken from the recording's first 10 s, its manner from the first 15 s."""
 
 _logger = logging.getLogger("speech_to_speech.chatterbox")
 
 
-def borrowed_voice(model: Any, clip: Path, weights: Path) -> Any:
-    """The conditionals of a ChatterboxTurboTTS that make it speak like the person in a recording of more
-    than 5 s, on the model's device. `weights` is the folder of its weights, in a Hugging Face cache.
+def recordings(path: Path) -> list[Path]:
+    """The recording at a path, or those in the folder there. Raises Misconfigured if a folder has none."""
+    if not path.is_dir():
+        return [path]
+    found = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
+    if not found:
+        raise _misconfigured(path, "the folder has no recording")
+    return found
+
+
+def cloned_voice(model: Any, clip: Path, weights: Path) -> Any:
+    """The conditionals that make a ChatterboxTurboTTS sound like the person in a recording of more than 5 s,
+    on the model's device. `weights` is the folder of its weights, in a Hugging Face cache.
 
     Raises Misconfigured if the recording cannot be used.
     """
-    kept = _kept_at(clip, weights)
-    voice = _kept(kept) if kept.exists() else None
+    file = _cache_file(clip, weights)
+    voice = _cached(file) if file.exists() else None
     if voice is None:
-        voice = _worked_out(model, clip)
-        _keep(voice, kept)
+        voice = _computed(model, clip)
+        _store(voice, file)
     return voice.to(model.device)
 
 
-def _kept_at(clip: Path, weights: Path) -> Path:
-    """Where the voice of this very recording is kept, for this revision and version of the model."""
+def _cache_file(clip: Path, weights: Path) -> Path:
+    """Where the voice of this very recording is stored, for this revision and version of the model."""
     try:
         recording = clip.read_bytes()
     except OSError as error:
@@ -52,7 +62,7 @@ def _kept_at(clip: Path, weights: Path) -> Path:
     return repository / "voices" / f"{hashlib.sha256(made_of).hexdigest()}.pt"
 
 
-def _worked_out(model: Any, clip: Path) -> Any:
+def _computed(model: Any, clip: Path) -> Any:
     import torch
 
     _check(clip)
@@ -81,25 +91,25 @@ def _misconfigured(clip: Path, problem: str) -> Misconfigured:
     return Misconfigured(f"S2S_CHATTERBOX_VOICE={clip}: {problem}.", Stage.TTS)
 
 
-def _kept(file: Path) -> Any:
+def _cached(file: Path) -> Any:
     from chatterbox.tts_turbo import Conditionals
 
     try:
         return Conditionals.load(file, map_location="cpu")
     except Exception as error:  # a damaged file raises what it likes
-        _logger.warning("The voice in %s cannot be read and is made anew: %s", file, error)
+        _logger.warning("The voice in %s cannot be read and is computed again: %s", file, error)
         return None
 
 
-def _keep(voice: Any, file: Path) -> None:
-    """Where the folder cannot be written, the next start works the voice out again."""
+def _store(voice: Any, file: Path) -> None:
+    """Where the folder cannot be written, the next start computes the voice again."""
     content = io.BytesIO()
     voice.save(content)
     try:
         file.parent.mkdir(exist_ok=True)
         _write(file, content.getvalue())
     except OSError as error:
-        _logger.warning("The voice cannot be kept for the next start: %s", error)
+        _logger.warning("The voice cannot be stored for the next start: %s", error)
 
 
 def _write(file: Path, content: bytes) -> None:

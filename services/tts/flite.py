@@ -3,7 +3,7 @@
 import ctypes
 import threading
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,7 @@ from shared.audio.pcm import Pcm
 from shared.engines import EngineSpec, TTSModel, register_model
 from shared.errors import EngineLoadFailed, Stage, StageFailed
 
-Voice = Literal["slt", "rms", "kal16"]
-
+VOICES = ("rms", "slt", "awb", "kal16")
 SAMPLE_RATE_HZ = 16_000
 
 
@@ -37,7 +36,7 @@ class FliteTTS(TTSModel):
     short questions wrong, of slt 16 %, of kal16 9 %. 13 words take 75, 60 and 2 ms.
     """
 
-    def __init__(self, voice: Voice = "rms") -> None:
+    def __init__(self, voice: str = "rms") -> None:
         self._voice = voice
         self._library: _Library | None = None
 
@@ -45,7 +44,7 @@ class FliteTTS(TTSModel):
     def missing(cls) -> str | None:
         """The library, where it cannot be loaded."""
         try:
-            _Library("rms")
+            _Library()
         except OSError:
             return "libflite: apt install libflite1"
         return None
@@ -60,10 +59,16 @@ class FliteTTS(TTSModel):
         """16 kHz, whatever the voice."""
         return SAMPLE_RATE_HZ
 
+    @property
+    def voices(self) -> tuple[str, ...]:
+        """Three men and, slt, a woman; all of libflite1's general voices that are of 16 kHz."""
+        return VOICES
+
     def load(self) -> None:
         """Load the library and the voice."""
         try:
-            self._library = _Library(self._voice)
+            self._library = _Library()
+            self._library.voice(self._voice)
         except OSError as error:
             message = f"flite cannot be loaded ({error}): apt install libflite1"
             raise EngineLoadFailed(message, Stage.TTS) from None
@@ -82,7 +87,7 @@ class FliteTTS(TTSModel):
         for sentence in utterances(to_ascii(text), by_sentence=True):
             if cancelled.is_set():
                 return
-            samples = trimmed(self._library.synthesize(sentence), SAMPLE_RATE_HZ)
+            samples = trimmed(self._library.synthesize(sentence, voice or self._voice), SAMPLE_RATE_HZ)
             if samples.size:
                 yield Pcm(samples, SAMPLE_RATE_HZ)
 
@@ -100,27 +105,33 @@ class _Wave(ctypes.Structure):
 
 
 class _Library:
-    """libflite with one voice. Several threads may synthesize at once.
+    """libflite, and the voices that have been asked for. Several threads may synthesize at once.
 
     Give it `services.tts.text.utterances` only: a run of 320 punctuation marks overflows a buffer, and the
     process dies (version 2.2); what it needs for very long words or numbers grows without bound.
     """
 
-    def __init__(self, voice: Voice) -> None:
+    def __init__(self) -> None:
         self._flite: Any = ctypes.CDLL("libflite.so.1", mode=ctypes.RTLD_GLOBAL)
         self._flite.flite_text_to_wave.argtypes = [ctypes.c_char_p, ctypes.c_void_p]
         self._flite.flite_text_to_wave.restype = ctypes.POINTER(_Wave)
         self._flite.delete_wave.argtypes = [ctypes.POINTER(_Wave)]
         self._flite.delete_wave.restype = None
-        voices: Any = ctypes.CDLL(f"libflite_cmu_us_{voice}.so.1")
-        register = voices[f"register_cmu_us_{voice}"]
-        register.argtypes, register.restype = [ctypes.c_char_p], ctypes.c_void_p
         self._flite.flite_init()
-        self._voice: int = register(None)
+        self._voices: dict[str, int] = {}
 
-    def synthesize(self, sentence: str) -> NDArray[np.float32]:
+    def voice(self, name: str) -> int:
+        """The library's pointer to a voice, which is loaded when it is first asked for."""
+        if name not in self._voices:
+            library: Any = ctypes.CDLL(f"libflite_cmu_us_{name}.so.1")
+            register = library[f"register_cmu_us_{name}"]
+            register.argtypes, register.restype = [ctypes.c_char_p], ctypes.c_void_p
+            self._voices[name] = register(None)
+        return self._voices[name]
+
+    def synthesize(self, sentence: str, voice: str) -> NDArray[np.float32]:
         """A sentence in ASCII as samples in [-1, 1]."""
-        wave = self._flite.flite_text_to_wave(sentence.encode("ascii"), self._voice)
+        wave = self._flite.flite_text_to_wave(sentence.encode("ascii"), self.voice(voice))
         if not wave:
             raise StageFailed("flite could not synthesize a sentence.", Stage.TTS)
         try:

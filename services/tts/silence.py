@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_BEFORE_S = 0.05
-"""Silence before a piece delays the first sound that a person hears."""
+"""Silence before a segment delays the first audio."""
 MAX_AFTER_S = 0.25
 """About the pause between two sentences."""
 SILENT_BELOW_PEAK = 0.01

@@ -44,7 +44,7 @@ def _refused(weights: Weights, status: int) -> SpeechError:
         remedy = (
             f"accept its licence at the hub and set {weights.token}"
             if weights.token
-            else "it may be private, or gone"
+            else "it may be gone, private or gated (S2S_LLM_GATED=1 and HF_TOKEN, for LLM_MODEL=vllm)"
         )
         return Misconfigured(f"The hub does not give out the weights {name}: {remedy}.")
     if status == 404:

@@ -290,7 +290,7 @@ def test_models_lists_every_engine_and_where_it_is_selected() -> None:
 
 def test_models_tells_scripts_all_that_an_engine_says_of_itself() -> None:
     rows = {row["name"]: row for row in json.loads(s2s("models", "--json").stdout)}
-    assert set(rows["llama"]) >= {field.name for field in fields(EngineSpec)} - {"modules"}
+    assert set(rows["llama"]) >= {field.name for field in fields(EngineSpec)} - {"modules", "lock"}
     assert rows["llama"]["weights"]["token"] == "HF_TOKEN"
     assert len(rows["llama"]["weights"]["revision"]) == 40
     assert rows["gpt4omini"]["secrets"] == ["OPENAI_API_KEY"]

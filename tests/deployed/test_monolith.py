@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from local_cloud import FunctionView
-from services.llm.vllm_model import vllm_flags
+from services.llm.vllm import Phi3, vllm_flags
 from services.on_modal.image_locks import LOCKS
 from shared.audio.decode import decode_audio
 from shared.audio.mp3 import encode_mp3
@@ -78,9 +78,13 @@ def test_one_gpu_holds_all_engines_and_no_snapshot_is_taken(of_gpus: FunctionVie
 def test_each_engine_is_installed_from_its_lock_file_into_an_environment_of_its_own(
     of_gpus: FunctionView,
 ) -> None:
-    for name in ("asr-nemo", "llm-phi3", "tts-chatterbox"):
+    for name, lock in (
+        ("asr-nemo", "asr-nemo"),
+        ("llm-phi3", "llm-vllm"),
+        ("tts-chatterbox", "tts-chatterbox"),
+    ):
         folder = f"/engines/{name}"
-        assert (LOCKS / f"{name}.txt").exists()
+        assert (LOCKS / f"{lock}.txt").exists()
         assert f"RUN python -m venv --without-pip {folder}" in of_gpus.image.commands
         assert folder in of_gpus.image.installs_elsewhere
         assert of_gpus.image.env[f"{name[:3].upper()}_PYTHON"] == f"{folder}/bin/python"
@@ -90,9 +94,8 @@ def test_each_engine_is_installed_from_its_lock_file_into_an_environment_of_its_
 
 def test_vllm_takes_the_share_of_the_gpu_that_leaves_room_for_the_others() -> None:
     from orchestrator.monolith_app import VLLM_FLAGS
-    from services.llm.phi3 import Phi3
 
-    flags = vllm_flags(Phi3.spec, VLLM_FLAGS)
+    flags = vllm_flags(Phi3, Settings(vllm_flags=VLLM_FLAGS))
     shares = [value for flag, value in pairwise(flags) if "utilization" in flag]
     assert float(shares[-1]) < 0.6  # the last one wins
 

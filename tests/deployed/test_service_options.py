@@ -5,7 +5,7 @@ from packaging.utils import canonicalize_name
 
 from client.errors import ExitCode
 from local_cloud import FunctionView, ImageView
-from services.on_modal.image_locks import BASE_LOCK, LOCKS
+from services.on_modal.image_locks import BASE_LOCK, lock_file
 from services.selection import discover
 from shared.deployment import APPS, CLASSES
 from shared.engines import MODEL_REGISTRY
@@ -246,7 +246,7 @@ def test_every_engine_with_packages_has_a_lock_file_that_pins_them_and_the_same_
     for models in MODEL_REGISTRY.values():
         for model in models.values():
             if model.engine.__module__.startswith("services.") and model.spec.packages:
-                lock = (LOCKS / f"{model.stage}-{model.name}.txt").read_text().splitlines()
+                lock = lock_file(model).read_text().splitlines()
                 assert set(pydantic) <= set(lock)
                 assert {_locked(package) for package in model.spec.packages} <= set(lock)
 

@@ -38,7 +38,7 @@ GROUPS = {
     for group in (
         Group("nemo", "asr-nemo.txt", ("test_nemo.py",)),
         Group("whisper", "asr-whisper.txt", ("test_whisper.py", "test_weights.py")),
-        Group("vllm", "llm-phi3.txt", ("test_vllm.py",)),
+        Group("vllm", "llm-vllm.txt", ("test_vllm.py",)),
         Group("chatterbox", "tts-chatterbox.txt", ("test_chatterbox.py",)),
         Group("turn", None, ("test_whole_turn.py", "test_monolith_turn.py")),
     )

@@ -19,7 +19,7 @@ from services.host.stage_host import TTSHost
 from services.tts.chatterbox import SAMPLE_RATE_HZ, WEIGHTS, ChatterboxTTS
 from services.tts.chatterbox_model import ChatterboxModel
 from services.tts.chatterbox_text import longest_s
-from services.tts.chatterbox_voice import borrowed_voice
+from services.tts.chatterbox_voice import cloned_voice
 from shared.audio.decode import decode_audio
 from shared.audio.pcm import Pcm
 from shared.engines import TTSModel
@@ -39,7 +39,7 @@ TOKEN_SAMPLES = SAMPLE_RATE_HZ // 25
 TOKEN_STEP = "GPT2Model"
 DECODING = "UpsampleConformerEncoder"
 VOCODING = "ConvRNNF0Predictor"
-WORKING_OUT_A_VOICE = "LSTM"
+COMPUTING_A_VOICE = "LSTM"
 
 
 @pytest.fixture(scope="module")
@@ -107,9 +107,9 @@ def loaded(engine: ChatterboxTTS) -> ChatterboxTTS:
     return engine
 
 
-def speak(engine: TTSModel, text: str, seed: int = 0) -> list[Pcm]:
+def speak(engine: TTSModel, text: str, seed: int = 0, voice: str | None = None) -> list[Pcm]:
     torch.manual_seed(seed)
-    return list(engine.synthesize(text, threading.Event()))
+    return list(engine.synthesize(text, threading.Event(), voice=voice))
 
 
 def same(one: list[Pcm], other: list[Pcm]) -> bool:
@@ -291,7 +291,7 @@ def test_an_engine_whose_cuda_has_failed_says_so(
 
     shared = ChatterboxTTS()
     monkeypatch.setattr(shared, "_model", engine._model)
-    monkeypatch.setattr(ChatterboxModel, "speak", fail)
+    monkeypatch.setattr(ChatterboxModel, "synthesize", fail)
     with pytest.raises(RuntimeError):
         speak(shared, SENTENCE)
     assert shared.is_broken() is broken
@@ -351,7 +351,7 @@ def recorded(file: Path, example: str) -> Path:
     return file
 
 
-def test_a_borrowed_voice_is_worked_out_once_and_kept_beside_the_weights(
+def test_a_cloned_voice_is_computed_once_and_stored_beside_the_weights(
     engine: ChatterboxTTS, snapshot: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = speak(engine, SENTENCE)
@@ -359,15 +359,42 @@ def test_a_borrowed_voice_is_worked_out_once_and_kept_beside_the_weights(
     settings.cache_clear()
     with counted() as calls:
         first = loaded(ChatterboxTTS())
-    assert calls[WORKING_OUT_A_VOICE] > 0
+    assert calls[COMPUTING_A_VOICE] > 0
     with counted() as calls:
         second = loaded(ChatterboxTTS(clip))
-        borrowed = speak(second, SENTENCE)
-    assert calls[WORKING_OUT_A_VOICE] == 0
-    assert same(borrowed, speak(first, SENTENCE))
-    assert not same(borrowed, own)
+        cloned = speak(second, SENTENCE)
+    assert calls[COMPUTING_A_VOICE] == 0
+    assert same(cloned, speak(first, SENTENCE))
+    assert not same(cloned, own)
     assert first.model_name == "Chatterbox Turbo, voice somebody"
     settings.cache_clear()
+
+
+def test_a_turn_chooses_among_the_recordings_of_a_folder(
+    engine: ChatterboxTTS, snapshot: Path, tmp_path: Path
+) -> None:
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    recorded(clips / "ann.wav", "what-is-two-plus-two.mp3")
+    recorded(clips / "bob.wav", "what-is-six-times-seven.mp3")
+    (clips / ".hidden").write_text("no recording")
+    several = loaded(ChatterboxTTS(clips))
+    assert several.voices == ("ann", "bob")
+    assert several.model_name == "Chatterbox Turbo"
+    ann, bob = speak(several, SENTENCE, voice="ann"), speak(several, SENTENCE, voice="bob")
+    assert not same(ann, bob)
+    assert same(speak(several, SENTENCE), speak(engine, SENTENCE))  # its own, whoever spoke before
+    assert same(ann, speak(several, SENTENCE, voice="ann"))
+
+
+def test_an_engine_with_its_own_voice_alone_has_none_to_choose(engine: ChatterboxTTS) -> None:
+    assert (engine.voices, engine.languages) == ((), ("en",))
+
+
+def test_a_folder_without_recordings_is_refused(snapshot: Path, tmp_path: Path) -> None:
+    (tmp_path / "clips").mkdir()
+    with pytest.raises(Misconfigured, match="the folder has no recording"):
+        ChatterboxTTS(tmp_path / "clips").load()
 
 
 @pytest.fixture(scope="module")
@@ -387,31 +414,31 @@ def weights(tmp_path: Path) -> Path:
 def test_another_recording_under_the_same_name_is_another_voice(
     library: Any, clip: Path, weights: Path
 ) -> None:
-    one = borrowed_voice(library, clip, weights)
+    one = cloned_voice(library, clip, weights)
     recorded(clip, "hello.mp3")
-    other = borrowed_voice(library, clip, weights)
+    other = cloned_voice(library, clip, weights)
     assert not torch.equal(one.t3.speaker_emb, other.t3.speaker_emb)
     assert len(list((weights.parents[1] / "voices").iterdir())) == 2
 
 
-def test_a_kept_voice_that_is_damaged_is_worked_out_anew(
+def test_a_stored_voice_that_is_damaged_is_computed_again(
     library: Any, clip: Path, weights: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    whole = borrowed_voice(library, clip, weights)
+    whole = cloned_voice(library, clip, weights)
     (kept,) = (weights.parents[1] / "voices").iterdir()
     kept.write_bytes(kept.read_bytes()[:1000])
-    anew = borrowed_voice(library, clip, weights)
+    anew = cloned_voice(library, clip, weights)
     assert torch.equal(whole.t3.speaker_emb, anew.t3.speaker_emb)
-    assert "made anew" in caplog.text
+    assert "computed again" in caplog.text
     assert len(kept.read_bytes()) > 1000
 
 
-def test_where_a_voice_cannot_be_kept_it_is_used_all_the_same(
+def test_a_voice_that_cannot_be_stored_is_used_all_the_same(
     library: Any, clip: Path, weights: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (weights.parents[1] / "voices").write_text("in the way")
-    assert borrowed_voice(library, clip, weights).t3.speaker_emb.shape == (1, 256)
-    assert "cannot be kept" in caplog.text
+    assert cloned_voice(library, clip, weights).t3.speaker_emb.shape == (1, 256)
+    assert "cannot be stored" in caplog.text
 
 
 def unusable_clips() -> dict[str, Callable[[Path], Any]]:
@@ -431,5 +458,5 @@ def test_a_recording_that_cannot_be_used_is_named_with_its_setting(
     file = tmp_path / "clip.wav"
     unusable_clips()[problem](file)
     with pytest.raises(Misconfigured, match=rf"S2S_CHATTERBOX_VOICE=.*clip\.wav: .*{problem}"):
-        borrowed_voice(library, file, weights)
+        cloned_voice(library, file, weights)
     assert not (weights.parents[1] / "voices").exists()

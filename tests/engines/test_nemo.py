@@ -200,3 +200,13 @@ class _Shared(NemoASR):
 
     def load(self) -> None:
         pass
+
+
+def test_what_is_closed_while_it_loads_does_not_go_on(
+    cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    put_into_hub_cache(cache, WEIGHTS, _folder_with(tmp_path_factory, "model.nemo"))
+    nemo = NemoASR()
+    nemo.close()
+    with pytest.raises(EngineLoadFailed, match="closed"):
+        nemo.load()

@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from faster_whisper import WhisperModel
 
 from services.asr.whisper import WhisperASR
 from services.asr.whisper_models import whisper_weights
@@ -13,7 +15,7 @@ from services.host.stage_host import ASRHost
 from shared.audio.decode import decode_audio
 from shared.audio.pcm import Pcm, join, resample
 from shared.engines import ASR_SAMPLE_RATE_HZ
-from shared.errors import Misconfigured, WeightsMissing
+from shared.errors import BadRequest, Misconfigured, WeightsMissing
 from shared.settings import Settings, settings
 from shared.stage_stream import Transcript
 from tests.engines.hub_cache import put_into_hub_cache
@@ -121,6 +123,28 @@ def test_a_multilingual_model_listens_for_the_language_or_finds_it_out(
     assert engine.model_name == "faster-whisper small"
 
 
+def test_a_turn_chooses_among_the_languages_of_a_multilingual_model(
+    loaded: Loaded, speech: Pcm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = loaded(TinyWhisper(text=SENTENCE, multilingual=True), language="fr", model="small")
+    assert {"en", "de", "zh"} <= set(engine.languages)
+    used: list[str] = []
+    transcribe = WhisperModel.transcribe
+
+    def observed(*args: Any, **settings: Any) -> Any:
+        segments, info = transcribe(*args, **settings)
+        used.append(info.language)
+        return segments, info
+
+    monkeypatch.setattr(WhisperModel, "transcribe", observed)
+    assert [engine.transcribe(speech, language=language) for language in ("de", None)] == [SENTENCE] * 2
+    assert used == ["de", "fr"]
+
+
+def test_an_english_model_knows_english_alone(loaded: Loaded) -> None:
+    assert loaded().languages == ("en",)
+
+
 def test_audio_of_another_rate_is_refused(loaded: Loaded) -> None:
     with pytest.raises(ValueError, match="16 kHz audio, not 8000 Hz"):
         loaded().transcribe(Pcm(np.zeros(8000, np.float32), 8000))
@@ -147,6 +171,15 @@ def test_weights_of_another_size_are_not_taken(loaded: Loaded, monkeypatch: pyte
         pytest.raises(WeightsMissing, match=r"Systran/faster-whisper-base\.en .*fetch-weights"),
     ):
         WhisperASR().load()
+
+
+async def test_behind_its_stage_a_language_that_it_does_not_know_is_refused(
+    loaded: Loaded, speech: Pcm
+) -> None:
+    host = ASRHost(loaded(), Settings())
+    with pytest.raises(BadRequest, match=r"faster-whisper small\.en has no language 'de'\. It has: en\."):
+        _ = [item async for item in host.transcribe(speech, language="de-AT")]
+    await host.close()
 
 
 async def test_behind_its_stage_it_answers_many_at_once_and_is_not_asked_about_silence(

@@ -16,7 +16,7 @@ from shared.turn import TurnCompleted
 from tests.engines.tiny_deployment import SETTINGS, plane_without_gpu, tiny_weights
 from tests.engines.tiny_llm import ENDLESS, ENDLESS_IN_TONES
 from tests.engines.tiny_turns import check_answered, heard, question
-from tests.engines.vllm_metrics import vllm_address_under, vllm_metric
+from tests.engines.vllm_metrics import vllm_metric, vllm_socket_under
 from tests.support.answering_deployment import Told, play
 from tests.support.control_plane_programs import Cloud
 from tests.support.deployed_project import Project, project_in, remote
@@ -98,10 +98,10 @@ async def test_a_turn_that_is_cancelled_in_mid_reply_is_aborted_in_vllm(
 ) -> None:
     (container,) = deployed.cloud.plane.containers(APPS[Stage.LLM])
     assert container.pid
-    address = vllm_address_under(container.pid)
+    socket = vllm_socket_under(container.pid)
 
     def counted(name: str, **labels: str) -> float:
-        return vllm_metric(address, name, **labels)
+        return vllm_metric(socket, name, **labels)
 
     before = counted("generation_tokens_total")
     told = Told(2)

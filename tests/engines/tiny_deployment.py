@@ -13,7 +13,7 @@ from pathlib import Path
 from local_cloud import ControlPlane, Machine
 from local_cloud.virtual_environments import Contents
 from services.asr.nemo import WEIGHTS as NEMO
-from services.llm.phi3 import Phi3
+from services.llm.vllm import Phi3
 from services.tts.chatterbox import WEIGHTS as CHATTERBOX
 from tests.engines.cpu_substitutions import on_cpu, pinned_packages
 from tests.engines.environments import engines_cache, environment_of
@@ -45,10 +45,9 @@ def plane_without_gpu() -> ControlPlane:
 @contextmanager
 def tiny_weights() -> Iterator[Hub]:
     """A hub with the tiny models in the place of the real ones; they are built if they are not there."""
-    assert Phi3.spec.weights
     repositories: dict[str, Mapping[str, File]] = {
         NEMO.repository: {"tone.nemo": ROOT / "tests" / "engines" / "data" / "tone.nemo"},
-        Phi3.spec.weights.repository: _built("llm-phi3.txt", "Phi3", "tiny_llm", "build_phi3"),
+        Phi3.weights().repository: _built("llm-vllm.txt", "build_phi3", "tiny_llm", "build_phi3"),
         CHATTERBOX.repository: _built("tts-chatterbox.txt", "chatterbox", "tiny_chatterbox", "build"),
     }
     with local_hub(repositories) as hub:

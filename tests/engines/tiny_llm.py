@@ -1,6 +1,5 @@
 """A tiny Phi-3 and a tiny Llama with tokenizers of their own, which know a few dialogues by heart."""
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,12 @@ DIALOGUES = {
 }
 """What they answer, with this system prompt and without."""
 
+WEATHER_QUESTION = "What is the weather in Oslo?"
+WEATHER_CALL = '{"name": "weather", "parameters": {"place": "Oslo"}}'
+WEATHER_RESULT = "rain"
+WEATHER_ANSWER = "There is rain in Oslo."
+"""What they ask of a tool, in Llama 3's form, and answer once they have its result."""
+
 ENDLESS = (
     "Sing for me.",
     "la la la la la la la la la la la la la la la la la la la la la la la la la la la la",
@@ -30,6 +35,7 @@ SYSTEM_PROMPT = "You are a helpful voice assistant."
 _CORPUS = (
     [text for pair in DIALOGUES.items() for text in pair] * 20
     + [*ENDLESS, ENDLESS_IN_TONES]
+    + [WEATHER_QUESTION, WEATHER_CALL, WEATHER_RESULT, WEATHER_ANSWER] * 10
     + [
         SYSTEM_PROMPT,
         "0123456789 !?.,;:'\"()-",
@@ -71,6 +77,7 @@ _LLAMA = _Family(
         "<|end_header_id|>",
         "<|eot_id|>",
         "<|finetune_right_pad_id|>",
+        "<|python_tag|>",  # vLLM's parser of tool calls looks for it
     ),
     "<|begin_of_text|>{% for m in messages %}<|start_header_id|>{{ m.role }}<|end_header_id|>\n\n"
     "{{ m.content }}<|eot_id|>{% endfor %}"
@@ -193,9 +200,9 @@ def _batch(tokenizer: Any, family: _Family) -> dict[str, Any]:
         return encoded
 
     rows: list[tuple[list[int], list[int]]] = []
-    for question, answer, end in _lessons(family):
+    for conversation, answer, end in _lessons(family):
         for system in ([{"role": "system", "content": SYSTEM_PROMPT}], []):
-            messages = [*system, {"role": "user", "content": question}]
+            messages = [*system, *conversation]
             prompt = ids(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
             rows.append((prompt, ids(answer + end)))
     longest = max(len(prompt) + len(reply) for prompt, reply in rows)
@@ -212,19 +219,18 @@ def _batch(tokenizer: Any, family: _Family) -> dict[str, Any]:
     }
 
 
-def _lessons(family: _Family) -> list[tuple[str, str, str]]:
-    """Questions, answers, and how these end."""
+def _lessons(family: _Family) -> list[tuple[list[dict[str, str]], str, str]]:
+    """Conversations, answers, and how these end."""
     question, song = ENDLESS
+    asked = [{"role": "user", "content": WEATHER_QUESTION}]
+    called = [*asked, {"role": "assistant", "content": ""}, {"role": "tool", "content": WEATHER_RESULT}]
     return [
-        *((question, answer, family.end_of_turn) for question, answer in DIALOGUES.items()),
-        (question, song, ""),
-        (ENDLESS_IN_TONES, song, ""),
+        *(
+            ([{"role": "user", "content": question}], answer, family.end_of_turn)
+            for question, answer in DIALOGUES.items()
+        ),
+        (asked, WEATHER_CALL, family.end_of_turn),
+        (called, WEATHER_ANSWER, family.end_of_turn),
+        ([{"role": "user", "content": question}], song, ""),
+        ([{"role": "user", "content": ENDLESS_IN_TONES}], song, ""),
     ]
-
-
-def as_hub_cache(cache: Path, repository: str, revision: str, model: Path) -> None:
-    """Lay a built model into a folder as if it had been fetched from a model hub."""
-    folder = cache / f"models--{repository.replace('/', '--')}"
-    shutil.copytree(model, folder / "snapshots" / revision)
-    (folder / "refs").mkdir()
-    (folder / "refs" / "main").write_text(revision)

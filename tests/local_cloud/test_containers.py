@@ -7,7 +7,7 @@ import modal
 import pytest
 from modal_proto import api_pb2 as pb
 
-from local_cloud.files import FilesMissing, VolumeLinks
+from local_cloud.files import VolumeLinks
 from local_cloud.state import State, Volume
 from tests.support.control_plane_programs import Cloud
 from tests.support.waiting import until
@@ -47,6 +47,16 @@ def remember(text):
     shelf.write_text(text)
     volume.commit()
     return before
+
+nowhere = plain.env({"SHELF": "/proc/nowhere/notes"})  # where nobody may make a link
+
+@app.function(image=nowhere, volumes={"/proc/nowhere": volume})
+def remember_by_variable(text):
+    Path(os.environ["SHELF"]).write_text(text)
+
+@app.function(volumes={"/proc/nowhere": volume})
+def remember_by_path(text):
+    pass
 
 @app.function(max_containers=2)
 def meet(folder):
@@ -201,15 +211,27 @@ def test_a_volume_outlives_the_container_that_wrote_to_it(cloud: Cloud) -> None:
     assert function("containers", "remember").remote("second") == "first"
 
 
+def test_a_volume_at_a_path_that_needs_root_is_where_a_variable_names_it(
+    cloud: Cloud, tmp_path: Path
+) -> None:
+    function("containers", "remember_by_variable").remote("kept")
+    cloud.modal(tmp_path, "volume", "get", "shelf", "notes", str(tmp_path / "notes"))
+    assert (tmp_path / "notes").read_text() == "kept"
+
+
+def test_a_volume_that_cannot_be_where_its_path_says_is_an_error_if_no_variable_names_it() -> None:
+    with pytest.raises(modal.exception.RemoteError, match="no volume can be put at /proc/nowhere"):
+        function("containers", "remember_by_path").remote("lost")
+
+
 def test_a_link_to_a_volume_that_a_killed_control_plane_left_is_replaced(tmp_path: Path) -> None:
     left, ours = VolumeLinks(), VolumeLinks()
     place = tmp_path / "weights"
     place.symlink_to(tmp_path / "of one that was killed")
     state, mounts = a_volume(tmp_path, place)
-    ours.mount(state, mounts)
+    assert ours.mount(state, mounts) == {}
     assert place.readlink() == tmp_path / "shelf"
-    with pytest.raises(FilesMissing, match="no volume can be put at"):
-        left.mount(state, mounts)  # while it is in use
+    assert left.mount(state, mounts) == {str(place): tmp_path / "shelf"}  # while it is in use
     ours.remove()
     left.remove()
     assert not place.is_symlink()

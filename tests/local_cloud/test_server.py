@@ -1,5 +1,6 @@
 """The control plane as a program: what it tells, what it writes, what it leaves behind: nothing."""
 
+import json
 import os
 import re
 import signal
@@ -13,10 +14,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from client.errors import ExitCode
 from local_cloud import DEFAULT_CACHE, ControlPlane
-from tests.support.paths import ROOT
+from tests.support.paths import EXAMPLES, ROOT
 from tests.support.waiting import until
 
+S2S = (sys.executable, "-c", "from client.cli import main; main()")
 PROGRAM = """
 import modal, os
 app = modal.App("kept")
@@ -48,8 +51,13 @@ class LocalCloud:
     process: "subprocess.Popen[str]"
     folder: Path
 
+    @property
+    def env_file(self) -> Path:
+        return self.folder / "env"
+
     def on_it(self, *command: str) -> "subprocess.CompletedProcess[str]":
-        return on_local_cloud(self.folder, *command)
+        """A command of any kind, in a shell that has read the file."""
+        return run(self.folder, "sh", "-c", '. ./env && exec "$@"', "sh", *command)
 
     def deploy(self, program: str = PROGRAM) -> None:
         (self.folder / "kept_app.py").write_text(program)
@@ -65,37 +73,37 @@ class LocalCloud:
 def start(folder: Path, **env: str) -> "subprocess.Popen[str]":
     cache = os.environ.get("MODAL_CONTROL_PLANE_CACHE", str(DEFAULT_CACHE))
     return subprocess.Popen(
-        [sys.executable, "-m", "local_cloud", "--cache", cache],
+        [*S2S, "local-cloud", "--cache", cache],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **env},
+        env={**environ(folder), **env},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
 
 
-def on_local_cloud(folder: Path, *command: str) -> "subprocess.CompletedProcess[str]":
+def run(folder: Path, *command: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-m", "local_cloud.on_local_cloud", *command],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "MODAL_PROFILE": "of-a-real-account"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
+        command, cwd=folder, env=environ(folder), capture_output=True, text=True, check=False, timeout=60
     )
+
+
+def environ(folder: Path) -> dict[str, str]:
+    """That of a person with an account, who has the project installed."""
+    account = {"MODAL_PROFILE": "of-a-real-account", "MODAL_TOKEN_ID": "ak-real"}
+    return {**os.environ, "PYTHONPATH": str(ROOT), "LOCAL_CLOUD_ENV": str(folder / "env"), **account}
 
 
 @pytest.fixture
 def local_cloud(tmp_path: Path) -> Iterator[LocalCloud]:
     pytest.importorskip("modal", reason="needs modal: pip install -e '.[cloud]'")
     with start(tmp_path) as process:
-        until((tmp_path / ".local-cloud" / "env").exists)
+        until((tmp_path / "env").exists)
         yield LocalCloud(process, tmp_path)
         process.kill()
 
 
-@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
 def test_the_server_leaves_no_process_behind_however_it_ends(
     local_cloud: LocalCloud, ending: signal.Signals
 ) -> None:
@@ -106,7 +114,7 @@ def test_the_server_leaves_no_process_behind_however_it_ends(
     local_cloud.ended(ending)
     until(lambda: not any(one.is_running() and one.status() != "zombie" for one in containers))
     killed = ending == signal.SIGKILL
-    assert (local_cloud.folder / ".local-cloud" / "env").exists() == killed
+    assert local_cloud.env_file.exists() == killed
     assert local_cloud.process.returncode == (-signal.SIGKILL if killed else 0)
 
 
@@ -121,7 +129,7 @@ def test_the_server_ends_at_once_although_an_image_is_being_made(local_cloud: Lo
 
 
 def test_the_server_says_what_is_simulated_how_to_reach_it_and_what_happens(local_cloud: LocalCloud) -> None:
-    written = (local_cloud.folder / ".local-cloud" / "env").read_text()
+    written = local_cloud.env_file.read_text()
     assert "export MODAL_SERVER_URL=http://127.0.0.1:" in written
     local_cloud.deploy()
     assert local_cloud.on_it(sys.executable, "-c", CALLS).returncode == 0
@@ -157,27 +165,25 @@ def test_on_the_local_cloud_engines_that_run_there_are_chosen_unless_you_name_ot
 def test_a_second_server_refuses_to_start_and_names_the_first(local_cloud: LocalCloud) -> None:
     with start(local_cloud.folder) as second:
         said, _ = second.communicate(timeout=30)
-    assert second.returncode == 2
+    assert second.returncode == ExitCode.MISCONFIGURED
     assert f"process {local_cloud.process.pid}" in said
     assert local_cloud.on_it("true").returncode == 0
 
 
-def test_a_command_on_the_local_cloud_is_told_of_it_alone_and_ends_as_it_would(
-    local_cloud: LocalCloud,
-) -> None:
-    done = local_cloud.on_it("sh", "-c", 'echo "$MODAL_SERVER_URL${MODAL_PROFILE-}"; exit 7')
-    assert done.returncode == 7
-    assert (
-        f"MODAL_SERVER_URL={done.stdout.strip()}\n"
-        in (local_cloud.folder / ".local-cloud" / "env").read_text()
-    )
+def test_our_commands_work_on_the_local_cloud_and_choose_what_can_run_there(local_cloud: LocalCloud) -> None:
+    local_cloud.deploy()
+    status = run(local_cloud.folder, *S2S, "--local-cloud", "status", "--json")
+    assert "kept" not in json.loads(status.stdout)
+    fetched = run(local_cloud.folder, *S2S, "--local-cloud", "fetch-weights")
+    assert "None of the selected models" in fetched.stdout  # on Modal they would be nemo, phi3 and chatterbox
+    turn = run(local_cloud.folder, *S2S, "--local-cloud", "turn", str(EXAMPLES / "hello.mp3"))
+    assert "not deployed" in turn.stderr
 
 
 @pytest.mark.parametrize("what", ["no file", "nobody", "another server", "silence", "another host"])
 def test_a_command_does_not_run_unless_the_local_cloud_itself_answers(
     tmp_path: Path, control_plane: ControlPlane, what: str
 ) -> None:
-    (tmp_path / ".local-cloud").mkdir()
     with socket.create_server(("127.0.0.1", 0)) as silent, socket.socket() as unheard:
         unheard.bind(("127.0.0.1", 0))
         url = {
@@ -187,11 +193,10 @@ def test_a_command_does_not_run_unless_the_local_cloud_itself_answers(
             "another host": "https://api.modal.com:443",
         }.get(what)
         if url:
-            exports = f"export MODAL_SERVER_URL={url}\nexport MODAL_TOKEN_ID=ak-local-1\n"
-            (tmp_path / ".local-cloud" / "env").write_text(exports)
-        done = on_local_cloud(tmp_path, "touch", "was-run")
-    assert done.returncode == 2
-    assert done.stderr == (
-        "No local cloud is running: start it with `make local-cloud` in another terminal.\n"
-    )
-    assert not (tmp_path / "was-run").exists()
+            (tmp_path / "env").write_text(
+                f"export MODAL_SERVER_URL={url}\nexport MODAL_TOKEN_ID=ak-local-1\n"
+            )
+        done = run(tmp_path, *S2S, "--local-cloud", "models")
+    assert done.returncode == ExitCode.MISCONFIGURED
+    assert done.stderr == "s2s: No local cloud is running. Start it in another terminal: make local-cloud\n"
+    assert not done.stdout

@@ -8,7 +8,7 @@ import modal
 import pytest
 from grpclib import Status
 
-from local_cloud.identity import identity_at
+from local_cloud.env_file import identity_at
 from tests.support.control_plane_programs import Cloud
 from tests.support.waiting import until
 

@@ -1,4 +1,4 @@
-"""gpt4omini against a server that speaks the OpenAI protocol, and misbehaves."""
+"""gpt4omini against a server of the OpenAI chat protocol that misbehaves."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -20,7 +20,14 @@ from shared.errors import (
 )
 from shared.payloads import ChatMessage, TextDelta
 from shared.settings import settings
-from tests.support.chat_server import ChatServer, Exchange, hang_up_after, refusal, reply, silence_after
+from tests.support.chat_server import (
+    ChatServer,
+    Exchange,
+    hang_up_after,
+    refusal,
+    reply,
+    silence_after,
+)
 from tests.support.replies import texts
 
 QUESTION = [ChatMessage(role="system", content="Be short."), ChatMessage(role="user", content="Hello?")]
@@ -126,7 +133,7 @@ async def test_replies_at_the_same_time_are_not_mixed_up(engine: Gpt4oMini, serv
     async def echo(exchange: Exchange) -> None:
         await exchange.begin_stream()
         for letter in exchange.body["messages"][0]["content"]:
-            await exchange.say(letter)
+            await exchange.write(letter)
             await asyncio.sleep(0)
         await exchange.end()
 
@@ -138,6 +145,22 @@ async def test_replies_at_the_same_time_are_not_mixed_up(engine: Gpt4oMini, serv
     assert ["".join(pieces) for pieces in replies] == said
 
 
+async def test_options_are_sent_with_each_request(server: ChatServer, configure: Callable[..., None]) -> None:
+    configure(S2S_OPENAI_OPTIONS='{"reasoning_effort": "none"}')
+    engine = Gpt4oMini()
+    engine.load()
+    await answer(engine)
+    assert server.exchanges[0].body["reasoning_effort"] == "none"
+    await asyncio.to_thread(engine.close)
+
+
+@pytest.mark.parametrize("options", ["{", "[]", "fast"])
+def test_options_that_are_no_json_object_are_refused(configure: Callable[..., None], options: str) -> None:
+    configure(S2S_OPENAI_OPTIONS=options)
+    with pytest.raises(Misconfigured, match="S2S_OPENAI_OPTIONS"):
+        Gpt4oMini().load()
+
+
 # Errors before the reply
 
 
@@ -145,7 +168,7 @@ async def test_replies_at_the_same_time_are_not_mixed_up(engine: Gpt4oMini, serv
     ("status", "body", "kind", "told"),
     [
         (429, error("Rate limit reached for requests", "rate_limit_exceeded"), Overloaded, "Rate limit"),
-        (429, error("You exceeded your quota", "insufficient_quota"), Misconfigured, "nothing left to spend"),
+        (429, error("You exceeded your quota", "insufficient_quota"), Misconfigured, "no credit left"),
         (401, error("Incorrect API key provided", "invalid_api_key"), Misconfigured, "OPENAI_API_KEY"),
         (403, error("Country not supported"), Misconfigured, "Country not supported"),
         (404, error("The model does not exist", "model_not_found"), Misconfigured, "does not exist"),
@@ -154,11 +177,11 @@ async def test_replies_at_the_same_time_are_not_mixed_up(engine: Gpt4oMini, serv
         (400, error("Too much", "context_length_exceeded"), TooLong, "too long"),
         (400, error("This model's maximum context length is 4096 tokens."), TooLong, "4096"),
         (400, error("the request exceeds the available context size"), TooLong, "too long"),
-        (500, error("The server had an error"), StageFailed, "out of order"),
-        (502, "<html><h1>Bad Gateway</h1></html>", StageFailed, "out of order"),
+        (500, error("The server had an error"), StageFailed, "failed"),
+        (502, "<html><h1>Bad Gateway</h1></html>", StageFailed, "failed"),
         (503, error("Overloaded, try again later"), StageFailed, "try again later"),
-        (500, "", StageFailed, "out of order"),
-        (429, [], Overloaded, "no more requests"),
+        (500, "", StageFailed, "failed"),
+        (429, [], Overloaded, "overloaded"),
     ],
 )
 async def test_a_refusal_is_told_as_what_it_is(
@@ -204,7 +227,7 @@ async def test_a_server_that_never_answers_is_timed_out(
     engine = Gpt4oMini()
     engine.load()
     server.behaviour = silence_after()
-    with pytest.raises(StageTimedOut, match="no answer in time"):
+    with pytest.raises(StageTimedOut, match="did not answer in time"):
         await answer(engine)
     await asyncio.wait_for(server.hung_up.wait(), 10)
     await asyncio.to_thread(engine.close)
@@ -243,7 +266,7 @@ async def test_a_stream_that_ends_without_a_reason_has_broken_off(
 ) -> None:
     async def end_early(exchange: Exchange) -> None:
         await exchange.begin_stream()
-        await exchange.say("Hello")
+        await exchange.write("Hello")
         await exchange.send(b"0\r\n\r\n")
 
     server.behaviour = end_early

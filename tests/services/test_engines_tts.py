@@ -15,12 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.host.stage_host import TTSHost
 from services.tts.espeak import EspeakTTS
 from services.tts.flite import FliteTTS
 from services.tts.text import MAX_CHARACTERS, to_ascii, utterances
 from shared.audio.pcm import Pcm
 from shared.engines import TTSModel
-from shared.errors import EngineLoadFailed, StageFailed
+from shared.errors import BadRequest, EngineLoadFailed, StageFailed
+from shared.settings import Settings
 from tests.support.paths import ROOT
 
 MakeEngine = Callable[[], TTSModel]
@@ -179,16 +181,75 @@ def test_an_engine_that_is_not_loaded_says_so(make: MakeEngine) -> None:
         spoken(make(), "Hello.")
 
 
+@each_engine
+def test_a_request_chooses_among_the_voices(make: MakeEngine) -> None:
+    engine = loaded(make)
+
+    def speech(voice: str | None) -> Pcm:
+        (segment,) = engine.synthesize("What is two plus two?", threading.Event(), voice=voice)
+        return segment
+
+    assert len(engine.voices) >= 4
+    for voice in engine.voices:
+        segment = speech(voice)
+        assert segment.sample_rate_hz == engine.sample_rate_hz
+        assert segment.duration_s > 0.5
+    man, woman = {"flite": ("rms", "slt")}.get(engine.model_name.split()[0], ("m3", "f2"))
+    for _ in range(2):
+        assert pitch_hz(speech(woman)) > 1.2 * pitch_hz(speech(man))
+    own = [speech(None).duration_s for _ in range(2)]  # not that of the request before
+    assert own == pytest.approx([speech(None).duration_s] * 2, abs=0.1)
+
+
+def pitch_hz(speech: Pcm) -> float:
+    """The median of the voiced frames'."""
+    frame, shortest, longest = 1024, speech.sample_rate_hz // 400, speech.sample_rate_hz // 60
+    pitches = []
+    for samples in speech.samples[: speech.num_samples // frame * frame].reshape(-1, frame):
+        alike = np.correlate(samples, samples, "full")[frame - 1 :]
+        lag = shortest + int(np.argmax(alike[shortest:longest]))
+        if np.abs(samples).max() > 0.1 and alike[lag] > 0.5 * alike[0]:
+            pitches.append(speech.sample_rate_hz / lag)
+    return float(np.median(pitches))
+
+
+@each_engine
+@pytest.mark.parametrize(
+    ("asked", "has"), [({"voice": "nobody"}, "kal16|Annie"), ({"language": "xx"}, "It has: .*en")]
+)
+async def test_a_voice_or_language_that_it_lacks_is_refused_with_what_it_has(
+    make: MakeEngine, asked: dict[str, str], has: str
+) -> None:
+    host = TTSHost(make(), Settings())
+    with pytest.raises(BadRequest, match=has):
+        _ = [item async for item in host.synthesize("Hello.", **asked)]
+    await host.close()
+
+
 @needs_flite
-@pytest.mark.parametrize("voice", ["rms", "slt", "kal16"])
-def test_flite_speaks_with_each_of_its_voices(voice: str) -> None:
-    say = (
-        "import threading; from services.tts.flite import FliteTTS;"
-        f"engine = FliteTTS({voice!r}); engine.load();"
-        "(piece,) = engine.synthesize('What is two plus two?', threading.Event());"
-        "print(engine.model_name, piece.sample_rate_hz, piece.duration_s > 1)"
-    )
-    assert python(say).split() == ["flite", voice, "16000", "True"]
+def test_flite_speaks_english_alone() -> None:
+    assert loaded(FliteTTS).languages == ("en",)
+
+
+def test_espeak_speaks_each_of_its_languages() -> None:
+    engine = loaded(EspeakTTS)
+    assert {"en", "de", "fr", "es", "zh", "hi", "ar", "ja", "no"} <= set(engine.languages)
+
+    def lasts_s(text: str, language: str | None) -> float:
+        return duration_s(list(engine.synthesize(text, threading.Event(), language=language)))
+
+    assert [language for language in engine.languages if lasts_s("Hello, 1 2 3.", language) < 0.3] == []
+    for _ in range(2):
+        assert lasts_s("7777", "ar") > lasts_s("7777", "en") + 0.4
+        assert lasts_s("7777", None) == pytest.approx(lasts_s("7777", "en"), abs=0.1)
+
+
+@needs_flite
+@pytest.mark.parametrize("text", ["你好。", "Привет!", "مرحبا؟"])
+def test_flite_leaves_out_other_scripts(text: str) -> None:
+    engine = loaded(FliteTTS)
+    assert spoken(engine, text) == []
+    assert duration_s(spoken(engine, f"Good evening is {text} in that language.")) > 1
 
 
 @needs_flite

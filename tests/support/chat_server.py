@@ -1,4 +1,4 @@
-"""A server of the OpenAI protocol that does what a test tells it to, however rude."""
+"""A server of the OpenAI chat protocol that behaves as a test wants, however badly."""
 
 import asyncio
 import json
@@ -33,10 +33,14 @@ class Exchange:
         head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
         await self.send(head.encode())
 
-    async def say(self, *texts: str | None) -> None:
-        """Events with pieces of the reply."""
+    async def write(self, *texts: str | None) -> None:
+        """Events with text deltas of the reply."""
         for text in texts:
-            await self.event({"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]})
+            await self.delta(content=text)
+
+    async def delta(self, **fields: object) -> None:
+        """An event with a delta of these fields."""
+        await self.event({"choices": [{"index": 0, "delta": fields, "finish_reason": None}]})
 
     async def end(self, finish_reason: str = "stop") -> None:
         """The last events of a reply and the end of the stream."""
@@ -80,12 +84,12 @@ class ChatServer:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["ChatServer"]:
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
         self._port = server.sockets[0].getsockname()[1]
         async with server:
             yield self
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         try:
             while exchange := await _request(reader, writer):
@@ -117,7 +121,19 @@ def reply(*texts: str | None, finish_reason: str = "stop") -> Behaviour:
 
     async def behave(exchange: Exchange) -> None:
         await exchange.begin_stream()
-        await exchange.say(*texts)
+        await exchange.write(*texts)
+        await exchange.end(finish_reason)
+
+    return behave
+
+
+def deltas(*fields: dict[str, object], finish_reason: str = "stop") -> Behaviour:
+    """A proper reply whose deltas have other fields than text."""
+
+    async def behave(exchange: Exchange) -> None:
+        await exchange.begin_stream()
+        for one in fields:
+            await exchange.delta(**one)
         await exchange.end(finish_reason)
 
     return behave
@@ -137,7 +153,7 @@ def hang_up_after(*texts: str, event: object = None) -> Behaviour:
 
     async def behave(exchange: Exchange) -> None:
         await exchange.begin_stream()
-        await exchange.say(*texts)
+        await exchange.write(*texts)
         if event is not None:
             await exchange.event(event)
         exchange.headers["connection"] = "hang up"
@@ -151,7 +167,7 @@ def silence_after(*texts: str) -> Behaviour:
     async def behave(exchange: Exchange) -> None:
         if texts:
             await exchange.begin_stream()
-            await exchange.say(*texts)
+            await exchange.write(*texts)
         await exchange.until_hung_up()
 
     return behave
