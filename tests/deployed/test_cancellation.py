@@ -142,8 +142,7 @@ def project(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Project:
     ):
         made.add_engine(stage, name, head + engine)
     settings = {"ASR_MODEL": "hears", "LLM_MODEL": "talks", "TTS_MODEL": "speaks"}
-    for stage in (Stage.ASR, Stage.LLM, Stage.TTS, Stage.ORCHESTRATOR):
-        made.deploy(stage, **settings, S2S_MAX_REPLY_CHARACTERS="100000")
+    made.deploy_all(**settings, S2S_MAX_REPLY_CHARACTERS="100000")
     return made
 
 
