@@ -132,6 +132,7 @@ def test_a_model_that_cannot_be_read_fails_the_load_and_leaves_no_process(
 
 PARENT = """
 import signal, sys
+from bench.sounds import voice
 from services.asr.pocketsphinx import PocketsphinxASR
 
 interrupts = []
