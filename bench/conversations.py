@@ -1,9 +1,9 @@
 """Conversations for the bench: recorded questions, and the client's own loop in real time."""
 
-import asyncio
 import tempfile
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -12,17 +12,16 @@ import soundfile
 
 from bench.sounds import HZ, Line, Samples, example, recording
 from client.audio.echo_canceller import EchoCanceller
-from client.audio.file_microphone import FileMicrophone
-from client.audio.file_speaker import FileSpeaker
-from client.metrics.session import Session
-from client.metrics.session_summary import Summary
-from conversation.conversation import SpokenTurn, Talk
-from conversation.listener import Listener
+from client.audio.microphone import FileMicrophone
+from client.audio.speaker import FileSpeaker
+from client.metrics.summary import Summary, summarized
+from conversation.audio import Frame
+from conversation.conversation import Conversation
+from conversation.reply import SpokenTurn
 from orchestrator.pipeline import Pipeline
 from shared.audio.pcm import Pcm
 from shared.settings import Settings
 from shared.stages import Stages
-from shared.turn import TurnEvent
 
 QUESTIONS = (
     ("what-is-two-plus-two",),
@@ -37,45 +36,12 @@ PAUSE_S = 0.6
 
 @dataclass(frozen=True)
 class Conversed:
-    """What came of a conversation; `heard` is what the speaker played at 16 kHz, from the moment at which the
+    """What came of a conversation; `played` is the speaker's audio at 16 kHz, from the moment at which the
     recording began."""
 
     turns: list[SpokenTurn]
     summary: Summary
-    heard: Samples
-
-
-@dataclass
-class Seen:
-    """A display that remembers what it was shown."""
-
-    events: list[TurnEvent] = field(default_factory=list)
-    turns: list[SpokenTurn] = field(default_factory=list)
-    phases: list[str] = field(default_factory=list)
-
-    def listening(self, level: float) -> None:
-        """Nobody speaks."""
-        self._phase("listening")
-
-    def hearing(self, level: float) -> None:
-        """The person speaks."""
-        self._phase("hearing")
-
-    def speaking(self, level: float, *, paused: bool) -> None:
-        """The assistant speaks, or has paused."""
-        self._phase("paused" if paused else "speaking")
-
-    def tell(self, event: TurnEvent) -> None:
-        """An event of the pipeline."""
-        self.events.append(event)
-
-    def turn_over(self, turn: SpokenTurn) -> None:
-        """A turn has ended."""
-        self.turns.append(turn)
-
-    def _phase(self, phase: str) -> None:
-        if self.phases[-1:] != [phase]:
-            self.phases.append(phase)
+    played: Samples
 
 
 def questions(count: int, room_s: float, from_s: float) -> list[Line]:
@@ -104,18 +70,25 @@ async def converse(
     stages: Stages, said: Pcm, *, speculative: bool = True, echo: EchoCanceller | None = None
 ) -> Conversed:
     """Have a recording talk with the stages, in real time, to the end of both."""
-    settings, seen, now = Settings(), Seen(), asyncio.get_running_loop().time
+    settings, turns = Settings(), list[SpokenTurn]()
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        output = Path(folder) / "heard.wav"
+        output = Path(folder) / "played.wav"
         async with AsyncExitStack() as stack:
-            speaker = FileSpeaker(output, sample_rate_hz=HZ, played=echo.far if echo else None)
+            speaker = FileSpeaker(output, sample_rate_hz=HZ, on_played=echo.far if echo else None)
             await stack.enter_async_context(speaker)
             microphone = await stack.enter_async_context(FileMicrophone(said))
-            session = stack.enter_context(Session(now))
-            turns, listener = Pipeline(stages, settings).stream, Listener(settings, now, echo=echo)
-            await Talk(
-                turns, microphone, speaker, session, seen, settings,
-                listener=listener, speculative=speculative,
-            ).run()  # fmt: skip
-        heard, _ = soundfile.read(output, dtype="float32")
-    return Conversed(seen.turns, session.summary(), heard)
+            conversation = Conversation(
+                Pipeline(stages, settings).stream,
+                speaker,
+                settings,
+                speculative=speculative,
+                on_turn=turns.append,
+            )
+            await conversation.run(_without_echo(microphone, echo), ended=lambda: microphone.ended)
+        played, _ = soundfile.read(output, dtype="float32")
+    return Conversed(turns, summarized(turn.record for turn in turns), played)
+
+
+async def _without_echo(microphone: FileMicrophone, echo: EchoCanceller | None) -> AsyncIterator[Frame]:
+    async for frame in microphone:
+        yield Frame(echo.near(frame.samples)) if echo else frame

@@ -11,9 +11,10 @@ from bench.conversations import converse
 from bench.simulated_stages import SimulatedStages, reply_of
 from bench.sounds import HZ, Samples, example, pink_noise
 from client.audio.echo_canceller import EchoCanceller
+from conversation.audio import Frame
 from conversation.listener import Listener
-from services.host.vad_gate import WINDOW_SAMPLES
 from shared.audio.pcm import Pcm
+from shared.audio.vad import FRAME_SAMPLES
 from shared.settings import Settings
 
 DURATION_S = 30.0
@@ -67,18 +68,18 @@ def listening_costs(
 def _listener_cpu_s(samples: Samples, cancels_echo: bool) -> float:
     """For a second of sound, after the warm-up."""
     echo = EchoCanceller() if cancels_echo else None
-    listener = Listener(Settings(), time.perf_counter, echo=echo)
-    nothing_played = np.zeros(WINDOW_SAMPLES, np.float32)
-    windows = np.split(samples, range(WINDOW_SAMPLES, samples.size, WINDOW_SAMPLES))[:-1]
-    warm_up = round(WARM_UP_S * HZ / WINDOW_SAMPLES)
+    listener = Listener(Settings(), time.perf_counter)
+    nothing_played = np.zeros(FRAME_SAMPLES, np.float32)
+    windows = np.split(samples, range(FRAME_SAMPLES, samples.size, FRAME_SAMPLES))[:-1]
+    warm_up = round(WARM_UP_S * HZ / FRAME_SAMPLES)
     began_s = 0.0
     for number, window in enumerate(windows):
         if number == warm_up:
             began_s = time.process_time()
         if echo:
             echo.far(nothing_played)
-        listener.hear(window)
-    return (time.process_time() - began_s) / ((len(windows) - warm_up) * WINDOW_SAMPLES / HZ)
+        listener.process(Frame(echo.near(window) if echo else window))
+    return (time.process_time() - began_s) / ((len(windows) - warm_up) * FRAME_SAMPLES / HZ)
 
 
 async def _loop_cpu_s(samples: Samples, cancels_echo: bool) -> float:

@@ -114,7 +114,7 @@ def speculation_table(rows: list[Talked]) -> Table:
     """What was kept and dropped, and what that cost."""
     table = _table(
         "Speculations: every other question has a pause in it",
-        "stages", "kept", "dropped", "pipeline's time in vain", "sent in vain",
+        "stages", "kept", "dropped", "pipeline's time in vain",
     )  # fmt: skip
     for row in rows:
         if row.speculative:
@@ -123,7 +123,6 @@ def speculation_table(rows: list[Talked]) -> Table:
                 str(row.kept),
                 str(row.dropped),
                 f"{row.dropped_pipeline_s:.1f} s",
-                f"{row.dropped_bytes / 1024:.0f} KiB",
             )
     return table
 

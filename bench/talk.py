@@ -14,7 +14,7 @@ import numpy as np
 from bench.conversations import Conversed, converse, questions, said
 from bench.simulated_stages import SimulatedStages
 from bench.sounds import HZ, Line, Samples, voice
-from client.metrics.turn_record import TurnRecord
+from conversation.turn_record import TurnRecord
 from orchestrator.in_process import InProcessStages
 from services.selection import check_runs_here, select
 from shared.audio.mp3 import encode_mp3
@@ -59,7 +59,6 @@ class Talked:
     dropped: int
     dropped_pipeline_s: float
     """How long the pipeline worked on what was dropped, all together."""
-    dropped_bytes: int
 
 
 def simulated_talks(turns: int = SIMULATED_TURNS) -> list[Talked]:
@@ -99,7 +98,7 @@ def _talked(name: str, lines: list[Line], conversed: Conversed, *, speculative: 
     assert times, "no reply was heard out: the machine is too busy, or too slow for these stages"
     first_audio_s, heard_s, targets_s = zip(*times, strict=True)
     above_ms = [(total_s - target_s) * 1000 for total_s, target_s in zip(heard_s, targets_s, strict=True)]
-    sums = conversed.summary.speculation
+    sums = conversed.summary
     return Talked(
         stages=name,
         speculative=speculative,
@@ -111,11 +110,10 @@ def _talked(name: str, lines: list[Line], conversed: Conversed, *, speculative: 
         target_s=median(targets_s),
         above_target_ms=median(above_ms),
         above_target_max_ms=max(above_ms),
-        as_recorded_s=median(_answered_after_s(lines, conversed.heard)),
-        kept=sums.kept,
-        dropped=sums.dropped,
+        as_recorded_s=median(_answered_after_s(lines, conversed.played)),
+        kept=sums.speculations_kept,
+        dropped=sums.requests_dropped,
         dropped_pipeline_s=sums.dropped_pipeline_us / 1e6,
-        dropped_bytes=sums.dropped_bytes,
     )
 
 

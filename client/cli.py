@@ -1,47 +1,31 @@
 """The command `s2s`. What a command needs is imported when it runs, so that help comes at once."""
 
+import signal
+from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
 
-from client.targets import FOUR_APPS, App, Target
+from client.cli_options import AsJson, ReportingCommand, TargetOption
+from client.cloud.cli import operator_commands
+from client.targets import Target
 
 app = typer.Typer(
     name="s2s",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help=(
-        "A voice service of your own: speech in, speech out.\n\n"
-        "Try: s2s turn examples/what-is-two-plus-two.mp3\n\n"
-        "Environment variables select the models (ASR_MODEL, LLM_MODEL, TTS_MODEL) and change the settings: "
-        "see 's2s models' and 's2s settings'."
-    ),
-    epilog=(
-        "Exit codes: 0 success, 1 internal error, 2 wrong usage, 3 no speech, 4 unusable input, "
-        "5 wrong setting or engine not loaded, 6 failed (retrying can help), 7 output not written, "
-        "130 interrupted."
-    ),
+    help="A voice service of your own: speech in, speech out.\n\n"
+    "Try: s2s turn examples/what-is-two-plus-two.mp3\n\n"
+    "Environment variables select models (ASR_MODEL, LLM_MODEL, TTS_MODEL) and change settings: "
+    "see 's2s models' and 's2s settings'.",
+    epilog="Exit codes: 0 success, 1 internal error, 2 wrong usage, 3 no speech, 4 unusable input, "
+    "5 wrong setting or engine not loaded, 6 failed (retrying can help), 7 output not written, "
+    "130 interrupted.",
 )
-_TALK, _DEPLOY, _OPERATE = "Talk", "Deploy", "Operate"
-
-_APPS = "asr, llm, tts, orchestrator or monolith"
-FourApps = Annotated[
-    list[App] | None,
-    typer.Argument(metavar="APP", show_choices=False, help=f"{_APPS}. Default: the first four."),
-]
-AllApps = Annotated[
-    list[App] | None, typer.Argument(metavar="APP", show_choices=False, help=f"{_APPS}. Default: all.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
-TargetOption = Annotated[
-    Target,
-    typer.Option(
-        metavar="TARGET",
-        help="Where turns run: local (engines in this process), modal (the deployed apps) or monolith.",
-    ),
-]
+_command = partial(app.command, cls=ReportingCommand, rich_help_panel="Talk")
 System = Annotated[str | None, typer.Option(metavar="TEXT", help="The system prompt.")]
 
 
@@ -65,16 +49,20 @@ def _main(
         raise typer.Exit
 
 
-@app.command(rich_help_panel=_TALK)
+@_command()
 def turn(
     source: Annotated[str, typer.Argument(metavar="INPUT", help="A recording of one question; - is stdin.")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="The spoken reply: .mp3 or .wav.")
+        Path,
+        typer.Option("--output", "-o", metavar="FILE", help="The spoken reply: .mp3 or .wav; - is stdout."),
     ] = Path("output.mp3"),
     target: TargetOption = Target.LOCAL,
     system: System = None,
     as_json: AsJson = False,
     play: Annotated[bool, typer.Option("--play", help="Also play the reply as it arrives.")] = False,
+    output_device: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Play it on this loudspeaker: part of its name.")
+    ] = None,
 ) -> None:
     """Answer one spoken question: recording in, spoken reply out.
 
@@ -84,12 +72,24 @@ def turn(
 
     arecord -f S16_LE -r 16000 -d 4 | s2s turn - --play
     """
-    from client.commands.turn import turn_command
+    if as_json and output == Path("-"):
+        raise typer.BadParameter("--json and --output - cannot be combined.")
+    from client.commands.turn import TurnOptions, turn_command
 
-    turn_command(source, output, target=target, system=system, as_json=as_json, play=play)
+    turn_command(
+        TurnOptions(
+            source=source,
+            output=output,
+            target=target,
+            system=system,
+            as_json=as_json,
+            play=play or output_device is not None,
+            output_device=output_device,
+        )
+    )
 
 
-@app.command(rich_help_panel=_TALK)
+@_command()
 def talk(
     target: TargetOption = Target.LOCAL,
     input_device: Annotated[
@@ -111,8 +111,11 @@ def talk(
         bool,
         typer.Option(
             "--aec/--no-aec",
-            help="Cancel loudspeaker echo and background noise. Not needed with headphones.",
+            help="Cancel loudspeaker echo. Not needed with headphones.",
         ),
+    ] = True,
+    noise_suppression: Annotated[
+        bool, typer.Option("--denoise/--no-denoise", help="Suppress the microphone's background noise.")
     ] = True,
     system: System = None,
     metrics: Annotated[
@@ -133,18 +136,19 @@ def talk(
     for end, device, file in (("input", input_device, input_wav), ("output", output_device, output_wav)):
         if device and file:
             raise typer.BadParameter(f"--{end}-device and --{end}-wav cannot be combined.")
-    from client.audio.talk_audio import SoundOptions
+    from client.audio.talk_audio import AudioOptions
     from client.commands.talk import TalkOptions, talk_command
 
     talk_command(
         TalkOptions(
             target=target,
-            sound=SoundOptions(
+            audio=AudioOptions(
                 input_device=input_device,
                 output_device=output_device,
                 input_wav=input_wav,
                 output_wav=output_wav,
                 cancel_echo=echo_cancellation,
+                suppress_noise=noise_suppression,
             ),
             speculative=speculation,
             system=system,
@@ -154,7 +158,7 @@ def talk(
     )
 
 
-@app.command(rich_help_panel=_TALK)
+@_command()
 def report(
     path: Annotated[
         Path, typer.Argument(metavar="FILE", help="A file of 's2s talk --metrics'; its sessions add up.")
@@ -167,7 +171,7 @@ def report(
     report_command(path, as_json=as_json)
 
 
-@app.command(rich_help_panel=_TALK)
+@_command()
 def devices(as_json: AsJson = False) -> None:
     """List microphones and loudspeakers."""
     from client.commands.devices import devices_command
@@ -175,141 +179,19 @@ def devices(as_json: AsJson = False) -> None:
     devices_command(as_json=as_json)
 
 
-@app.command(rich_help_panel=_DEPLOY)
-def models(as_json: AsJson = False) -> None:
-    """List the models: what they need, and whether they run here."""
-    from client.commands.models import models_command
-
-    models_command(as_json=as_json)
-
-
-@app.command("settings", rich_help_panel=_DEPLOY)
-def list_settings(
-    text: Annotated[
-        str, typer.Argument(metavar="TEXT", help="Only those with this text in their names.")
-    ] = "",
-    as_json: AsJson = False,
-) -> None:
-    """List the settings, their values and where those come from.
-
-    With TEXT, also what each setting is for.
-    """
-    from client.commands.settings import settings_command
-
-    settings_command(text, as_json=as_json)
-
-
-@app.command("fetch-weights", rich_help_panel=_DEPLOY)
-def fetch_weights(target: TargetOption = Target.LOCAL) -> None:
-    """Download the selected models' weights; cached files are skipped.
-
-    They go to this machine's Hugging Face cache, or to the Volume on Modal ('s2s deploy' does that too).
-    """
-    on_modal = target is not Target.LOCAL
-    if on_modal:
-        _check_modal_is_installed()
-    from client.commands.fetch_weights import fetch_weights_command
-
-    fetch_weights_command(on_modal=on_modal)
-
-
-@app.command(rich_help_panel=_DEPLOY)
-def deploy(apps: FourApps = None) -> None:
-    """Deploy apps to Modal, with the models of ASR_MODEL, LLM_MODEL and TTS_MODEL.
-
-    The monolith is one app with all three engines on one GPU, in place of four.
-
-    Models, settings and secrets are checked before anything is deployed.
-    """
-    _check_modal_is_installed()
-    from client.cloud.deploy import deploy_command
-
-    deploy_command(apps or FOUR_APPS)
-
-
-@app.command(rich_help_panel=_DEPLOY)
-def smoke(apps: FourApps = None, as_json: AsJson = False) -> None:
-    """Check that deployed apps answer: each gets real input, twice (cold and warm).
-
-    The exit code is 0 only if all of them answer.
-    """
-    _check_modal_is_installed(as_json=as_json)
-    from client.cloud.smoke import smoke_command
-
-    smoke_command(apps or FOUR_APPS, as_json=as_json)
-
-
-@app.command(rich_help_panel=_OPERATE)
-def status(as_json: AsJson = False) -> None:
-    """Show what is deployed and running, and how the turns of the last hour went.
-
-    It starts no container. The exit code is 0 if the four apps, or the monolith, are deployed.
-    """
-    _check_modal_is_installed(as_json=as_json)
-    from client.cloud.status import status_command
-
-    status_command(as_json=as_json)
-
-
-@app.command(rich_help_panel=_OPERATE)
-def warm(apps: FourApps = None, as_json: AsJson = False) -> None:
-    """Start a container of each app that has none, and wait until they are ready."""
-    _check_modal_is_installed(as_json=as_json)
-    from client.cloud.warm import warm_command
-
-    warm_command(apps or FOUR_APPS, as_json=as_json)
-
-
-@app.command(rich_help_panel=_OPERATE)
-def logs(
-    apps: AllApps = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Print new lines until Ctrl-C.")] = False,
-) -> None:
-    """Print the last hour's log of deployed apps."""
-    _check_modal_is_installed()
-    from client.cloud.logs import logs_command
-
-    logs_command(apps or list(App), follow=follow)
-
-
-@app.command(rich_help_panel=_OPERATE)
-def stop(
-    apps: AllApps = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
-) -> None:
-    """Stop deployed apps; turns in progress end."""
-    _check_modal_is_installed()
-    from client.cloud.stop import stop_command
-
-    stop_command(apps or list(App), yes=yes)
-
-
-@app.command("local-cloud", rich_help_panel=_OPERATE)
-def local_cloud(
-    state: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Keep volumes here. Default: until it ends.")
-    ] = None,
-    cache: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Keep the images' virtual environments here.")
-    ] = None,
-) -> None:
-    """Run Modal's part on this machine, in the foreground, until Ctrl-C. It needs no account and no GPU.
-
-    In another terminal: s2s --local-cloud deploy, then s2s --local-cloud smoke.
-    """
-    from client.commands.local_cloud import local_cloud_command
-
-    local_cloud_command(state, cache)
-
-
-def _check_modal_is_installed(*, as_json: bool = False) -> None:
-    from client.cloud.modal_connection import modal_library
-    from client.errors import reported_errors
-
-    with reported_errors(as_json=as_json):
-        modal_library()
+app.add_typer(operator_commands)
 
 
 def main() -> None:
-    """The console script."""
-    app()
+    """The console script. SIGTERM and SIGHUP end a command as Ctrl-C does: with its summary and its files."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _interrupt)
+    app(prog_name="s2s")
+
+
+def _interrupt(_number: int, frame: FrameType | None) -> None:
+    on_ctrl_c = signal.getsignal(signal.SIGINT)
+    if not callable(on_ctrl_c):  # ignored, as in a background job
+        raise KeyboardInterrupt
+    on_ctrl_c(signal.SIGINT, frame)

@@ -71,7 +71,8 @@ def reported_errors(*, as_json: bool) -> Iterator[None]:
     """
     try:
         configure_logging(settings())
-        yield
+        with _modal_may_be_missing():
+            yield
     except SpeechError as error:
         if as_json:
             typer.echo(json.dumps({"error": Failure.of(error).model_dump(mode="json")}))
@@ -83,7 +84,7 @@ def reported_errors(*, as_json: bool) -> Iterator[None]:
     except typer.Abort:
         _print("Not confirmed, so nothing was done. Where nobody can answer, use --yes.")
         raise typer.Exit(ExitCode.INTERRUPTED) from None
-    except typer.Exit:
+    except (typer.Exit, typer.TyperException):
         raise
     except (BrokenPipeError, SystemExit):  # the reader of our output has left; rich then raises SystemExit
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what is flushed at exit
@@ -93,6 +94,19 @@ def reported_errors(*, as_json: bool) -> Iterator[None]:
             traceback.print_exc(file=sys.stderr)
         _print(f"Internal error: {error!r}. Please report it, with what S2S_LOG_LEVEL=DEBUG shows.")
         raise typer.Exit(ExitCode.INTERNAL_ERROR) from error
+
+
+@contextmanager
+def _modal_may_be_missing() -> Iterator[None]:
+    """The library is optional; who runs engines in process needs none."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name != "modal":
+            raise
+        raise Misconfigured(
+            "This needs the library modal: pip install -e '.[cloud]', or make setup"
+        ) from None
 
 
 def _print(message: str) -> None:

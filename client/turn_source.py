@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanage
 
 from client.cloud.turn_attempts import deduplicated_events
 from client.targets import App, Target
+from conversation.reply import TurnSource
 from orchestrator.in_process import InProcessStages
 from orchestrator.pipeline import Pipeline
 from services.selection import Selection, check_runs_here, select
@@ -14,9 +15,6 @@ from shared.audio.pcm import Pcm
 from shared.errors import Stage
 from shared.settings import Settings
 from shared.turn import TurnEvent, TurnRequest
-
-TurnSource = Callable[[TurnRequest], AsyncGenerator[TurnEvent, None]]
-"""Plays a turn and yields its events; closing the generator cancels the turn in all its stages."""
 
 Waiting = Callable[[str], None]
 """Is told what is being waited for."""
@@ -62,9 +60,7 @@ async def deployed_turns(app: App, settings: Settings, waiting: Waiting) -> Asyn
 
     Raises Misconfigured or StageFailed if Modal cannot be reached.
     """
-    from client.cloud.modal_connection import app_function, connected, modal_library
-
-    modal_library()
+    from client.cloud.modal_connection import app_function, connected  # needs modal
     from orchestrator.remote_stream import RemoteStreams
 
     waiting("Connecting to Modal")

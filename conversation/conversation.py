@@ -1,277 +1,294 @@
-"""A spoken conversation: it listens, answers, and lets itself be interrupted."""
+"""A spoken conversation: who speaks when, from the microphone's frames to turns and back to a player."""
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import AsyncIterable, Callable
+from contextlib import ExitStack
+from enum import Enum
+from uuid import uuid4
 
-from client.audio.microphone import Microphone
-from client.audio.playback_buffer import PieceHeard
-from client.audio.speaker import Speaker
-from client.metrics.session import Session
-from client.metrics.turn_book import TurnBook
-from client.metrics.turn_record import TurnRecord
-from client.turn_source import TurnSource
+from conversation.audio import Frame, Player, SegmentPlayed
 from conversation.barge_in import BargeInEvent
-from conversation.listener import (
-    Heard,
-    Listener,
-    UtteranceBegan,
-    UtteranceDropped,
-    UtteranceFinished,
-    UtterancePaused,
-    UtteranceResumed,
+from conversation.endpointing import (
+    PauseReached,
+    SpeechDropped,
+    SpeechResumed,
+    SpeechStarted,
+    UtteranceEnded,
 )
-from conversation.memory import ConversationMemory, SpokenPiece, heard_text
-from conversation.reply import Reply
+from conversation.listener import Listener, ListeningEvent
+from conversation.memory import ConversationMemory
+from conversation.reply import OnEvent, Reply, SpokenTurn, TurnSource
+from conversation.turn_recorder import TurnRecorder
 from shared.audio.decode import to_pcm
-from shared.audio.pcm import Pcm
-from shared.errors import SpeechError
-from shared.payloads import Mp3Audio
 from shared.settings import Settings
 from shared.turn import SpeechChunk, TurnEnd, TurnEvent, TurnRequest
 
 
-@dataclass
-class SpokenTurn:
-    """A turn that is over: what was said, what was answered, and what of it was heard."""
+class Phase(Enum):
+    """What is going on, for a display."""
 
-    record: TurnRecord
-    question: Mp3Audio
-    transcript: str
-    reply: str
-    heard: str
-    speech: list[Pcm]
+    LISTENING = "listening"
+    HEARING = "hearing"  # somebody speaks
+    THINKING = "thinking"  # a reply is on its way
+    SPEAKING = "speaking"
+    PAUSED = "paused"  # a reply is, since somebody makes a sound
 
 
-class TalkDisplay(Protocol):
-    """Shows a conversation."""
+class Conversation:
+    """One conversation over one stream of frames and one player.
 
-    def listening(self, level: float) -> None:
-        """Nobody speaks; the microphone's level is from 0 to 1."""
+    A reply can be interrupted once it is audible. Before that, new speech extends the question: the request
+    is cancelled, and the next one has all that was said, so that nothing is lost.
 
-    def hearing(self, level: float) -> None:
-        """Somebody speaks."""
+    If `speculative`, a turn begins at the first pause, inaudibly, and is kept if the speaker has finished
+    (LiveKit calls this preemptive generation).
 
-    def tell(self, event: TurnEvent) -> None:
-        """This happens in the turn that is being answered."""
-
-    def speaking(self, level: float, *, paused: bool) -> None:
-        """The reply is being worked on or heard, or paused since somebody makes a sound."""
-
-    def turn_over(self, turn: SpokenTurn) -> None:
-        """This came of it."""
-
-
-@dataclass
-class _Answer:
-    """The reply that is being heard, and the book of its turn."""
-
-    reply: Reply
-    book: TurnBook
-    chunks: list[SpeechChunk] = field(default_factory=list)
-    paused: bool = False
-
-
-class Talk:
-    """One conversation over one microphone and one speaker, from `run` to its end.
-
-    Where `speculative`, a turn begins at the first pause, unheard, and is kept if the speaker has finished.
+    Args:
+        lag_s: how long audio takes from the microphone to `run`.
+        on_phase: called for every frame, with its level from 0 to 1.
+        on_event: called with the events of turns whose speaker has finished.
+        on_turn: called when a turn is over.
     """
 
     def __init__(
         self,
         turns: TurnSource,
-        microphone: Microphone,
-        speaker: Speaker,
-        session: Session,
-        display: TalkDisplay,
+        player: Player,
         settings: Settings,
         *,
-        listener: Listener,
+        lag_s: float = 0.0,
         speculative: bool = True,
         system_prompt: str | None = None,
+        session_id: str | None = None,
+        on_phase: Callable[[Phase, float], None] = lambda *_: None,
+        on_event: OnEvent = lambda _: None,
         on_turn: Callable[[SpokenTurn], None] = lambda _: None,
     ) -> None:
         self._turns = turns
-        self._microphone = microphone
-        self._speaker = speaker
-        self._session = session
-        self._display = display
+        self._player = player
         self._settings = settings
-        self._listener = listener
         self._speculative = speculative
-        self._asked = {} if system_prompt is None else {"system_prompt": system_prompt}
-        self._on_turn = on_turn
+        self._options = {"session_id": session_id or uuid4().hex}
+        self._options |= {} if system_prompt is None else {"system_prompt": system_prompt}
+        self._on_phase, self._on_event, self._on_turn = on_phase, on_event, on_turn
+        self._now = asyncio.get_running_loop().time
+        self._began_s = self._now()
+        self._listener = Listener(settings, self._now, lag_s=lag_s)
         self._memory = ConversationMemory(settings.max_conversation_messages)
-        self._book: TurnBook | None = None  # of the utterance that is being said
+        self._recorder: TurnRecorder | None = None  # of the question that is being asked
         self._speculation: Reply | None = None
-        self._answer: _Answer | None = None
+        self._reply: Reply | None = None  # on its way, or audible
+        self._remembering: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
         self._underruns = 0
-        self._stopping: set[asyncio.Task[None]] = set()
 
-    async def run(self) -> None:
-        """Talk until the microphone has ended and the last reply has been heard, or until cancelled."""
+    async def run(self, frames: AsyncIterable[Frame], *, ended: Callable[[], bool] = lambda: False) -> None:
+        """Converse until the frames end, or until nothing is under way and `ended` says that only silence
+        follows; or until cancelled."""
         try:
-            async for window in self._microphone:
-                for heard in self._listener.hear(window):
-                    self._on(heard)
-                self._look_after_answer()
-                self._show()
-                if self._microphone.ended and not self._answer and not self._listener.is_hearing:
+            async for frame in frames:
+                self._note_first_audio()
+                for event in self._listener.process(frame):
+                    self._on_listening(event)
+                self._end_played_turn()
+                self._on_phase(self._phase, self._listener.level)
+                if ended() and not self._reply and not self._listener.in_utterance:
                     return
         finally:
-            await self._end()
+            await self._close()
 
-    async def _end(self) -> None:
-        self._drop_speculation()
-        if self._answer:
-            self._give_up(self._answer)
-        self._listener.close()
-        await asyncio.gather(*self._stopping, return_exceptions=True)
+    async def _close(self) -> None:
+        try:
+            with ExitStack() as stack:  # all of it, whatever fails
+                stack.callback(self._listener.close)
+                stack.callback(self._interrupt)
+                stack.callback(self._drop_speculation)
+        finally:
+            await asyncio.sleep(0)  # a task that never began would not end its turn
+            for task in self._tasks:
+                task.cancel()
+            while self._tasks:
+                await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _on(self, heard: Heard) -> None:
-        match heard:
-            case UtteranceBegan(at_s):
-                self._book = self._session.new_turn(at_s)
-            case UtteranceFinished():
-                self._finished(heard)
-            case UtterancePaused():
-                self._paused(heard)
-            case UtteranceResumed():
-                self._drop_speculation()
-            case UtteranceDropped():
+    def _on_listening(self, event: ListeningEvent) -> None:
+        match event:
+            case SpeechStarted(start_sample):
+                self._begin_utterance(start_sample)
+            case SpeechDropped():
                 self._drop_utterance()
+            case SpeechResumed():
+                self._drop_speculation()
+            case PauseReached():
+                self._pause_reached(event)
+            case UtteranceEnded():
+                self._utterance_ended(event)
             case BargeInEvent():
-                self._barged(heard)
+                self._barge_in(event)
 
-    def _paused(self, utterance: UtterancePaused) -> None:
-        assert self._book
-        self._book.speech_ended(utterance.speech_end_s)
-        if self._speculative and not self._answer:
-            settings = self._settings
-            until_certain_s = max(0.0, settings.end_of_turn_silence_s - settings.speculation_after_s)
-            self._speculation = self._ask(self._book, utterance.audio, second_chunk_after_s=until_certain_s)
+    # What is being said
 
-    def _finished(self, utterance: UtteranceFinished) -> None:
-        book, self._book = self._book, None
-        assert book
-        book.speech_ended(utterance.speech_end_s)
-        if self._answer:  # an utterance as long as can be, over a reply
-            self._give_up(self._answer)
-        book.turn_certain()
-        reply, self._speculation = self._speculation or self._ask(book, utterance.audio), None
-        self._answer = _Answer(reply, book)
-        self._listener.reply_begins()
+    def _begin_utterance(self, start_sample: int) -> None:
+        reply = self._reply
+        if reply and not reply.audible:
+            self._pause(reply)  # until it is certain that somebody speaks
+        if reply and self._listener.extends:
+            self._recorder = reply.recorder
+        else:
+            began_s = self._listener.moment(start_sample)
+            session_id = self._options["session_id"]
+            self._recorder = TurnRecorder(self._now, session_id, self._began_s, began_s)
+
+    def _drop_utterance(self) -> None:
+        self._recorder = None
+        if self._reply and self._reply.paused:
+            self._reply.paused = False
+            self._player.resume()
+
+    def _pause_reached(self, event: PauseReached) -> None:
+        self._supersede()
+        recorder = self._speech_ended(event)
+        if self._speculative and not self._reply:
+            self._speculation = self._ask(recorder, event, speculative=True)
+
+    def _utterance_ended(self, event: UtteranceEnded) -> None:
+        self._supersede()
+        self._interrupt()  # the utterance reached its maximum before it was certain to be an interruption
+        recorder = self._speech_ended(event)
+        recorder.turn_certain()
+        reply, self._speculation = self._speculation or self._ask(recorder, event), None
+        self._reply, self._recorder = reply, None
         reply.release()
 
-    def _ask(self, book: TurnBook, audio: Mp3Audio, *, second_chunk_after_s: float = 0.0) -> Reply:
-        request = TurnRequest(
-            audio=audio,
-            conversation=self._memory.messages,
-            session_id=self._session.session_id,
-            speculative=second_chunk_after_s > 0.0,
-            second_chunk_after_s=second_chunk_after_s,
-            **self._asked,
-        )
-        book.request_sent(request)
-        return Reply(self._turns, request, noted=book.told, told=self._tell)
+    def _speech_ended(self, event: PauseReached | UtteranceEnded) -> TurnRecorder:
+        assert self._recorder, "an utterance is under way"
+        self._recorder.speech_ended(self._listener.moment(event.speech_end_sample))
+        return self._recorder
+
+    def _ask(
+        self, recorder: TurnRecorder, event: PauseReached | UtteranceEnded, *, speculative: bool = False
+    ) -> Reply:
+        settings, question = self._settings, self._listener.question(event)
+        until_certain_s = max(0.0, settings.end_of_turn_silence_s - settings.speculation_after_s)
+
+        async def request() -> TurnRequest:
+            if self._remembering:
+                await asyncio.wait([self._remembering])
+            request = TurnRequest(
+                audio=question,
+                conversation=self._memory.messages,
+                speculative=speculative,
+                second_chunk_after_s=until_certain_s if speculative else 0.0,
+                **self._options,
+            )
+            recorder.request_sent(request)
+            return request
+
+        return Reply(self._turns, question, request, recorder, self._emit)
 
     def _drop_speculation(self) -> None:
         if self._speculation:
-            assert self._book
-            self._book.speculation_dropped()
-            self._stop(self._speculation)
+            self._drop(self._speculation)
             self._speculation = None
 
-    def _drop_utterance(self) -> None:
-        self._drop_speculation()
-        self._book = None
+    def _supersede(self) -> None:
+        """Somebody spoke on before the reply was audible: their question was not complete."""
+        reply = self._reply
+        if not reply or reply.audible:
+            return
+        played = self._leave(reply)
+        if reply.recorder is self._recorder:  # the next request has all of its audio
+            self._drop(reply)
+        else:  # the question cannot get longer
+            reply.mute()
+            self._remembering = asyncio.create_task(self._remember(reply, played, self._remembering))
+            self._keep(self._remembering)
 
-    def _barged(self, event: BargeInEvent) -> None:
-        answer = self._answer
-        assert answer, "only a reply is interrupted"
+    async def _remember(
+        self, reply: Reply, played: tuple[SegmentPlayed, ...], before: "asyncio.Task[None] | None"
+    ) -> None:
+        """Wait for a question's transcript, without the reply."""
+        try:
+            if before:
+                await asyncio.wait([before])
+            await reply.transcribed.wait()
+        finally:
+            self._keep(reply.cancel())
+            self._over(reply, played, interrupted=True)
+
+    # The reply
+
+    def _emit(self, event: TurnEvent) -> None:
+        self._on_event(event)
+        if isinstance(event, SpeechChunk):
+            self._player.play(to_pcm(event.audio))
+        if isinstance(event, TurnEnd):
+            self._player.end_reply()
+
+    def _note_first_audio(self) -> None:
+        reply = self._reply
+        if reply and not reply.audible and not reply.paused and self._player.first_audio_at_s is not None:
+            reply.audible = True
+            self._listener.reply_audible()
+
+    def _barge_in(self, event: BargeInEvent) -> None:
+        assert self._reply, "only an audible reply is interrupted"
         match event:
             case BargeInEvent.PAUSE:
-                answer.paused = True
-                self._speaker.pause()
+                self._pause(self._reply)
             case BargeInEvent.RESUME:
-                answer.paused = False
                 self._drop_utterance()
-                self._speaker.resume()
             case BargeInEvent.INTERRUPT:
-                self._give_up(answer)
+                self._interrupt()
 
-    def _tell(self, event: TurnEvent) -> None:
-        """The answer's events, now that it is certain."""
-        self._display.tell(event)
-        if isinstance(event, SpeechChunk) and self._answer:
-            self._speaker.play(to_pcm(event.audio))
-            self._answer.chunks.append(event)
-        if isinstance(event, TurnEnd):
-            self._speaker.end_reply()
+    def _pause(self, reply: Reply) -> None:
+        reply.paused = True
+        self._player.pause()
 
-    def _look_after_answer(self) -> None:
-        if not (answer := self._answer):
-            return
-        if answer.reply.ended:
-            self._speaker.end_reply()
-            if self._speaker.done:
-                self._over(answer, interrupted=False)
+    def _end_played_turn(self) -> None:
+        reply = self._reply
+        if reply and reply.ended and (reply.audible or not reply.paused):
+            self._player.end_reply()
+            if self._player.done:
+                self._finish(reply, interrupted=False)
 
-    def _give_up(self, answer: _Answer) -> None:
-        self._stop(answer.reply)
-        self._over(answer, interrupted=True)
+    def _interrupt(self) -> None:
+        if self._reply:
+            self._keep(self._reply.cancel())
+            self._finish(self._reply, interrupted=True)
 
-    def _over(self, answer: _Answer, *, interrupted: bool) -> None:
-        """The reply has been heard, or will not be."""
-        self._answer = None
-        self._listener.reply_ended()
-        if answer.reply.error:
-            answer.book.failed(answer.reply.error)
-        turn = self._spoken_turn(answer, interrupted=interrupted)
-        self._memory.add(turn.transcript, turn.heard)
-        self._session.add(turn.record)
-        self._display.turn_over(turn)
+    def _finish(self, reply: Reply, *, interrupted: bool) -> None:
+        played = self._leave(reply)
+        self._listener.turn_ended()
+        self._over(reply, played, interrupted=interrupted)
+
+    def _leave(self, reply: Reply) -> tuple[SegmentPlayed, ...]:
+        """Make room for the next reply. Returns how much of this one was played."""
+        self._reply = None
+        if (first_audio_at_s := self._player.first_audio_at_s) is not None:
+            reply.recorder.first_audio(first_audio_at_s)
+        return self._player.clear()
+
+    def _over(self, reply: Reply, played: tuple[SegmentPlayed, ...], *, interrupted: bool) -> None:
+        underruns, self._underruns = self._player.underruns - self._underruns, self._player.underruns
+        rate_hz = self._player.sample_rate_hz
+        turn = reply.spoken_turn(played, rate_hz, interrupted=interrupted, underruns=underruns)
+        self._memory.add(turn.transcript, turn.played)
         self._on_turn(turn)
 
-    def _spoken_turn(self, answer: _Answer, *, interrupted: bool) -> SpokenTurn:
-        if (first_sound_s := self._speaker.first_sound_at_s) is not None:
-            answer.book.first_sound(first_sound_s)
-        pieces = [
-            SpokenPiece(chunk.index, chunk.text, piece.num_samples, piece.heard_samples)
-            for chunk, piece in zip(answer.chunks, self._silenced(), strict=True)
-        ]
-        heard_s = sum(piece.heard_samples for piece in pieces) / self._speaker.sample_rate_hz
-        underruns, self._underruns = self._speaker.underruns - self._underruns, self._speaker.underruns
-        question = answer.reply.request.audio
-        assert isinstance(question, Mp3Audio), "that is what was asked with"
-        return SpokenTurn(
-            record=answer.book.record(interrupted=interrupted, heard_s=heard_s, underruns=underruns),
-            question=question,
-            transcript=answer.reply.transcript,
-            reply=" ".join({chunk.index: chunk.text for chunk in answer.chunks}.values()),
-            heard=heard_text(pieces),
-            speech=[to_pcm(chunk.audio) for chunk in answer.chunks],
-        )
+    def _drop(self, reply: Reply) -> None:
+        """The next request has all of this one's audio."""
+        reply.recorder.request_dropped()
+        self._keep(reply.cancel())
 
-    def _silenced(self) -> tuple[PieceHeard, ...]:
-        """What has been heard of the reply. A speaker that is broken says nothing anyway."""
-        try:
-            return self._speaker.clear()
-        except SpeechError:
-            return self._speaker.heard()
+    def _keep(self, task: "asyncio.Task[None]") -> None:
+        """Wait for it before the conversation ends."""
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-    def _stop(self, reply: Reply) -> None:
-        stopping = reply.cancel()
-        self._stopping.add(stopping)
-        stopping.add_done_callback(self._stopping.discard)
-
-    def _show(self) -> None:
-        level = self._listener.level
-        if self._answer:
-            self._display.speaking(level, paused=self._answer.paused)
-        elif self._listener.is_hearing:
-            self._display.hearing(level)
-        else:
-            self._display.listening(level)
+    @property
+    def _phase(self) -> Phase:
+        if self._reply and self._reply.audible:
+            return Phase.PAUSED if self._reply.paused else Phase.SPEAKING
+        if self._listener.in_utterance:
+            return Phase.HEARING
+        return Phase.THINKING if self._reply else Phase.LISTENING

@@ -1,29 +1,26 @@
-"""When an utterance begins, pauses and ends, from the probability of speech in one window after the other.
+"""When an utterance begins, pauses and ends, from the probability of speech in one frame after the other.
 
-No audio and no clock: a window's place is the number of windows before it, and positions are in samples
-of the microphone since it was opened.
+No audio and no clock: positions are in samples of the microphone since it was opened.
 """
 
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from services.host.vad_gate import WINDOW_SAMPLES
-from shared.engines import ASR_SAMPLE_RATE_HZ
+from shared.audio.vad import FRAME_S, FRAME_SAMPLES
 from shared.settings import Settings
 
 SPEECH_PROBABILITY = 0.6
-"""From here on a window is speech. At 0.5 to 0.8 all of 100 utterances at their usual level were found, in
-noise down to 5 dB SNR, and none in 140 s of office ambience and 40 s of noise at four levels; quiet ones
-are missed more often the higher it is."""
+"""From here on a frame is speech. At 0.5 to 0.8 all of 100 utterances at their usual level were found, in
+noise down to 5 dB SNR, and none in 140 s of office ambience and 40 s of noise at four levels; quiet ones are
+missed more often the higher it is."""
 SILENCE_PROBABILITY = 0.5
-"""Below this, speech has fallen silent. Between the two, what was goes on. At Silero's own 0.35 the ends
-come 30 ms later in the median; at 0.8 speech breaks off in its softer sounds."""
-DETECTION_LAG_WINDOWS = 3
-"""So much later than the person the detector falls silent (116 ms in the median)."""
-POST_ROLL_WINDOWS = 3
-"""How much is kept after the estimated end of speech, as the estimate may be early. Few enough that, when
-a pause of 0.25 s is reached, an UtteranceEncoder has them ready."""
-_WINDOWS_PER_S = ASR_SAMPLE_RATE_HZ / WINDOW_SAMPLES
+"""Below this, speech has ended. Between the two, the state stays as it is. At Silero's own 0.35 the ends come
+30 ms later in the median; at 0.8 speech breaks off in its softer sounds."""
+DETECTION_LAG_FRAMES = 3
+"""The detector falls silent this much later than the person (116 ms in the median)."""
+POST_ROLL_FRAMES = 3
+"""How much is kept after the estimated end of speech, as the estimate may be early. Few enough that, when a
+pause of 0.25 s is reached, an UtteranceEncoder has them ready."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +37,7 @@ class SpeechDropped:
 
 @dataclass(frozen=True, slots=True)
 class PauseReached:
-    """The speaker has been silent for `speculation_after_s`, and perhaps has ended.
+    """The speaker has been silent for `speculation_after_s` and may have finished.
 
     If nothing more is said, the utterance will end with the same two samples.
     """
@@ -51,7 +48,7 @@ class PauseReached:
 
 @dataclass(frozen=True, slots=True)
 class SpeechResumed:
-    """The speaker goes on after a pause."""
+    """The speaker continues after a pause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,37 +79,42 @@ class _State(Enum):
 class Endpointer:
     """Turns probabilities of speech into the events of utterances, in this order:
 
-    SpeechStarted, then PauseReached and SpeechResumed by turns, any number of them, then UtteranceEnded; or
-    SpeechStarted and SpeechDropped. An utterance that gets as long as `max_utterance_s` (or `max_audio_s`,
-    if that is less) ends there, and what is said further is the next. Durations are rounded to windows.
+    SpeechStarted, then PauseReached and SpeechResumed alternately, any number of them, then UtteranceEnded;
+    or SpeechStarted and SpeechDropped. An utterance that reaches `max_utterance_s` (or `max_audio_s`, if that
+    is less) ends there, and further speech is the next. Durations are rounded to frames.
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._end_of_turn = _windows(settings.end_of_turn_silence_s)
-        self._pause = _windows(settings.speculation_after_s)
-        self._pre_roll = _windows(settings.pre_roll_s)
-        self._min_speech = _windows(settings.min_speech_s)
-        self._max_utterance = int(min(settings.max_utterance_s, settings.max_audio_s) * _WINDOWS_PER_S)
+        self._end_of_turn = frames(settings.end_of_turn_silence_s)
+        self._pause = frames(settings.speculation_after_s)
+        self._pre_roll = frames(settings.pre_roll_s)
+        self._min_speech = frames(settings.min_speech_s)
+        self._max_utterance = int(min(settings.max_utterance_s, settings.max_audio_s) / FRAME_S)
+        self._said_before = 0  # frames of the same question before this utterance
         self._state = _State.LISTENING
-        # Places, in windows since the microphone was opened:
+        # Positions, in frames since the microphone was opened:
         self._position = 0
         self._free = 0  # what came before belongs to an utterance that has ended
         self._start = 0
         self._last_speech = -1
-        self._spoken = 0  # how many windows of the utterance are speech
+        self._spoken = 0  # how many frames of the utterance are speech
 
-    @property
-    def position(self) -> int:
-        """How many samples have been heard."""
-        return self._position * WINDOW_SAMPLES
-
-    def hear(self, probability: float) -> list[EndpointingEvent]:
-        """The events, mostly none, that the next window of 512 samples brings."""
+    def process(self, probability: float, *, may_end: bool = True) -> list[EndpointingEvent]:
+        """The events, mostly none, of the next frame. Unless it `may_end`, no silence ends an utterance."""
         was_silent = self._last_speech < self._position
         self._position += 1
         if probability < (SPEECH_PROBABILITY if was_silent else SILENCE_PROBABILITY):
-            return self._silence()
+            return self._silence(may_end)
         return self._speech()
+
+    def question_has(self, num_samples: int) -> None:
+        """The next utterance extends a question of this length, which counts towards its maximum."""
+        self._said_before = -(-num_samples // FRAME_SAMPLES)
+
+    @property
+    def samples_left(self) -> int:
+        """How much the next utterance may have."""
+        return (self._max_utterance - self._said_before) * FRAME_SAMPLES
 
     def forget(self) -> None:
         """Give up an utterance that has begun, without an event; what follows is not part of it."""
@@ -126,35 +128,35 @@ class Endpointer:
         events: list[EndpointingEvent] = []
         if state is _State.LISTENING:
             self._start = max(self._free, self._position - 1 - self._pre_roll)
-            events.append(SpeechStarted(self._start * WINDOW_SAMPLES))
+            events.append(SpeechStarted(self._start * FRAME_SAMPLES))
         elif state is _State.PAUSED:
             events.append(SpeechResumed())
         if self._is_full():
             events.append(self._ended())
         return events
 
-    def _silence(self) -> list[EndpointingEvent]:
+    def _silence(self, may_end: bool) -> list[EndpointingEvent]:
         if self._state is _State.LISTENING:
             return []
         silent = self._position - self._speech_end
         too_short = self._spoken < self._min_speech and silent >= self._pause
-        if too_short or silent >= self._end_of_turn or self._is_full():
+        if (may_end and (too_short or silent >= self._end_of_turn)) or self._is_full():
             return [self._ended()]
-        if self._state is _State.SPEAKING and silent >= self._pause:
+        if self._state is _State.SPEAKING and silent >= self._pause and not too_short:
             self._state = _State.PAUSED
-            return [PauseReached(self._end * WINDOW_SAMPLES, self._speech_end * WINDOW_SAMPLES)]
+            return [PauseReached(self._end * FRAME_SAMPLES, self._speech_end * FRAME_SAMPLES)]
         return []
 
     @property
     def _speech_end(self) -> int:
-        return max(self._start, self._last_speech - DETECTION_LAG_WINDOWS)
+        return max(self._start, self._last_speech - DETECTION_LAG_FRAMES)
 
     @property
     def _end(self) -> int:
-        return min(self._speech_end + POST_ROLL_WINDOWS, self._position)
+        return min(self._speech_end + POST_ROLL_FRAMES, self._position)
 
     def _is_full(self) -> bool:
-        return self._position - self._start >= self._max_utterance
+        return self._said_before + self._position - self._start >= self._max_utterance
 
     def _ended(self) -> UtteranceEnded | SpeechDropped:
         self._state = _State.LISTENING
@@ -162,9 +164,10 @@ class Endpointer:
             return SpeechDropped()
         self._free = self._end
         return UtteranceEnded(
-            self._start * WINDOW_SAMPLES, self._end * WINDOW_SAMPLES, self._speech_end * WINDOW_SAMPLES
+            self._start * FRAME_SAMPLES, self._end * FRAME_SAMPLES, self._speech_end * FRAME_SAMPLES
         )
 
 
-def _windows(duration_s: float) -> int:
-    return round(duration_s * _WINDOWS_PER_S)
+def frames(duration_s: float) -> int:
+    """A duration in whole frames."""
+    return round(duration_s / FRAME_S)

@@ -1,172 +1,185 @@
-"""From what the microphone hears to what is said: utterances that begin, pause and end, and sounds that are
-made during a reply."""
+"""From the microphone's frames to what a person says: utterances, and sounds made during a reply."""
 
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from conversation.audio import Frame, Samples
 from conversation.barge_in import BargeIn, BargeInEvent
 from conversation.endpointing import (
     Endpointer,
     EndpointingEvent,
     PauseReached,
     SpeechDropped,
-    SpeechResumed,
     SpeechStarted,
     UtteranceEnded,
+    frames,
 )
-from conversation.recent_audio import RecentAudio
-from conversation.sample_clock import SampleClock
 from conversation.utterance import UtteranceEncoder
-from conversation.voice_activity import VoiceActivity
+from shared.audio.vad import FRAME_SAMPLES, VoiceActivityDetector
 from shared.engines import ASR_SAMPLE_RATE_HZ
 from shared.payloads import Mp3Audio
 from shared.settings import Settings
 
-Window = NDArray[np.float32]
-"""512 samples at 16 kHz."""
+ListeningEvent = EndpointingEvent | BargeInEvent
 
-_FIRST_SOUNDS_S = 0.5
+DETECTION_S = 0.5
 """More than the detector needs to find speech, which is when the pre-roll is looked up."""
-
-
-@dataclass(frozen=True)
-class UtteranceBegan:
-    """Somebody may be speaking, since `at_s`."""
-
-    at_s: float
-
-
-@dataclass(frozen=True)
-class UtterancePaused:
-    """The speaker is silent since `speech_end_s`, and perhaps has finished. `audio` is what they said."""
-
-    audio: Mp3Audio
-    speech_end_s: float
-
-
-@dataclass(frozen=True)
-class UtteranceResumed:
-    """They go on."""
-
-
-@dataclass(frozen=True)
-class UtteranceFinished(UtterancePaused):
-    """They have finished. `audio` is the same as that of an UtterancePaused that nothing came after."""
-
-
-@dataclass(frozen=True)
-class UtteranceDropped:
-    """It was no utterance after all."""
-
-
-Heard = (
-    UtteranceBegan | UtterancePaused | UtteranceResumed | UtteranceFinished | UtteranceDropped | BargeInEvent
-)
-
-
-class EchoCancelling(Protocol):
-    """Takes out what the loudspeaker plays."""
-
-    def near(self, window: Window) -> Window:
-        """What the microphone heard without it."""
+CLOCK_MEMORY_S = 5.0
+"""A device's clock that is off by 100 ppm drifts by 0.5 ms in this time."""
+MIN_EXTENSION_S = 2.0
+"""A question with less room left than this is not extended: the next utterance is a question of its own."""
+_MAX_GAPS = 32
 
 
 class Listener:
-    """Listens to one microphone, window after window. Not safe to share between threads.
+    """Processes one microphone, frame by frame. Not safe to share between threads.
 
-    Moments are seconds by the clock `now`, `lag_s` before the window came: what a microphone and an echo
-    canceller take. That a window is heard late by a busy event loop does not move them.
+    A question is one utterance, or several: until `reply_audible` or `turn_ended`, what is said after the end
+    of an utterance extends the question.
+
+    Moments are seconds by the clock `now`, minus `lag_s`: how long audio takes from the microphone to here.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        now: Callable[[], float],
-        *,
-        echo: EchoCancelling | None = None,
-        lag_s: float = 0.0,
-    ) -> None:
+    def __init__(self, settings: Settings, now: Callable[[], float], *, lag_s: float = 0.0) -> None:
         self._settings = settings
         self._now = now
-        self._echo = echo
-        self._lag_s = lag_s
-        self._voice_activity = VoiceActivity()
+        self._detector = VoiceActivityDetector()
         self._endpointer = Endpointer(settings)
-        self._recent = RecentAudio(settings.pre_roll_s + _FIRST_SOUNDS_S, ASR_SAMPLE_RATE_HZ)
-        self._clock = SampleClock()
-        self._encoder: UtteranceEncoder | None = None
-        self._start_sample = 0
         self._barge_in: BargeIn | None = None
+        self._encoder: UtteranceEncoder | None = None  # of the question
+        self._start_sample = 0  # of the utterance, and where it is in the encoder:
+        self._start_in_question = 0
+        self._written_to = 0
+        self._recent: deque[Samples] = deque(maxlen=frames(settings.pre_roll_s + DETECTION_S) + 1)
+        self._position = 0
+        self._clock = _SampleClock(lag_s)
+        self.in_utterance = False
+        """Whether somebody is speaking, or pauses within an utterance."""
+        self.extends = False
+        """Whether the newest utterance extends the question before it."""
         self.level = 0.0
-        """Of the last window, from 0 to 1."""
+        """Peak of the newest frame, from 0 to 1."""
 
-    @property
-    def is_hearing(self) -> bool:
-        """Whether an utterance is under way."""
-        return self._encoder is not None
+    def process(self, frame: Frame) -> list[ListeningEvent]:
+        """The events, mostly none, of the next frame."""
+        if frame.lost_samples:
+            self._detector.reset()
+            self._clock.lost(self._position, frame.lost_samples)
+        self._position += frame.samples.size
+        self._clock.received(self._position, self._now())
+        self.level = float(np.abs(frame.samples).max())
+        self._recent.append(frame.samples)
+        if self._encoder and self.in_utterance:
+            self._encoder.write(frame.samples)
+        probability = self._detector.probability(frame.samples)
+        # While a reply is audible, BargeIn decides what a sound is, however short the end-of-turn silence.
+        events: list[ListeningEvent] = [*self._endpointer.process(probability, may_end=not self._barge_in)]
+        for event in events:
+            self._follow(event)
+        if self._barge_in and (barged := self._barge_in.process(probability)):
+            events.append(barged)
+            self._follow(barged)
+        return events
 
-    def reply_begins(self) -> None:
-        """From now on speech may be an interruption."""
+    def moment(self, sample: int) -> float:
+        """When a recent sample was spoken, by the clock `now`."""
+        return self._clock.moment(sample)
+
+    def question(self, event: PauseReached | UtteranceEnded) -> Mp3Audio:
+        """The question up to this event, which is the newest."""
+        assert self._encoder, "an utterance is under way"
+        num_samples = self._start_in_question + event.end_sample - self._start_sample
+        if isinstance(event, UtteranceEnded) and not self._can_be_extended:
+            return self._encoder.finished(num_samples)
+        return self._encoder.so_far(num_samples)
+
+    def reply_audible(self) -> None:
+        """The reply has begun to play: from now on speech may be an interruption."""
         self._barge_in = BargeIn(self._settings)
+        self._close_question()
 
-    def reply_ended(self) -> None:
-        """Nothing is left to be interrupted."""
+    def turn_ended(self) -> None:
+        """No reply is to come or can be interrupted any more."""
         self._barge_in = None
-
-    def hear(self, window: Window) -> list[Heard]:
-        """What follows from the next window; mostly nothing."""
-        self._clock.taken(self._recent.position + window.size, self._now())
-        if self._echo:
-            window = self._echo.near(window)
-        self.level = float(np.abs(window).max())
-        self._recent.append(window)
-        if self._encoder:
-            self._encoder.write(window)
-        probability = self._voice_activity.probability(window)
-        heard: list[Heard] = [self._heard(event) for event in self._endpointer.hear(probability)]
-        if self._barge_in and (barged := self._barge_in.hear(probability)):
-            heard.append(self._barged(barged))
-        return heard
+        if not self.in_utterance:
+            self._close_question()
 
     def close(self) -> None:
-        """Give up the utterance that is under way, if one is."""
+        """Give up the utterance that is under way, if any."""
+        self.in_utterance = False
+        self._close_question()
+
+    def _follow(self, event: ListeningEvent) -> None:
+        match event:
+            case SpeechStarted(start_sample):
+                self._begin_utterance(start_sample)
+            case SpeechDropped() | UtteranceEnded():
+                self._end_utterance(dropped=isinstance(event, SpeechDropped))
+            case BargeInEvent.RESUME:
+                self._endpointer.forget()
+                self.close()
+            case BargeInEvent.INTERRUPT:
+                self._barge_in = None
+
+    def _begin_utterance(self, start_sample: int) -> None:
+        if not self._can_be_extended:
+            self._close_question()
+        self.extends = self._encoder is not None
+        self._encoder = self._encoder or UtteranceEncoder(self._settings.mp3_bitrate_kbps)
+        self._start_sample = max(start_sample, self._written_to) if self.extends else start_sample
+        self._start_in_question = self._encoder.num_samples
+        self._encoder.write(self._since(self._start_sample))
+        self.in_utterance = True
+
+    def _end_utterance(self, *, dropped: bool) -> None:
+        self.in_utterance = False
+        if dropped and not self.extends:
+            self._close_question()
+        elif self._encoder:
+            self._written_to = self._position
+            self._endpointer.question_has(self._encoder.num_samples)
+
+    @property
+    def _can_be_extended(self) -> bool:
+        return self._endpointer.samples_left >= MIN_EXTENSION_S * ASR_SAMPLE_RATE_HZ
+
+    def _close_question(self) -> None:
+        self._endpointer.question_has(0)
         if self._encoder:
             self._encoder.close()
             self._encoder = None
 
-    def _heard(self, event: EndpointingEvent) -> Heard:
-        match event:
-            case SpeechStarted(start_sample):
-                self._start_sample = start_sample
-                self._encoder = UtteranceEncoder(self._settings.mp3_bitrate_kbps)
-                self._encoder.write(self._recent.since(start_sample))
-                return UtteranceBegan(self._moment(start_sample))
-            case SpeechDropped():
-                self.close()
-                return UtteranceDropped()
-            case SpeechResumed():
-                return UtteranceResumed()
-            case PauseReached(end_sample, speech_end_sample):
-                assert self._encoder
-                audio = self._encoder.so_far(end_sample - self._start_sample)
-                return UtterancePaused(audio, self._moment(speech_end_sample))
-            case UtteranceEnded(start_sample, end_sample, speech_end_sample):
-                assert self._encoder
-                encoder, self._encoder = self._encoder, None
-                audio = encoder.finished(end_sample - start_sample)
-                return UtteranceFinished(audio, self._moment(speech_end_sample))
+    def _since(self, start_sample: int) -> Samples:
+        first = self._position - len(self._recent) * FRAME_SAMPLES
+        return np.concatenate([*self._recent, np.empty(0, np.float32)])[start_sample - first :]
 
-    def _barged(self, event: BargeInEvent) -> BargeInEvent:
-        if event is BargeInEvent.RESUME:  # a cough or an "mm-hm" is not answered
-            self._endpointer.forget()
-            self.close()
-        if event is BargeInEvent.INTERRUPT:
-            self._barge_in = None
-        return event
 
-    def _moment(self, sample: int) -> float:
-        return self._clock.moment(sample) - self._lag_s
+class _SampleClock:
+    """Maps positions in the microphone's samples to moments.
+
+    Uses the minimum of arrival time minus position over the last CLOCK_MEMORY_S: a busy event loop can only
+    delay a frame. Lost samples count, as they took their time.
+    """
+
+    def __init__(self, lag_s: float) -> None:
+        self._lag_s = lag_s
+        self._first_sample_s: deque[float] = deque(maxlen=frames(CLOCK_MEMORY_S))
+        self._gaps: deque[tuple[int, int]] = deque([(0, 0)], maxlen=_MAX_GAPS)  # from where on: lost in all
+
+    def lost(self, position: int, num_samples: int) -> None:
+        """So many samples were lost behind this position."""
+        self._gaps.append((position, self._gaps[-1][1] + num_samples))
+
+    def received(self, position: int, at_s: float) -> None:
+        """The sample at this position came now."""
+        self._first_sample_s.append(at_s - self._recorded_s(position))
+
+    def moment(self, sample: int) -> float:
+        """When that sample was spoken. Raises ValueError before any has come."""
+        return min(self._first_sample_s) + self._recorded_s(sample) - self._lag_s
+
+    def _recorded_s(self, sample: int) -> float:
+        lost = next((lost for at, lost in reversed(self._gaps) if at < sample), self._gaps[0][1])
+        return (sample + lost) / ASR_SAMPLE_RATE_HZ

@@ -1,85 +1,147 @@
-"""The reply to one request, as it comes: kept to itself until it is certain that it is wanted."""
+"""The reply to one question: its events, held back until it is certain that the speaker has finished."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 
-from client.turn_source import TurnSource
+from conversation.audio import SegmentPlayed
+from conversation.memory import SpokenSegment, played_text
+from conversation.turn_record import TurnRecord
+from conversation.turn_recorder import TurnRecorder
 from shared.audio.decode import to_pcm
+from shared.audio.pcm import Pcm
 from shared.errors import SpeechError
 from shared.payloads import Mp3Audio
-from shared.turn import SpeechChunk, TranscriptReady, TurnEvent, TurnRequest
+from shared.turn import SpeechChunk, TranscriptReady, TurnCompleted, TurnEvent, TurnRequest
+
+TurnSource = Callable[[TurnRequest], AsyncGenerator[TurnEvent, None]]
+"""Runs a turn and yields its events; closing the generator cancels the turn in all its stages."""
 
 OnEvent = Callable[[TurnEvent], None]
 
 
-class Reply:
-    """Plays a request, from its making to `cancel` or to its end.
+@dataclass
+class SpokenTurn:
+    """A turn that is over: what was said, what was answered, and how much of that was played."""
 
-    Each event goes to `noted` as it comes, and to `told` once the reply is released; the speech of what is
-    told is Pcm.
+    record: TurnRecord
+    question: Mp3Audio
+    transcript: str
+    reply: str
+    played: str
+    speech: list[Pcm]
+
+
+class Reply:
+    """Runs the turn of one question, from creation to `cancel` or to its end.
+
+    Each event goes to the recorder when it comes, and to `emit`, its speech as Pcm, once the reply is
+    released. `request` is awaited first.
     """
 
-    def __init__(self, turns: TurnSource, request: TurnRequest, *, noted: OnEvent, told: OnEvent) -> None:
-        self.request = request
-        self.transcript = ""
-        self.error: SpeechError | None = None
-        """Why no last event came, where none did."""
-        self._noted = noted
-        self._told = told
+    def __init__(
+        self,
+        turns: TurnSource,
+        question: Mp3Audio,
+        request: Callable[[], Awaitable[TurnRequest]],
+        recorder: TurnRecorder,
+        emit: OnEvent,
+    ) -> None:
+        self.question = question
+        self.recorder = recorder
+        self.audible = False
+        self.paused = False
+        self.transcribed = asyncio.Event()
+        """Set when the transcript has come, or cannot come any more."""
+        self._transcript = ""
+        self._chunks: list[SpeechChunk] = []
+        self._completed = False
+        self._error: SpeechError | None = None
+        self._turns = turns
+        self._observe: OnEvent = recorder.observe
+        self._emit = emit
         self._held: list[TurnEvent] | None = []
-        self._following = asyncio.create_task(self._follow(turns(request)))
+        self._running = asyncio.create_task(self._run(request))
+        self._running.add_done_callback(lambda _: self.transcribed.set())
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will come. Raises what nobody expected, or what stood against telling it, if
-        that is why."""
-        if not self._following.done():
+        """Whether no more events will come. Raises what `emit` raised, or an unexpected error of the turn."""
+        if not self._running.done():
             return False
-        if not self._following.cancelled():
-            self._following.result()
+        if not self._running.cancelled():
+            self._running.result()
         return True
 
     def release(self) -> None:
-        """Tell what has come, and from now on everything as it comes."""
+        """Emit the events so far, and from now on each one when it comes."""
         held, self._held = self._held or [], None
         for event in held:
-            self._told(event)
+            self._deliver(event)
+
+    def mute(self) -> None:
+        """Emit no more."""
+        self._emit = _ignore
 
     def cancel(self) -> "asyncio.Task[None]":
-        """Stop it in all its stages. Nothing more is noted or told; the task ends when it has stopped."""
-        self._noted = self._told = _to_nobody
-        self._following.cancel()
-        return self._following
+        """Cancel the turn in all its stages and emit no more; the returned task ends when that is done."""
+        self._observe = self._emit = _ignore
+        self._running.cancel()
+        return self._running
 
-    async def _follow(self, events: AsyncGenerator[TurnEvent, None]) -> None:
-        async with aclosing(self._noted_and_decoded(events)) as ready:
-            async for event in ready:
+    def spoken_turn(
+        self, played: Sequence[SegmentPlayed], rate_hz: int, *, interrupted: bool, underruns: int
+    ) -> SpokenTurn:
+        """The turn, which is over; of the segments that were emitted this was played, at this sample rate."""
+        if self._error:
+            self.recorder.failed(self._error)
+        segments = [
+            SpokenSegment(chunk.index, chunk.text, one.num_samples / rate_hz, one.played_samples / rate_hz)
+            for chunk, one in zip(self._chunks, played, strict=True)
+        ]
+        played_s = sum(segment.played_s for segment in segments)
+        return SpokenTurn(
+            record=self.recorder.record(interrupted=interrupted, played_s=played_s, underruns=underruns),
+            question=self.question,
+            transcript=self._transcript,
+            reply=" ".join({chunk.index: chunk.text for chunk in self._chunks}.values()),
+            played=played_text(segments, complete=self._completed),
+            speech=[to_pcm(chunk.audio) for chunk in self._chunks],
+        )
+
+    async def _run(self, request: Callable[[], Awaitable[TurnRequest]]) -> None:
+        async with aclosing(self._decoded(await request())) as events:
+            async for event in events:
                 if self._held is None:
-                    self._told(event)
+                    self._deliver(event)
                 else:
                     self._held.append(event)
 
-    async def _noted_and_decoded(
-        self, events: AsyncGenerator[TurnEvent, None]
-    ) -> AsyncGenerator[TurnEvent, None]:
+    async def _decoded(self, request: TurnRequest) -> AsyncGenerator[TurnEvent, None]:
         try:
-            async with aclosing(events):
+            async with aclosing(self._turns(request)) as events:
                 async for event in events:
-                    self._noted(event)
+                    self._observe(event)
                     if isinstance(event, TranscriptReady):
-                        self.transcript = event.text
-                    yield await _decoded(event)
+                        self._transcript = event.text
+                        self.transcribed.set()
+                    yield await _with_pcm(event)
         except SpeechError as error:
-            self.error = error
+            self._error = error
+
+    def _deliver(self, event: TurnEvent) -> None:
+        self._emit(event)
+        self._completed |= isinstance(event, TurnCompleted)
+        if isinstance(event, SpeechChunk) and self._emit is not _ignore:
+            self._chunks.append(event)
 
 
-async def _decoded(event: TurnEvent) -> TurnEvent:
-    """With the speech in it as Pcm."""
+async def _with_pcm(event: TurnEvent) -> TurnEvent:
     if isinstance(event, SpeechChunk) and isinstance(event.audio, Mp3Audio):
         return event.model_copy(update={"audio": await asyncio.to_thread(to_pcm, event.audio)})
     return event
 
 
-def _to_nobody(event: TurnEvent) -> None:
-    """For events of a reply that is no longer wanted."""
+def _ignore(event: TurnEvent) -> None:
+    """For events of a reply that is not wanted any more."""

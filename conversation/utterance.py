@@ -1,4 +1,4 @@
-"""An utterance as MP3, encoded while it is spoken, so that at its end almost nothing is left to be done."""
+"""An utterance as MP3, encoded while it is spoken, so that almost no work is left at its end."""
 
 import io
 from math import ceil
@@ -13,31 +13,31 @@ from shared.errors import BadAudio
 from shared.payloads import Mp3Audio
 
 ENCODER_LAG_SAMPLES = 2449
-"""How far at most the frames that have come out of LAME are behind what went in, at 64 kbps and above, fed
-windows of 512 samples: measured over speech, noise, silence, tones and their changes. At 32 kbps it is
-3025, at 8 kbps 8785, for the fewer bits a frame has, the more of them LAME saves for later."""
+"""How far LAME's output lags behind its input at most, at 64 kbps and above, fed frames of 512 samples:
+measured over speech, noise, silence, tones and their changes. At 32 kbps it is 3025, at 8 kbps 8785: the
+fewer bits a frame has, the more of them LAME saves for later."""
 
 _FRAME_SAMPLES = 576  # at 16 kHz
 _CODEC_DELAY = 576 + 529  # samples before the sound: LAME's and the decoder's
-_SIDE_INFO = 4  # where in a frame it begins, behind the header
-_INFO_TAG = 13  # where an Info frame has its name, behind the side information
+_SIDE_INFO = 4  # its place in an MP3 frame, behind the header
+_INFO_TAG = 13  # the place of its name in an Info frame, behind the side information
 
 
 class UtteranceEncoder:
-    """Samples in while a person speaks; Mp3Audio of exactly so much of it as is asked for, at any moment.
+    """Takes samples while a person speaks, and returns the first ones of them as Mp3Audio, at any moment.
 
-    An encoder that was finished cannot go on, so what is taken while the person may still speak are the
-    frames that have come out of it already: bit for bit the sound that `encode_mp3` makes of the whole.
-    For 10 s at 64 kbps on one core (measured): 0.2 ms for a window of 512 samples, 0.1 ms for `so_far`,
-    1 ms for `finished`; encoding the whole takes 70 to 90 ms. Its owner ends it by `finished` or `close`.
-    Not safe to share between threads.
+    A finished encoder cannot continue, so while the person may still speak, `so_far` returns the MP3 frames
+    that have come out already: bit for bit what `encode_mp3` makes of the whole. For 10 s at 64 kbps on one
+    core (measured): 0.2 ms for a frame of 512 samples, 0.1 ms for `so_far`, 1 ms for `finished`; encoding
+    the whole takes 70 to 90 ms. Its owner ends it by `finished` or `close`. Not safe to share between
+    threads.
     """
 
     def __init__(self, bitrate_kbps: int = 64) -> None:
         self._bitrate_kbps = bitrate_kbps
         self._mp3 = io.BytesIO()
         self._writer = mp3_writer(self._mp3, ASR_SAMPLE_RATE_HZ, bitrate_kbps)
-        self._pieces: list[NDArray[np.float32]] = []
+        self._samples: list[NDArray[np.float32]] = []
         self._num_samples = 0
 
     @property
@@ -48,7 +48,7 @@ class UtteranceEncoder:
     def write(self, samples: NDArray[np.float32]) -> None:
         """Encode the next samples: 1-D, float32, in [-1, 1], at 16 kHz; not to be changed afterwards."""
         self._writer.write(samples)
-        self._pieces.append(samples)
+        self._samples.append(samples)
         self._num_samples += samples.size
 
     def so_far(self, num_samples: int) -> Mp3Audio:
@@ -62,7 +62,7 @@ class UtteranceEncoder:
         return self._cut(num_samples) or self._encoded_again(num_samples)
 
     def finished(self, num_samples: int | None = None) -> Mp3Audio:
-        """The first `num_samples`, or all; nothing can be written after it.
+        """The first `num_samples`, or all; nothing can be written afterwards.
 
         Raises BadAudio if there are not so many, or none.
         """
@@ -74,15 +74,15 @@ class UtteranceEncoder:
         return audio
 
     def close(self) -> None:
-        """Write no more; what has been written can still be taken. It does no harm to close again."""
+        """Write no more; what has been written can still be taken. Closing again does no harm."""
         self._writer.close()
 
     def _check(self, num_samples: int) -> None:
         if not 0 < num_samples <= self._num_samples:
-            raise BadAudio(f"{num_samples} samples are wanted of an utterance of {self._num_samples}.")
+            raise BadAudio(f"{num_samples} samples were asked of an utterance of {self._num_samples}.")
 
     def _cut(self, num_samples: int) -> Mp3Audio | None:
-        """Whole frames that hold the samples, without the Info frame, which would tell of more or of none."""
+        """Whole frames that hold the samples, without the Info frame, whose length would be wrong."""
         mp3 = self._mp3.getvalue()
         if not mp3:
             return None
@@ -94,10 +94,10 @@ class UtteranceEncoder:
         return Mp3Audio(mp3=mp3[start:end], sample_rate_hz=ASR_SAMPLE_RATE_HZ, num_samples=num_samples)
 
     def _encoded_again(self, num_samples: int) -> Mp3Audio:
-        samples = np.concatenate(self._pieces)[:num_samples]
+        samples = np.concatenate(self._samples)[:num_samples]
         return encode_mp3(Pcm(samples, ASR_SAMPLE_RATE_HZ), self._bitrate_kbps)
 
 
 def _is_info(frame: bytes) -> bool:
-    """Whether a first frame is LAME's Info frame, or what stands in for it until the encoder is closed."""
+    """Whether a first frame is LAME's Info frame, or its placeholder until the encoder is closed."""
     return not any(frame[_SIDE_INFO:]) or frame[_INFO_TAG : _INFO_TAG + 4] == b"Info"

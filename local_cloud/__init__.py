@@ -6,7 +6,7 @@ network, image builds (pip layers become virtual environments by uv, the rest is
 snapshots go through their steps but save nothing.
 """
 
-from local_cloud.machine import Machine
+from local_cloud.environments import Machine
 from local_cloud.plane import DEFAULT_CACHE, ControlPlane
 from local_cloud.views import AppView, ContainerView, FunctionView, ImageView
 

@@ -71,16 +71,17 @@ class EnvFile:
             self._lock.close()
 
 
-def running_local_cloud() -> dict[str, str]:
-    """The variables of the local cloud that runs now. Raises Misconfigured unless it answers itself, so that
-    nothing meant for it can reach an account on Modal."""
+def use_running_local_cloud() -> None:
+    """Point this process to the local cloud. Raises Misconfigured unless it answers itself,
+    so that nothing meant for it can reach an account on Modal."""
     variables = dotenv_values(env_file_path(), interpolate=False)
     environ = {name: value for name, value in variables.items() if value is not None}
     url, identity = urlsplit(environ.get("MODAL_SERVER_URL", "")), environ.get("MODAL_TOKEN_ID")
     host = url.hostname or ""
     local = identity and url.port and _is_loopback(host)
     if local and asyncio.run(identity_at(host, url.port or 0)) == identity:
-        return environ
+        os.environ.update(environ)
+        return
     raise Misconfigured("No local cloud is running. Start it in another terminal: make local-cloud")
 
 

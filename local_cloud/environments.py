@@ -1,19 +1,35 @@
-"""The virtual environment of each image, made from its pip layers."""
+"""The virtual environment of each image, made from its pip layers, and what this machine substitutes."""
 
 import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
 from local_cloud.image_layers import Recipe
-from local_cloud.machine import Machine
 from local_cloud.virtual_environments import Contents, EnvironmentFailed, VirtualEnvironments
 
 
-class Environments:
-    """One environment for each set of pip layers, shared by everyone who uses the cache folder.
+def _as_asked(contents: Contents) -> Contents:
+    return contents
 
-    It has what the image's layers install and what modal's own client needs, nothing else; but for what the
-    machine substitutes.
+
+@dataclass(frozen=True)
+class Machine:
+    """Where this machine differs from what images ask for. By default it installs what they ask for, and adds
+    nothing."""
+
+    substituted: Callable[[Contents], Contents] = _as_asked
+    """The contents of an image's environment here: on a machine without a GPU, other packages."""
+    environ: Mapping[str, str] = field(default_factory=dict)
+    """Variables that every container gets, unless its image sets them."""
+
+
+class Environments:
+    """One environment for each set of pip layers, shared by all users of the cache folder.
+
+    It has what the image's layers install and what modal's own client needs, except for what the machine
+    substitutes.
     """
 
     def __init__(self, folder: Path, machine: Machine) -> None:
@@ -26,7 +42,7 @@ class Environments:
         Raises EnvironmentFailed.
         """
         if recipe.unsupported:
-            raise EnvironmentFailed(f"the local control plane cannot run `{recipe.unsupported[0]}`")
+            raise EnvironmentFailed(f"the local cloud cannot run `{recipe.unsupported[0]}`")
         client = (f"modal=={version('modal')}",)
         return await self._made((client, *recipe.pip_installs), recipe)
 
@@ -48,7 +64,7 @@ class Environments:
         return await asyncio.to_thread(self._environments.interpreter, "image", contents)
 
     def close(self) -> None:
-        """Give up what is being installed."""
+        """Abandon what is being installed."""
         self._environments.close()
 
 

@@ -13,8 +13,8 @@ from typing import Any, Self, TypeVar
 from grpclib import GRPCError, Status
 
 from local_cloud.container import Container
+from local_cloud.environments import Machine
 from local_cloud.events import Event
-from local_cloud.machine import Machine
 from local_cloud.server import Server
 from local_cloud.state import found, not_found
 from local_cloud.troubles import Scope, lasting

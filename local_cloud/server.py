@@ -16,9 +16,8 @@ from local_cloud.blobs import BlobStore
 from local_cloud.call_rpcs import CallRpcs
 from local_cloud.container import Container
 from local_cloud.container_rpcs import ContainerRpcs
-from local_cloud.environments import Environments
+from local_cloud.environments import Environments, Machine
 from local_cloud.function_rpcs import FunctionRpcs
-from local_cloud.machine import Machine
 from local_cloud.object_rpcs import ObjectRpcs, SecretRpcs
 from local_cloud.rpcs import Rpcs
 from local_cloud.scheduler import Scheduler

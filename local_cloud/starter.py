@@ -8,11 +8,10 @@ import grpclib.server
 from modal_proto import api_pb2 as pb
 
 from local_cloud.container import INHERITED, Container
-from local_cloud.environments import Environments
+from local_cloud.environments import Environments, Machine
 from local_cloud.files import VolumeLinks, mount_sources
 from local_cloud.image_layers import Recipe, recipe_of
 from local_cloud.layout import app_layout
-from local_cloud.machine import Machine
 from local_cloud.state import Function, State, found
 from local_cloud.virtual_environments import EnvironmentFailed
 

@@ -22,6 +22,7 @@ def class_options(settings: Settings) -> dict[str, Any]:
     """What the class asks of Modal."""
     return {
         "image": orchestrator_image(settings),
+        "enable_memory_snapshot": settings.orchestrator.snapshot != "none",  # of the imports
         # A turn may meet a cold start in each stage, though they begin together.
         "timeout": round(settings.stage_start_timeout_s) + settings.call_timeout_s,
         **container_options(settings.orchestrator, settings),

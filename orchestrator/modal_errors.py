@@ -1,5 +1,4 @@
-"""What Modal raises, as the errors of this product: with the stage, whether a retry can help, and what to
-do."""
+"""Maps Modal's exceptions to SpeechErrors: with the stage, whether a retry can help, and what to do."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from shared.errors import (
 @contextmanager
 def typed_errors(stage: Stage, app: str | None = None) -> Iterator[None]:
     """Around calls of a stage's app, or of another one that is named: whatever is raised leaves as a
-    SpeechError of that stage."""
+    SpeechError; what is none becomes one of that stage."""
     try:
         yield
     except SpeechError:
@@ -31,31 +30,32 @@ def typed_errors(stage: Stage, app: str | None = None) -> Iterator[None]:
 
 
 def as_speech_error(error: Exception, stage: Stage, app: str) -> SpeechError:
-    """The error of this product that says what Modal, or a container, said."""
+    """The SpeechError for an exception of Modal's, or of a container."""
     who = "orchestrator" if stage is Stage.ORCHESTRATOR else stage.upper()
-    said = " ".join(str(error).split()) or type(error).__name__
+    detail = " ".join(str(error).split()) or type(error).__name__
     match error:
         case exception.AuthError():
-            remedy = "" if "modal token new" in said else " Run: modal token new"
-            return Misconfigured(f"Modal does not let you in: {said}{remedy}", stage)
+            remedy = "" if "modal token new" in detail else " Run: modal token new"
+            return Misconfigured(f"Modal does not let you in: {detail}{remedy}", stage)
         case exception.NotFoundError():
             target = "monolith" if app == MONOLITH_APP else stage
             return Misconfigured(f"The app {app} is not deployed. Run: make deploy-{target}", stage)
         case exception.PermissionDeniedError():
-            return Misconfigured(f"Your Modal account may not do this: {said}", stage)
+            return Misconfigured(f"Your Modal account may not do this: {detail}", stage)
         case exception.ResourceExhaustedError():
             return Overloaded(
-                f"Modal has nothing left for the {who}: {said} Try again, or raise your limits there.", stage
+                f"Modal has nothing left for the {who}: {detail} Try again, or raise your limits there.",
+                stage,
             )
         case exception.FunctionTimeoutError():
-            return StageTimedOut(f"Modal ended a call of the {who} that took too long: {said}", stage)
+            return StageTimedOut(f"Modal ended a call of the {who} that took too long: {detail}", stage)
         case exception.InternalFailure():
-            return AttemptLost(f"The container of the {who} died: {said}", stage)
+            return AttemptLost(f"The container of the {who} died: {detail}", stage)
         case exception.ConnectionError() | exception.ServiceError() | exception.InternalError():
-            return StageFailed(f"Modal does not answer: {said} Is there a network? Try again.", stage)
+            return StageFailed(f"Modal does not answer: {detail} Is there a network? Try again.", stage)
         case exception.VersionError() | exception.DeserializationError() | exception.SerializationError():
             return Misconfigured(
-                f"This side and the deployed {who} are of different versions: {said} Deploy again.", stage
+                f"This side and the deployed {who} are of different versions: {detail} Deploy again.", stage
             )
         case _:
-            return StageFailed(f"The {who} failed: {type(error).__name__}: {said}", stage)
+            return StageFailed(f"The {who} failed: {type(error).__name__}: {detail}", stage)

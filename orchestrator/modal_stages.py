@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import aclosing, contextmanager
 from functools import partial
 from typing import Any, Self
@@ -13,15 +13,14 @@ from orchestrator.modal_errors import typed_errors
 from orchestrator.remote_stream import RemoteStreams
 from shared.deployment import APPS, CLASSES, COLD_WITHIN_S, SERVICES, Health
 from shared.errors import AttemptLost, SpeechError, Stage
-from shared.payloads import ChatMessage, Speech, Tool
 from shared.settings import Settings
 from shared.stage_stream import StageStarted, StageStream
 from shared.turn import Failure
 
 
 class ModalStages:
-    """Calls the services of the deployment that this process belongs to, each by its app's name. At the exit
-    of its `async with` block, what was cancelled has been."""
+    """The `shared.stages.Stages` of the deployment that this process belongs to: calls of its services, each
+    by its app's name. At the exit of its `async with` block, what was cancelled has been."""
 
     is_broken = False
 
@@ -34,6 +33,9 @@ class ModalStages:
         self._services: dict[Stage, Any] = {}
         self._last_call_s: dict[Stage, float] = {}
         self._waking: dict[Stage, asyncio.Task[Health | Failure]] = {}
+        self.transcribe = partial(self._call, Stage.ASR, "transcribe")
+        self.generate = partial(self._call, Stage.LLM, "generate")
+        self.synthesize = partial(self._call, Stage.TTS, "synthesize")
 
     async def __aenter__(self) -> Self:
         return self
@@ -42,26 +44,6 @@ class ModalStages:
         for waking in self._waking.values():
             waking.cancel()
         await self._streams.close()
-
-    def transcribe(self, audio: Speech, *, language: str | None = None) -> StageStream:
-        """See `shared.stages.Stages`."""
-        return self._call(Stage.ASR, "transcribe", audio, language=language)
-
-    def generate(
-        self,
-        messages: Sequence[ChatMessage],
-        *,
-        tools: Sequence[Tool] = (),
-        max_tokens: int,
-        temperature: float,
-    ) -> StageStream:
-        """See `shared.stages.Stages`."""
-        options = {"tools": tools, "max_tokens": max_tokens, "temperature": temperature}
-        return self._call(Stage.LLM, "generate", list(messages), **options)
-
-    def synthesize(self, text: str, *, voice: str | None = None, language: str | None = None) -> StageStream:
-        """See `shared.stages.Stages`."""
-        return self._call(Stage.TTS, "synthesize", text, voice=voice, language=language)
 
     async def warm(self) -> list[Health | Failure]:
         """Start a container of every service that has none, all at once, and wait for them."""

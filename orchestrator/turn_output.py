@@ -13,7 +13,7 @@ from shared.turn import ReplyDelta, SpeechChunk, StageWaiting, ToolCallRequested
 
 
 class TurnOutput:
-    """The output of one turn, and the StageObserver of its stage calls.
+    """The output of one turn. Its stage calls report to it.
 
     The queue of events is bounded: a client that does not take its events delays its own turn, and nothing
     else.
@@ -89,12 +89,12 @@ class TurnOutput:
         self.clock.lap(Stage.LLM, "work")
 
     def waiting(self, stage: Stage) -> None:
-        """See StageObserver."""
+        """A stage takes long to start: a cold start or a queue."""
         if not self._events.full():
             self._events.put_nowait(StageWaiting(stage=stage))
 
     def started(self, stage: Stage, item: StageStarted) -> None:
-        """See StageObserver."""
+        """A stage has started."""
         self.log.models = self.log.models.model_copy(update={stage.value: item.model})
         if item.cold and stage not in self.log.cold:
             self.log.cold.append(stage)
@@ -104,5 +104,5 @@ class TurnOutput:
             self._first_text.append(("start", self.clock.now_us(), None))
 
     def finished(self, stage: Stage, item: StageFinished) -> None:
-        """See StageObserver."""
+        """A stage call has ended well."""
         self.clock.busy(stage, item.busy_us)

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
-from typing import Any, Protocol, Self, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import modal
 import modal.experimental
@@ -14,32 +14,21 @@ from shared.audio.pcm import encode_wav
 from shared.deployment import Health
 from shared.errors import SpeechError
 from shared.settings import settings
-from shared.stages import Stages
 from shared.turn import Failure, TurnEvent, TurnRequest, TurnResult
 
-
-class DeployedStages(Stages, Protocol):
-    """Stages that hold something from the entry of their `async with` block to the exit."""
-
-    async def __aenter__(self) -> Self: ...
-
-    async def __aexit__(self, *error: Any) -> None: ...
-
-    async def warm(self) -> list[Health | Failure]:
-        """Have all three engines loaded."""
-
-    @property
-    def is_broken(self) -> bool:
-        """Whether they can work no more, so that their container must be replaced."""
+if TYPE_CHECKING:
+    from orchestrator.modal_stages import ModalStages
+    from orchestrator.process_stages import ProcessStages
 
 
 class TurnService:
     """Base of the two classes. All methods share their class's containers. A subclass adds `start`."""
 
-    async def begin(self, stages: DeployedStages) -> None:
+    async def begin(self, stages: "ModalStages | ProcessStages") -> None:
         """Make ready for turns; what a subclass does in its `start`."""
         self._exit = AsyncExitStack()
-        self._stages = await self._exit.enter_async_context(stages)
+        await self._exit.enter_async_context(stages)
+        self._stages = stages
         self._api = OrchestratorApi(stages, settings())
 
     @modal.exit()

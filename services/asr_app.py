@@ -1,26 +1,21 @@
 """Modal app speech-to-speech-asr: speech to text. Deploy: make deploy-asr"""
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
-from typing import cast
-
 import modal
 
-from services.host.stage_host import ASRHost
+from services.host.asr_host import ASRHost
 from services.on_modal.service import (
     ModalService,
     concurrency,
-    end_container,
     loads_before_snapshot,
+    served,
     service_options,
 )
 from services.selection import select_model
 from shared.deployment import APPS
-from shared.engines import ASRModel
 from shared.errors import Stage
 from shared.payloads import Mp3Audio
 from shared.settings import settings
-from shared.stage_stream import StageItem
+from shared.stage_stream import StageStream
 
 MODEL = select_model(Stage.ASR, settings(), on_modal=True)
 
@@ -38,14 +33,10 @@ class ASR(ModalService):
     @modal.enter(snap=loads_before_snapshot(MODEL, settings()))
     async def start(self) -> None:
         """Load the engine."""
-        engine = cast(ASRModel, MODEL.engine())
-        await self.begin(ASRHost(engine, settings(), on_stuck=end_container))
+        await self.begin(ASRHost)
 
     @modal.method()
-    async def transcribe(
-        self, audio: Mp3Audio, *, language: str | None = None
-    ) -> AsyncGenerator[StageItem, None]:
+    @served
+    def transcribe(self, audio: Mp3Audio, *, language: str | None = None) -> StageStream:
         """See `shared.stages.Stages`."""
-        async with aclosing(self.served(self.host.transcribe(audio, language=language))) as items:
-            async for item in items:
-                yield item
+        return self.host.transcribe(audio, language=language)

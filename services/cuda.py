@@ -10,8 +10,8 @@ from shared.errors import EngineLoadFailed
 
 
 def check_gpu_is_used(found: bool, library: str) -> None:
-    """`found` is whether the library sees a GPU. Raises EngineLoadFailed if the machine has one and it does
-    not: an engine that ran on the CPU instead would be slow, and its GPU paid for."""
+    """`found` is whether the library sees a GPU. Raises EngineLoadFailed if it does not and the machine has
+    one: the engine would run on the CPU, slowly, while its GPU is paid for."""
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") == ""
     if has_gpu() and not found and not hidden:
         raise EngineLoadFailed(
@@ -21,8 +21,7 @@ def check_gpu_is_used(found: bool, library: str) -> None:
 
 
 def is_cuda_broken(error: Exception) -> bool:
-    """Whether an error of PyTorch or CTranslate2 means that CUDA is of no more use to this process; too
-    little memory does not."""
+    """Whether an error of PyTorch or CTranslate2 ends CUDA for this process; too little memory does not."""
     message = str(error)
     return ("CUDA error" in message or "CUDA failed" in message) and "out of memory" not in message
 

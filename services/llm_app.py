@@ -1,26 +1,23 @@
 """Modal app speech-to-speech-llm: conversation to reply. Deploy: make deploy-llm"""
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
-from typing import cast
+from collections.abc import Sequence
 
 import modal
 
-from services.host.stage_host import LLMHost
+from services.host.llm_host import LLMHost
 from services.on_modal.service import (
     ModalService,
     concurrency,
-    end_container,
     loads_before_snapshot,
+    served,
     service_options,
 )
 from services.selection import select_model
 from shared.deployment import APPS
-from shared.engines import LLMModel
 from shared.errors import Stage
 from shared.payloads import ChatMessage, Tool
 from shared.settings import settings
-from shared.stage_stream import StageItem
+from shared.stage_stream import StageStream
 
 MODEL = select_model(Stage.LLM, settings(), on_modal=True)
 
@@ -38,20 +35,17 @@ class LLM(ModalService):
     @modal.enter(snap=loads_before_snapshot(MODEL, settings()))
     async def start(self) -> None:
         """Load the engine."""
-        engine = cast(LLMModel, MODEL.engine())
-        await self.begin(LLMHost(engine, settings(), on_stuck=end_container))
+        await self.begin(LLMHost)
 
     @modal.method()
-    async def generate(
+    @served
+    def generate(
         self,
         messages: Sequence[ChatMessage],
         *,
         tools: Sequence[Tool] = (),
         max_tokens: int,
         temperature: float,
-    ) -> AsyncGenerator[StageItem, None]:
+    ) -> StageStream:
         """See `shared.stages.Stages`."""
-        reply = self.host.generate(messages, tools=tools, max_tokens=max_tokens, temperature=temperature)
-        async with aclosing(self.served(reply)) as items:
-            async for item in items:
-                yield item
+        return self.host.generate(messages, tools=tools, max_tokens=max_tokens, temperature=temperature)

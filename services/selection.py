@@ -1,4 +1,4 @@
-"""Which engine stands behind each stage: the settings' choice, or a default, in process or on Modal."""
+"""Which model each stage uses: the settings' choice, or a default, in process or on Modal."""
 
 import difflib
 import importlib
@@ -54,8 +54,8 @@ def discover(*stages: Stage) -> None:
 
 
 def select(settings: Settings, *, on_modal: bool = False) -> Selection:
-    """The models that the settings name, and defaults where they name none: in process EMBEDDED, and
-    `on_modal`, for what is deployed, ON_MODAL. In a container the name is in its image.
+    """The models that the settings name, or defaults: EMBEDDED in process, ON_MODAL for what is deployed
+    (`on_modal`). In a container the name is in its image.
 
     Raises Misconfigured if no such model exists.
     """

@@ -1,25 +1,20 @@
 """Modal app speech-to-speech-tts: text to speech. Deploy: make deploy-tts"""
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
-from typing import cast
-
 import modal
 
-from services.host.stage_host import TTSHost
+from services.host.tts_host import TTSHost
 from services.on_modal.service import (
     ModalService,
     concurrency,
-    end_container,
     loads_before_snapshot,
+    served,
     service_options,
 )
 from services.selection import select_model
 from shared.deployment import APPS
-from shared.engines import TTSModel
 from shared.errors import Stage
 from shared.settings import settings
-from shared.stage_stream import StageItem
+from shared.stage_stream import StageStream
 
 MODEL = select_model(Stage.TTS, settings(), on_modal=True)
 
@@ -37,16 +32,10 @@ class TTS(ModalService):
     @modal.enter(snap=loads_before_snapshot(MODEL, settings()))
     async def start(self) -> None:
         """Load the engine."""
-        engine = cast(TTSModel, MODEL.engine())
-        await self.begin(TTSHost(engine, settings(), on_stuck=end_container))
+        await self.begin(TTSHost)
 
     @modal.method()
-    async def synthesize(
-        self, text: str, *, voice: str | None = None, language: str | None = None
-    ) -> AsyncGenerator[StageItem, None]:
+    @served
+    def synthesize(self, text: str, *, voice: str | None = None, language: str | None = None) -> StageStream:
         """See `shared.stages.Stages`; the audio is MP3."""
-        async with aclosing(
-            self.served(self.host.synthesize_mp3(text, voice=voice, language=language))
-        ) as items:
-            async for item in items:
-                yield item
+        return self.host.synthesize_mp3(text, voice=voice, language=language)

@@ -24,7 +24,7 @@ app = modal.App("speech-to-speech-weights")
     image=weights_image(settings()), volumes={WEIGHTS_FOLDER: VOLUME}, timeout=3600, include_source=False
 )
 async def fetch_weights(weights: Weights) -> str:
-    """Fetch them into the Volume; returns the folder. What is there is not fetched again."""
+    """Fetch them into the Volume; returns the folder. Cached files are skipped."""
     folder = await asyncio.to_thread(fetch, weights)
     await VOLUME.commit.aio()  # type: ignore[no-untyped-call]
     return str(folder)
@@ -32,11 +32,11 @@ async def fetch_weights(weights: Weights) -> str:
 
 @app.local_entrypoint()
 async def main(stages: str = "asr,llm,tts") -> None:
-    """Fetch all that the selected engines of these stages need, each in a container of its own."""
+    """Fetch the weights of these stages' selected engines, each in a container of its own."""
     models = [select_model(Stage(stage), settings(), on_modal=True) for stage in stages.split(",")]
     needed = [weights for model in models if (weights := model.engine.weights())]
     if not needed:
-        _tell("None of the selected models has weights to fetch.")
+        _print("None of the selected models has weights to fetch.")
         return
     try:
         await asyncio.gather(*(_fetched(weights) for weights in needed))
@@ -49,8 +49,8 @@ async def _fetched(weights: Weights) -> None:
     if weights.token:
         function = function.with_options(secrets=[secret_of(weights.token)])
     folder = await function.remote.aio(weights)
-    _tell(f"{weights.repository} is in the Volume, at {folder}")
+    _print(f"{weights.repository} is in the Volume, at {folder}")
 
 
-def _tell(text: str) -> None:
+def _print(text: str) -> None:
     print(text, flush=True)  # noqa: T201 (it is a command's output)

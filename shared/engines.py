@@ -17,6 +17,7 @@ from typing import ClassVar, Literal, TypeVar, cast
 from shared.audio.pcm import Pcm
 from shared.errors import Misconfigured, Stage
 from shared.payloads import ChatMessage, LLMDelta, Tool
+from shared.settings import Settings
 
 ModelStage = Literal["asr", "llm", "tts"]
 
@@ -71,8 +72,14 @@ class EngineSpec:
     gpu_snapshot: bool = False
 
 
+def capacity(stage: Stage, spec: EngineSpec, settings: Settings) -> int:
+    """How many calls an engine works on at once: the setting's number, else its spec's. Everything that
+    admits, queues or batches calls goes by it."""
+    return settings.service(stage).concurrent_inputs or spec.concurrent_inputs
+
+
 class Engine(ABC):
-    """A model behind one stage. `load` comes first, once; the verb may follow any number of times."""
+    """A model behind one stage. `load` is called first, once; the verb any number of times after it."""
 
     spec: ClassVar[EngineSpec]
     """Set by register_model."""
@@ -105,7 +112,7 @@ class Engine(ABC):
         return False
 
     def close(self) -> None:
-        """Let go of processes and memory, also while the engine works; it is not used again."""
+        """End processes and free memory, also while the engine works; it is not used again."""
         return
 
     @classmethod

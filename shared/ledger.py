@@ -11,8 +11,8 @@ from shared.payloads import Payload
 
 Activity = Literal["checks", "start", "first token", "work", "transport", "delivery", "held", "lost"]
 """What a span was spent on: `start` is a cold start, a queue and the way there; `transport` is the
-caller's time minus the callee's; `delivery` is waiting for the client to take what is ready; `held`
-is waiting until the request allows a second chunk; `lost` is an attempt that came to nothing."""
+caller's time minus the callee's; `delivery` is waiting for the client to take its events; `held`
+is waiting until the request allows a second chunk; `lost` is an attempt that failed."""
 
 
 Microseconds = Annotated[int, Field(ge=0, le=10**15)]
@@ -58,7 +58,7 @@ class Ledger(Payload):
 
 
 class LedgerClock:
-    """Writes the ledger of one turn while it goes on, by one monotonic clock.
+    """Writes the ledger of one turn while it runs, by one monotonic clock.
 
     `now` returns seconds and never goes back (an event loop's `time`, say).
     """
@@ -99,7 +99,7 @@ class LedgerClock:
             self._first_audio_us = self._last_us - self._start_us
 
     def busy(self, stage: Stage, busy_us: int) -> None:
-        """Add what a call of a stage says it cost."""
+        """Add the time that a call of a stage reports."""
         so_far = self._busy.get(stage)
         calls, total_us = (so_far.calls, so_far.busy_us) if so_far else (0, 0)
         self._busy[stage] = StageBusy(stage=stage, calls=calls + 1, busy_us=total_us + busy_us)

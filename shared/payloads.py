@@ -30,6 +30,7 @@ MAX_SPEECH_S = 3600.0
 """No speech may be longer. What a request may last is a setting, and less."""
 
 MAX_TEXT_CHARACTERS = 100_000
+MAX_MESSAGES = 1_000  # of a conversation
 MAX_TOOL_JSON_CHARACTERS = 20_000
 MAX_TOOLS = 128
 

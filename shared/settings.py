@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.errors import Misconfigured, Stage
-from shared.payloads import MAX_MP3_BYTES
+from shared.payloads import MAX_MESSAGES, MAX_MP3_BYTES
 
 _OF_THE_TESTS = {"S2S_RECORDINGS", "S2S_FORBID_SKIPS"}
 
@@ -85,8 +85,7 @@ class Settings(BaseSettings):
     max_request_bytes: int = Field(default=8 * 2**20, ge=1, le=MAX_MP3_BYTES)
     """Maximum encoded audio of one request."""
     max_file_bytes: int = Field(default=512 * 2**20, ge=1)
-    """Maximum that a client reads of a file before it is decoded (two minutes of 192 kHz stereo float WAV
-    are 176 MiB)."""
+    """Maximum size of an audio file to decode (two minutes of 192 kHz stereo float WAV are 176 MiB)."""
     ffmpeg_timeout_s: float = Field(default=30.0, gt=0.0)
     """Time-out of ffmpeg, which decodes the formats that libsndfile does not."""
 
@@ -105,7 +104,7 @@ class Settings(BaseSettings):
     # Conversation and reply
     max_reply_tokens: int = Field(default=200, ge=1)
     """Maximum tokens of a reply, whatever the request asks for."""
-    max_conversation_messages: int = Field(default=40, ge=0)
+    max_conversation_messages: int = Field(default=40, ge=0, le=MAX_MESSAGES)
     """Maximum messages of a conversation that reach the LLM; older ones are dropped."""
     max_reply_characters: int = Field(default=4_000, ge=1)
     """The reply is cut here if the LLM exceeds max_reply_tokens."""

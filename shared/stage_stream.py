@@ -1,8 +1,8 @@
 """What a stage call yields: first StageStarted, then its outputs, at the end StageFinished.
 
-Every item carries the attempt it belongs to: a platform may take a running call away and begin it
-anew elsewhere, and heads and tails of different attempts must never be joined. Times are durations by
-the stage's own clock: clocks of different machines are never subtracted.
+Every item carries the attempt it belongs to: a platform may interrupt a call and run it again elsewhere,
+and the outputs of different attempts must never be joined. Times are durations by the stage's own clock:
+clocks of different machines are never subtracted.
 """
 
 from collections.abc import AsyncGenerator
@@ -19,9 +19,9 @@ class StageItem(Payload):
 
 
 class StageStarted(StageItem):
-    """The stage has the input in hand.
+    """The stage has begun to work on its input.
 
-    `call_id` cancels the call where the platform needs one; `model` is what a person calls the model;
+    `call_id` cancels the call where the platform needs one; `model` is the name that people use;
     `cold`: its engine had to be loaded for it.
     """
 
@@ -37,7 +37,7 @@ class StageOutput(StageItem):
 
 
 class Transcript(StageOutput):
-    """What was said; empty if nobody spoke."""
+    """The transcript; empty if nobody spoke."""
 
     text: str = Field(max_length=MAX_TEXT_CHARACTERS, repr=False)
 

@@ -7,7 +7,16 @@ from pydantic import Field, model_validator
 
 from shared.errors import ERRORS_BY_KIND, SpeechError, Stage
 from shared.ledger import Ledger
-from shared.payloads import MAX_TEXT_CHARACTERS, MAX_TOOLS, ChatMessage, Payload, Speech, Tool, ToolCall
+from shared.payloads import (
+    MAX_MESSAGES,
+    MAX_TEXT_CHARACTERS,
+    MAX_TOOLS,
+    ChatMessage,
+    Payload,
+    Speech,
+    Tool,
+    ToolCall,
+)
 
 DEFAULT_SYSTEM_PROMPT = (
     "You are a friendly voice assistant. Your reply is spoken aloud, so answer in one to three short "
@@ -31,7 +40,7 @@ class TurnRequest(Payload):
     """
 
     audio: Speech | None = None
-    conversation: tuple[ChatMessage, ...] = Field(default=(), max_length=1000)
+    conversation: tuple[ChatMessage, ...] = Field(default=(), max_length=MAX_MESSAGES)
     system_prompt: str = Field(default=DEFAULT_SYSTEM_PROMPT, max_length=10_000, repr=False)
     max_tokens: int = Field(default=200, ge=1, le=100_000)
     temperature: float = Field(default=0.7, ge=0.0, le=2.0)

@@ -1,4 +1,4 @@
-"""Audio from a file or standard input, and speech into a file."""
+"""Audio from a file or standard input, and speech to a file or standard output."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,6 +13,7 @@ from shared.errors import BadAudio, TooLong
 from shared.settings import Settings
 
 STANDARD_INPUT = "-"
+STANDARD_OUTPUT = Path("-")
 OUTPUT_SUFFIXES = (".mp3", ".wav")
 
 
@@ -26,6 +27,10 @@ def read_audio(source: str, settings: Settings) -> Pcm:
 
 def check_writable(path: Path, suffixes: Sequence[str] = OUTPUT_SUFFIXES) -> None:
     """Raise OutputNotWritten if audio could not be written there, before any work is done for it."""
+    if path == STANDARD_OUTPUT:
+        if sys.stdout is None or sys.stdout.isatty():
+            raise OutputNotWritten("Standard output is closed or the terminal: redirect it, or name a file.")
+        return
     if path.suffix.lower() not in suffixes:
         raise OutputNotWritten(f"Output {path}: use a name that ends in {' or '.join(suffixes)}.")
     if path.is_dir():
@@ -40,9 +45,13 @@ def check_writable(path: Path, suffixes: Sequence[str] = OUTPUT_SUFFIXES) -> Non
 
 
 def write_audio(path: Path, pcm: Pcm, settings: Settings) -> None:
-    """Write speech as MP3 or WAV, by the file's suffix. Raises OutputNotWritten."""
+    """Write speech as MP3 or WAV, by the file's suffix; to standard output MP3. Raises OutputNotWritten."""
     wav = path.suffix.lower() == ".wav"
     data = encode_wav(pcm) if wav else encode_mp3(pcm, settings.mp3_bitrate_kbps).mp3
+    if path == STANDARD_OUTPUT:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
     with write_errors(path):
         path.write_bytes(data)
 

@@ -6,38 +6,48 @@ from contextlib import suppress
 from threading import Lock
 from typing import Self
 
-from client.audio.microphone import SAMPLE_RATE_HZ, Window
-from client.audio.sample_queue import SampleQueue, Samples
+from client.audio.samples import SampleQueue, StreamResampler
 from client.audio.sound_devices import Direction, SoundDevice, SoundDeviceLost
 from client.audio.sound_stream import SoundStream
-from client.audio.stream_resampler import StreamResampler
-from services.host.vad_gate import WINDOW_SAMPLES
+from conversation.audio import Frame, Samples
+from shared.audio.vad import FRAME_SAMPLES
+from shared.engines import ASR_SAMPLE_RATE_HZ
 
 LOST_AFTER_S = 5.0
-"""A device that has been silent for so long is gone. PulseAudio's first block came after up to 2.1 s."""
+"""A device that delivers nothing this long is gone. PulseAudio's first block came after up to 2.1 s."""
+
+LATENCY_S = 0.04
+"""From the air to a frame: 0.02 to 0.06 s were measured on PulseAudio (tests/devices). What PortAudio
+reports, 0.19 s there, is how much its buffer can hold."""
 
 
 class DeviceMicrophone:
     """A microphone of this machine, by (a part of) its name; the default one without.
 
-    Opened at the device's own rate, and resampled, where it does not take `sample_rate_hz`. What it
-    hears while nobody takes it is kept for `max_waiting_s`; then the oldest is dropped and counted.
+    Opened at the device's own rate, and resampled, where it does not take `sample_rate_hz`. Audio that
+    nobody takes is kept for `max_waiting_s`; then the oldest is dropped and counted.
 
-    Opening raises NoSoundDevice; iterating SoundDeviceLost if the device stops hearing.
+    Opening raises NoSoundDevice; iterating SoundDeviceLost if the device stops delivering.
     """
 
     ended = False
+    latency_s = LATENCY_S
 
     def __init__(
-        self, name: str | None = None, *, sample_rate_hz: int = SAMPLE_RATE_HZ, max_waiting_s: float = 10.0
+        self,
+        name: str | None = None,
+        *,
+        sample_rate_hz: int = ASR_SAMPLE_RATE_HZ,
+        max_waiting_s: float = 10.0,
     ) -> None:
         self._name = name
         self._wanted_rate_hz = sample_rate_hz
         self._max_waiting_s = max_waiting_s
         self._lock = Lock()
-        self._heard = SampleQueue()  # at the device's rate
-        self._lost: int = 0
-        self._windows = SampleQueue()
+        self._waiting = SampleQueue()  # at the device's rate
+        self._lost: int = 0  # at the device's rate
+        self._reported = 0  # of lost_samples, to who iterates
+        self._resampled = SampleQueue()
         self._closed = False
 
     @property
@@ -47,13 +57,9 @@ class DeviceMicrophone:
 
     @property
     def lost_samples(self) -> int:
-        """How many samples, at 16 kHz, were dropped because nobody took them in time."""
-        return self._lost * SAMPLE_RATE_HZ // self._stream.sample_rate_hz
-
-    @property
-    def xruns(self) -> int:
-        """How often the device said that it had lost sound itself; it does not say how much."""
-        return self._stream.xruns
+        """How many samples at 16 kHz were lost: dropped because nobody took them in time, and a block each
+        time that the device itself has lost audio, as it does not say how much."""
+        return self._lost * ASR_SAMPLE_RATE_HZ // self._stream.sample_rate_hz
 
     def close(self) -> None:
         """Let the iteration end."""
@@ -63,12 +69,10 @@ class DeviceMicrophone:
     async def __aenter__(self) -> Self:
         self._loop: AbstractEventLoop = asyncio.get_running_loop()
         self._arrived = asyncio.Event()
-        self._stream = await asyncio.to_thread(
-            lambda: SoundStream(
-                Direction.INPUT, self._name, self._wanted_rate_hz, heard=self._hear, ended=self._wake
-            )
+        self._stream = await SoundStream.opened(
+            Direction.INPUT, self._name, self._wanted_rate_hz, on_input=self._keep, on_ended=self._wake
         )
-        self._resampler = StreamResampler(self._stream.sample_rate_hz, SAMPLE_RATE_HZ)
+        self._resampler = StreamResampler(self._stream.sample_rate_hz, ASR_SAMPLE_RATE_HZ)
         self._max_waiting = round(self._max_waiting_s * self._stream.sample_rate_hz)
         try:
             await asyncio.to_thread(self._stream.start)
@@ -84,19 +88,22 @@ class DeviceMicrophone:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Window:
-        while len(self._windows) < WINDOW_SAMPLES and not self._closed:
-            self._windows.append(self._resampler.convert(await self._next_heard()))
+    async def __anext__(self) -> Frame:
+        await asyncio.sleep(0)  # a backlog comes without waiting, and must not keep others from running
+        while len(self._resampled) < FRAME_SAMPLES and not self._closed:
+            self._resampled.append(self._resampler.convert(await self._next_block()))
         if self._closed:
             raise StopAsyncIteration
-        return self._windows.take(WINDOW_SAMPLES)
+        lost, self._reported = self.lost_samples - self._reported, self.lost_samples
+        return Frame(self._resampled.take(FRAME_SAMPLES), lost)
 
-    def _hear(self, samples: Samples) -> None:
+    def _keep(self, samples: Samples, overflow: bool) -> None:
         """On the audio thread: it wakes the event loop only if that sleeps."""
         with self._lock:
-            wake = not len(self._heard)
-            self._heard.append(samples)
-            self._lost += self._heard.take(len(self._heard) - self._max_waiting).size
+            wake = not len(self._waiting)
+            self._waiting.append(samples)
+            dropped = self._waiting.take(len(self._waiting) - self._max_waiting).size
+            self._lost += dropped + (samples.size if overflow else 0)
         if wake:
             self._wake()
 
@@ -104,15 +111,15 @@ class DeviceMicrophone:
         with suppress(RuntimeError):  # the event loop is closed
             self._loop.call_soon_threadsafe(self._arrived.set)
 
-    async def _next_heard(self) -> Samples:
+    async def _next_block(self) -> Samples:
         with suppress(TimeoutError):
             async with asyncio.timeout(LOST_AFTER_S):
                 await self._arrived.wait()
         with self._lock:
             self._arrived.clear()
-            heard = self._heard.take(len(self._heard))
-        if not heard.size and not self._closed:
+            samples = self._waiting.take(len(self._waiting))
+        if not samples.size and not self._closed:
             raise SoundDeviceLost(
-                f"The microphone {self.device.name} does not hear any more: is it still plugged in?"
+                f"The microphone {self.device.name} delivers no more audio: is it still plugged in?"
             )
-        return heard
+        return samples

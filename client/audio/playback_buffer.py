@@ -1,52 +1,38 @@
-"""What is to be heard, between a turn that brings it in pieces and a sound card that pulls it in blocks."""
+"""Between a turn that brings audio in segments and a sound card that pulls it in blocks."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from threading import Lock
 
 import numpy as np
 
-from client.audio.sample_queue import SampleQueue, Samples
+from client.audio.samples import SampleQueue
+from conversation.audio import Samples, SegmentPlayed
 from shared.audio.pcm import Pcm
 
 FADE_S = 0.005
-"""Sound that stops within a sample clicks."""
-
-
-@dataclass(frozen=True, slots=True)
-class PieceHeard:
-    """How much of one piece has been handed out."""
-
-    num_samples: int
-    heard_samples: int
-
-    @property
-    def fraction(self) -> float:
-        """From 0.0, not begun, to 1.0, all of it (a piece without samples too)."""
-        return self.heard_samples / self.num_samples if self.num_samples else 1.0
+"""Audio that stops within a sample clicks."""
 
 
 class PlaybackBuffer:
-    """Replies, each of several pieces, as one gapless stream of samples; safe to use from several threads.
+    """Replies, each of several segments, as one gapless stream of samples; safe to use from several threads.
 
-    A reply begins with its first piece and ends with `end_reply`, or at once with `clear`. Where its next
-    piece is late, silence is handed out, and the underrun counted when that piece comes: so neither
-    waiting for the first piece nor what follows the last is one.
+    A reply begins with its first segment and ends with `end_reply`, or at once with `clear`. Where its next
+    segment is late, silence is played, and the underrun counted when that segment comes: so neither
+    waiting for the first segment nor what follows the last is one.
 
-    The sound fades within FADE_S where it is paused, goes on or is cleared. The fading samples of a pause
-    are heard again when it goes on, so that nothing is lost.
+    The audio fades within FADE_S where it is paused, resumed or cleared. The fading samples of a pause
+    are played again when it is resumed, so that nothing is lost.
     """
 
     _ended: bool
     _paused: bool
     _faded: int
+    _dry: bool
 
     def __init__(self, sample_rate_hz: int, fade_s: float = FADE_S) -> None:
         self.sample_rate_hz = sample_rate_hz
         self.underruns = 0
-        """How often a piece came too late."""
-        self.underrun_samples = 0
-        """The silence that was heard instead."""
+        """How often a segment came too late."""
         self._lock = Lock()
         self._fade = max(1, round(fade_s * sample_rate_hz))
         self._position = 0  # in the stream of all that was read
@@ -54,9 +40,9 @@ class PlaybackBuffer:
         self._begin()
 
     def append(self, pcm: Pcm) -> None:
-        """Play a piece behind those before it.
+        """Play a segment behind those before it.
 
-        A piece that follows `end_reply` before the reply's end has been heard is counted with that reply.
+        A segment that follows `end_reply` before the reply's end was played is counted with that reply.
 
         Raises ValueError if its sample rate is not the buffer's.
         """
@@ -69,19 +55,24 @@ class PlaybackBuffer:
             self._sizes.append(pcm.num_samples)
             self._ahead.append(pcm.samples)
             if pcm.num_samples:
-                self._count_underrun()
+                self.underruns += self._dry
+                self._dry = False
 
-    def end_reply(self, rest: Samples | None = None) -> None:
-        """Nothing more belongs to the reply but the `rest` of its last piece, if any."""
+    def extend(self, samples: Samples) -> None:
+        """These samples belong to the last segment too; of a reply that has ended, nothing."""
         with self._lock:
-            if rest is not None and self._sizes and not self._ended:
-                self._sizes[-1] += rest.size
-                self._ahead.append(rest)
+            if self._sizes and not self._ended:
+                self._sizes[-1] += samples.size
+                self._ahead.append(samples)
+
+    def end_reply(self) -> None:
+        """Nothing more belongs to the reply."""
+        with self._lock:
             self._ended = True
-            self._dry_samples = 0
+            self._dry = False
 
     def read(self, num_samples: int) -> Samples:
-        """The next samples to be heard, float32 (num_samples,); silence where there is nothing."""
+        """The next samples to be played, float32 (num_samples,); silence where there is nothing."""
         block = np.zeros(num_samples, np.float32)
         with self._lock:
             self._position += num_samples
@@ -98,28 +89,23 @@ class PlaybackBuffer:
             self._paused = True
 
     def resume(self) -> None:
-        """Go on where the sound was when it was paused."""
+        """Continue where playback was paused."""
         with self._lock:
             self._paused = False
-            self._heard += self._ahead.take(self._faded).size  # it had not quite faded: no step back
+            self._played += self._ahead.take(self._faded).size  # it had not quite faded: no step back
             self._faded = 0
 
-    def clear(self) -> tuple[PieceHeard, ...]:
+    def clear(self) -> tuple[SegmentPlayed, ...]:
         """Drop the reply and be ready for the next one, not paused.
 
-        Returns how much of each piece had been heard.
+        Returns how much of each segment was played.
         """
         with self._lock:
-            heard = self._account()
+            played = tuple(_segments_played(self._sizes, self._played))
             if self._sounding:
                 self._cut_off.append(self._fading(self._ahead.peek(self._faded, self._gain)))
             self._begin()
-            return heard
-
-    def heard(self) -> tuple[PieceHeard, ...]:
-        """How much of each of the reply's pieces has been handed out; of the last reply, before the next."""
-        with self._lock:
-            return self._account()
+            return played
 
     @property
     def begun_at(self) -> int | None:
@@ -135,41 +121,41 @@ class PlaybackBuffer:
 
     @property
     def sounding(self) -> bool:
-        """Whether the last sample handed out was one of a reply."""
+        """Whether the last sample played was one of a reply."""
         with self._lock:
             return self._sounding
 
     @property
     def done(self) -> bool:
-        """Whether everything has been handed out and nothing more is to come."""
+        """Whether everything was played and nothing more is to come."""
         with self._lock:
             return self._ended and not len(self._ahead) and not len(self._cut_off)
 
     def _begin(self, *, paused: bool = False) -> None:
         self._ahead = SampleQueue()
         self._sizes: list[int] = []
-        self._heard = 0
+        self._played = 0
         self._begun_at: int | None = None
         self._ended = True
         self._paused = paused
-        self._sounding = False  # the last sample handed out was one of the reply
+        self._sounding = False  # the last sample played was one of the reply
         self._gain = 0 if paused else self._fade  # of full volume, in steps of a sample
-        self._faded = 0  # samples handed out while fading, which are still ahead
-        self._dry_samples = 0
+        self._faded = 0  # samples played while fading, which are still ahead
+        self._dry = False  # silence was played where the reply was expected
 
     def _play(self, block: Samples) -> None:
         samples = self._ahead.take(block.size)
         if samples.size and self._begun_at is None:
             self._begun_at = self._position - block.size
-        self._heard += samples.size
+        self._played += samples.size
         rising = min(samples.size, self._fade - self._gain)
         samples[:rising] *= self._gains(self._gain + 1, rising, 1)
         self._gain += rising
         silence = block.size - self._put(samples, block)
         if block.size:
             self._sounding = not silence
-        if self._heard and not self._ended:
-            self._dry_samples += silence
+        if silence and self._played and not self._ended:
+            self._dry = True
 
     def _fade_out(self, block: Samples) -> None:
         samples = self._ahead.peek(self._faded, min(block.size, self._gain)) if self._sounding else block[:0]
@@ -186,24 +172,15 @@ class PlaybackBuffer:
     def _gains(self, first: int, count: int, step: int) -> Samples:
         return (first + step * np.arange(count, dtype=np.float32)) / np.float32(self._fade)
 
-    def _count_underrun(self) -> None:
-        if self._dry_samples:
-            self.underruns += 1
-            self.underrun_samples += self._dry_samples
-            self._dry_samples = 0
-
-    def _account(self) -> tuple[PieceHeard, ...]:
-        return tuple(_account(self._sizes, self._heard))
-
     @staticmethod
     def _put(samples: Samples, block: Samples) -> int:
         block[: samples.size] = samples
         return samples.size
 
 
-def _account(sizes: Sequence[int], heard: int) -> list[PieceHeard]:
-    pieces = []
+def _segments_played(sizes: Sequence[int], played: int) -> list[SegmentPlayed]:
+    segments = []
     for size in sizes:
-        pieces.append(PieceHeard(size, min(size, heard)))
-        heard -= pieces[-1].heard_samples
-    return pieces
+        segments.append(SegmentPlayed(size, min(size, played)))
+        played -= segments[-1].played_samples
+    return segments

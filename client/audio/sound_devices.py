@@ -1,15 +1,19 @@
 """The sound devices of this machine, by name, through PortAudio (the extra `talk` and libportaudio2)."""
 
+import ctypes
+import logging
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from types import ModuleType
 
-from client.audio.alsa_messages import alsa_messages_to_log
 from shared.errors import Misconfigured, SpeechError
+
+logger = logging.getLogger(__name__)
 
 
 class NoSoundDevice(Misconfigured):
-    """There is no such microphone or loudspeaker, or nothing to reach it with."""
+    """There is no such microphone or loudspeaker, or no library to reach it with."""
 
     kind = "no_sound_device"
 
@@ -22,7 +26,7 @@ class SoundDeviceLost(SpeechError):
 
 
 class Direction(StrEnum):
-    """Which way the sound goes."""
+    """Which way the audio goes."""
 
     INPUT = "input"
     OUTPUT = "output"
@@ -82,7 +86,7 @@ def portaudio_library() -> ModuleType:
         ) from None
     except OSError:
         raise NoSoundDevice("This needs PortAudio: sudo apt install libportaudio2") from None
-    alsa_messages_to_log()
+    _log_alsa_messages()
     library: ModuleType = sounddevice
     return library
 
@@ -103,13 +107,34 @@ def _device(direction: Direction, index: int, info: dict[str, object], portaudio
 def _why_none(direction: Direction, name: str | None, reason: str) -> str:
     names = [f"{one.name}, {one.host_api}" for one in sound_devices() if one.direction is direction]
     if not names:
-        return (
-            f"There is no {direction.device_kind} here: plug one in, or work with recordings "
-            "(--input-wav, --output-wav)."
-        )
+        return f"There is no {direction.device_kind} here: plug one in, or use a file instead of it."
     if name is None:
         return f"There is no default {direction.device_kind}: choose one by name ({'; '.join(names)})."
     if reason.startswith("Multiple"):
         names = [one for one in names if all(part in one.lower() for part in name.lower().split())]
         return f"Several {direction.device_kind}s are called {name!r}: say which ({'; '.join(names)})."
     return f"There is no {direction.device_kind} called {name!r}, only: {'; '.join(names)}."
+
+
+@cache
+def _log_alsa_messages() -> None:
+    """Let ALSA's library log its messages, at level DEBUG; nothing where there is no ALSA.
+
+    Otherwise it writes a line to standard error whenever a device underruns, into what is displayed
+    there; SoundStream counts these.
+    """
+    try:
+        ctypes.CDLL("libasound.so.2").snd_lib_error_set_handler(_alsa_handler)
+    except (OSError, AttributeError):
+        return
+
+
+def _log_alsa(_file: bytes, _line: int, function: bytes, _error: int, form: bytes) -> None:
+    """The arguments for `form` are left out: they are C's, of any number."""
+    logger.debug("ALSA: %s: %s", (function or b"").decode(errors="replace"), form.decode(errors="replace"))
+
+
+_alsa_handler = ctypes.CFUNCTYPE(
+    None, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p
+)(_log_alsa)
+"""Kept: ALSA calls it as long as the process lives."""

@@ -1,32 +1,54 @@
-"""A stream of sound from or to a device, at a rate and of a number of channels that the device takes."""
+"""A stream of audio from or to a device, at a rate and of a number of channels that the device takes."""
 
+import asyncio
 from collections.abc import Callable
 from threading import Lock
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from client.audio.sample_queue import Samples
 from client.audio.sound_devices import Direction, NoSoundDevice, SoundDevice, find_device, portaudio_library
+from conversation.audio import Samples
 
 BLOCK_S = {Direction.INPUT: 0.032, Direction.OUTPUT: 0.01}
-"""How much an audio callback gets, a window, or gives: short, as a pause waits for the block under way."""
+"""The length of an audio callback's block, a frame of input; of output short, as a pause waits for the block
+under way."""
 LATENCY_S = {Direction.INPUT: 0.2, Direction.OUTPUT: 0.06}
-"""What the device's own buffer is asked to hold. Of output all of it is heard before a pause is; more than
-0.06 s would make that 100 ms. With eight busy processes on two cores PulseAudio ran dry in most runs at 0.04
-to 0.07 s, and in none at 0.2 s. Of input it is room for a late callback, no delay."""
+"""The length of the device's own buffer. Of output all of it is audible before a pause is; more than 0.06 s
+would make that 100 ms. With eight busy processes on two cores PulseAudio underran in most runs at 0.04 to
+0.07 s, and in none at 0.2 s. Of input it is room for a late callback, no delay."""
+
+OnInput = Callable[[Samples, bool], None]
+"""Called with each block, and whether the device has lost audio before it."""
+OnOutput = Callable[[int, bool], Samples]
+"""Called with the number of samples that are needed, and whether the device has underrun."""
 
 _portaudio = Lock()
 """PortAudio opens and closes streams on one thread at a time."""
 
 
 class SoundStream:
-    """A stream of mono float32; blocking to open and to close.
+    """A stream of mono float32; blocking to start and to close.
 
-    `heard(samples)` or `wanted(num_samples) -> samples` is called on PortAudio's own thread, and must
-    not block. Raises NoSoundDevice if there is no such device or it cannot be opened.
+    `on_input` or `on_output` is called on PortAudio's own thread, and must not block.
     """
+
+    @classmethod
+    async def opened(
+        cls, direction: Direction, name: str | None, sample_rate_hz: int, **options: Any
+    ) -> Self:
+        """Open one in a thread; if the caller is cancelled meanwhile, it is closed again.
+
+        Raises NoSoundDevice if there is no such device or it cannot be opened.
+        """
+        opening = asyncio.create_task(asyncio.to_thread(cls, direction, name, sample_rate_hz, **options))
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_close_opened)
+            await asyncio.wait([opening])
+            raise
 
     def __init__(
         self,
@@ -35,21 +57,18 @@ class SoundStream:
         sample_rate_hz: int,
         *,
         latency_s: float | None = None,
-        heard: Callable[[Samples], None] | None = None,
-        wanted: Callable[[int], Samples] | None = None,
-        ended: Callable[[], None] | None = None,
+        on_input: OnInput | None = None,
+        on_output: OnOutput | None = None,
+        on_ended: Callable[[], None] | None = None,
     ) -> None:
         with _portaudio:
             portaudio = portaudio_library()
             self.device = find_device(direction, name)
-            self._latency_s = latency_s or LATENCY_S[direction]
-            self._heard, self._wanted, self._ended = heard, wanted, ended
-            self.xruns = 0
-            """Blocks at which the device said that it had lost sound or run dry."""
-            self._stream = self._opened(portaudio, sample_rate_hz)
+            self._on_input, self._on_output, self._on_ended = on_input, on_output, on_ended
+            self._stream = self._opened(portaudio, sample_rate_hz, latency_s or LATENCY_S[direction])
             self.sample_rate_hz: int = round(self._stream.samplerate)
             self.latency_s: float = self._stream.latency
-            """PortAudio's word for how long the sound is on its way between the device and the callback."""
+            """How long audio takes between the device and the callback, as PortAudio reports it."""
 
     def start(self) -> None:
         """Let it run; from now on the callback is called. Raises NoSoundDevice if it does not."""
@@ -69,21 +88,21 @@ class SoundStream:
         with _portaudio:
             self._stream.close(ignore_errors=True)
 
-    def _opened(self, portaudio: Any, sample_rate_hz: int) -> Any:
-        kind = portaudio.InputStream if self.device.direction is Direction.INPUT else portaudio.OutputStream
-        callback = self._take if self.device.direction is Direction.INPUT else self._give
+    def _opened(self, portaudio: Any, sample_rate_hz: int, latency_s: float) -> Any:
+        direction = self.device.direction
+        kind = portaudio.InputStream if direction is Direction.INPUT else portaudio.OutputStream
         reason: Exception | None = None
         for rate_hz, channels in _formats(self.device, sample_rate_hz):
             try:
                 return kind(
                     samplerate=rate_hz,
-                    blocksize=round(BLOCK_S[self.device.direction] * rate_hz),
+                    blocksize=round(BLOCK_S[direction] * rate_hz),
                     device=self.device.index,
                     channels=channels,
                     dtype="float32",
-                    latency=self._latency_s,
-                    callback=callback,
-                    finished_callback=self._ended,
+                    latency=latency_s,
+                    callback=self._input if direction is Direction.INPUT else self._output,
+                    finished_callback=self._on_ended,
                 )
             except portaudio.PortAudioError as error:
                 reason = reason or error
@@ -93,15 +112,18 @@ class SoundStream:
         kind = self.device.direction.device_kind
         return NoSoundDevice(f"The {kind} {self.device.name} cannot be opened: {reason}")
 
-    def _take(self, block: NDArray[np.float32], _num_samples: int, _time: object, status: object) -> None:
-        self.xruns += bool(status)
-        if self._heard:
-            self._heard(block.mean(axis=1, dtype=np.float32))
+    def _input(self, block: NDArray[np.float32], _num_samples: int, _time: object, status: Any) -> None:
+        if self._on_input:
+            self._on_input(block.mean(axis=1, dtype=np.float32), bool(status.input_overflow))
 
-    def _give(self, block: NDArray[np.float32], num_samples: int, _time: object, status: object) -> None:
-        self.xruns += bool(status)
-        if self._wanted:
-            block[:] = self._wanted(num_samples)[:, np.newaxis]
+    def _output(self, block: NDArray[np.float32], num_samples: int, _time: object, status: Any) -> None:
+        if self._on_output:
+            block[:] = self._on_output(num_samples, bool(status.output_underflow))[:, np.newaxis]
+
+
+def _close_opened(opening: "asyncio.Task[SoundStream]") -> None:
+    if not opening.cancelled() and not opening.exception():
+        opening.result().close()
 
 
 def _formats(device: SoundDevice, sample_rate_hz: int) -> list[tuple[int, int]]:

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
+import modal
 from rich.console import Console
 from rich.text import Text
 
-from client.cloud.modal_connection import is_deployed, modal_library, run_modal_command, run_on_modal
-from client.errors import reported_errors
+from client.cloud.modal_connection import is_deployed, run_modal_command, run_on_modal
 from client.targets import App
+from services.on_modal.images import monolith_image, weights_image
+from services.on_modal.service import gpu_of, secret_name, service_options
 from services.selection import select_model
 from shared.engines import RegisteredModel
 from shared.errors import Misconfigured, StageFailed
@@ -26,13 +28,11 @@ Models = Mapping[App, Sequence[RegisteredModel]]
 
 def deploy_command(apps: Sequence[App]) -> None:
     """Run the command; see `s2s deploy --help`."""
-    with reported_errors(as_json=False):
-        models = {
-            app: [select_model(stage, settings(), on_modal=True) for stage in app.engine_stages]
-            for app in apps
-        }
-        earlier = run_on_modal(lambda: _checked(models))
-        _Deployment(models, earlier).run(Console(stderr=True))
+    models = {
+        app: [select_model(stage, settings(), on_modal=True) for stage in app.engine_stages] for app in apps
+    }
+    earlier = run_on_modal(lambda: _checked(models))
+    _Deployment(models, earlier).run(Console(stderr=True))
 
 
 def fetch_weights_on_modal(models: Sequence[RegisteredModel]) -> None:
@@ -40,8 +40,6 @@ def fetch_weights_on_modal(models: Sequence[RegisteredModel]) -> None:
 
     Raises StageFailed if Modal's command, which prints the reason, fails.
     """
-    from services.on_modal.images import weights_image
-
     weights_image(settings())  # raises here what Modal's command would print with a traceback
     stages = sorted({model.stage for model in models})
     if not run_modal_command("run", "-m", "services.weights_app", "--stages", ",".join(stages)):
@@ -55,6 +53,7 @@ class _Deployment:
         self._models = models
         self._earlier = earlier
         self._deployed: list[App] = []
+        self._begun: list[App] = []
 
     def run(self, terminal: Console) -> None:
         """Fetch weights and deploy. The error that ends it early says what is deployed."""
@@ -64,18 +63,20 @@ class _Deployment:
                 fetch_weights_on_modal(with_weights)
             for app, models in self._models.items():
                 terminal.print(Text(_heading(app, models), "bold cyan"))
+                self._begun.append(app)
                 if not run_modal_command("deploy", "-m", MODULES[app]):
                     raise StageFailed(f"Deploying {app} failed; the reason is above.")
                 self._deployed.append(app)
         except StageFailed as error:
             raise StageFailed(f"{error.message} {self._state()}") from error
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(self._state()) from None
+            raise KeyboardInterrupt(self._state(in_doubt=self._begun[len(self._deployed) :])) from None
 
-    def _state(self) -> str:
-        left = [app for app in self._models if app not in self._deployed]
+    def _state(self, in_doubt: Sequence[App] = ()) -> str:
+        left = [app for app in self._models if app not in (*self._deployed, *in_doubt)]
         states = {
             "Deployed": self._deployed,
+            "In doubt": in_doubt,
             "Still the earlier version": [app for app in left if app in self._earlier],
             "Not deployed": [app for app in left if app not in self._earlier],
         }
@@ -86,18 +87,20 @@ async def _checked(models: Models) -> list[App]:
     """Check images and secrets; returns the apps that are deployed already."""
     for app, engines in models.items():
         _check_image(app, engines)
-    for model in {model.stage: model for engines in models.values() for model in engines}.values():
+        await check_secrets(engines)
+    return [app for app in models if await is_deployed(app)]
+
+
+async def check_secrets(models: Sequence[RegisteredModel]) -> None:
+    """Raises Misconfigured if Modal lacks a Secret that a model needs, for itself or to fetch its weights."""
+    for model in models:
         weights = model.engine.weights()
         token = (weights.token,) if weights and weights.token else ()
         for variable in (*model.spec.secrets, *token):
             await _check_secret(model, variable)
-    return [app for app in models if await is_deployed(app)]
 
 
 def _check_image(app: App, models: Sequence[RegisteredModel]) -> None:
-    from services.on_modal.images import monolith_image
-    from services.on_modal.service import service_options
-
     if app is App.MONOLITH:
         monolith_image(models, settings())
     else:
@@ -106,9 +109,6 @@ def _check_image(app: App, models: Sequence[RegisteredModel]) -> None:
 
 
 async def _check_secret(model: RegisteredModel, variable: str) -> None:
-    modal = modal_library()
-    from services.on_modal.service import secret_name
-
     name = secret_name(variable)
     try:
         await modal.Secret.from_name(name, required_keys=[variable]).hydrate.aio()
@@ -121,8 +121,6 @@ async def _check_secret(model: RegisteredModel, variable: str) -> None:
 
 
 def _heading(app: App, models: Sequence[RegisteredModel]) -> str:
-    from services.on_modal.service import gpu_of
-
     parts = [f"{model.name} ({model.engine().model_name})" for model in models]
     if len(models) == 1:
         parts.append(gpu_of(models[0], settings()) or "no GPU")

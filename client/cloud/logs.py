@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import modal
 import typer
 
-from client.cloud.modal_connection import is_deployed, modal_library, run_on_modal
+from client.cloud.modal_connection import is_deployed, run_on_modal
 from client.display.terminal import printable
-from client.errors import reported_errors
 from client.targets import App
 from shared.errors import Misconfigured
 
@@ -18,8 +18,7 @@ LogLine = tuple[datetime, App, str]
 
 def logs_command(apps: Sequence[App], *, follow: bool) -> None:
     """Run the command; see `s2s logs --help`."""
-    with reported_errors(as_json=False):
-        run_on_modal(lambda: _print_logs(apps, follow=follow))
+    run_on_modal(lambda: _print_logs(apps, follow=follow))
 
 
 async def logs_of_last_hour(apps: Sequence[App]) -> list[LogLine]:
@@ -53,4 +52,4 @@ async def _print_logs(apps: Sequence[App], *, follow: bool) -> None:
 
 
 async def _logs(app: App) -> Any:
-    return (await modal_library().App.lookup.aio(app.modal_name)).logs
+    return (await modal.App.lookup.aio(app.modal_name)).logs

@@ -6,12 +6,14 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any, TypeVar
 
+import modal
+
 from client.targets import App
+from orchestrator.modal_errors import as_speech_error, typed_errors
 from shared.deployment import APPS, CLASSES, MONOLITH_CLASS
-from shared.errors import Misconfigured, Stage, StageFailed
+from shared.errors import Stage, StageFailed
 from shared.settings import settings
 
 PROJECT = Path(__file__).parents[2]
@@ -19,24 +21,11 @@ _CONNECT_TIMEOUT_S = 15.0
 _Result = TypeVar("_Result")
 
 
-def modal_library() -> ModuleType:
-    """The library `modal`. Raises Misconfigured if it is not installed."""
-    try:
-        import modal
-    except ImportError:
-        raise Misconfigured(
-            "This needs the library modal: pip install -e '.[cloud]', or make setup"
-        ) from None
-    return modal
-
-
 def run_on_modal(work: Callable[[], Awaitable[_Result]]) -> _Result:
     """Connect and run a command's calls to Modal.
 
     Raises Misconfigured or StageFailed, with Modal's reason, if one of them fails.
     """
-    modal = modal_library()
-    from orchestrator.modal_errors import as_speech_error
 
     async def run() -> _Result:
         await connected()
@@ -54,14 +43,11 @@ async def connected() -> None:
     Without a network the library alone keeps trying for a minute (measured: 57 s).
     Raises Misconfigured without a valid token, StageFailed if Modal does not answer.
     """
-    modal = modal_library()
-    from orchestrator.modal_errors import typed_errors
-
     with typed_errors(Stage.ORCHESTRATOR):
         try:
             async with asyncio.timeout(_CONNECT_TIMEOUT_S):
                 client = await modal.Client.from_env.aio()
-                await client.hello.aio()
+                await client.hello.aio()  # type: ignore[no-untyped-call]
         except TimeoutError:
             raise StageFailed(
                 f"Modal does not answer within {_CONNECT_TIMEOUT_S:g} s. Is there a network? Try again."
@@ -70,7 +56,6 @@ async def connected() -> None:
 
 async def is_deployed(app: App) -> bool:
     """Whether the app is deployed."""
-    modal = modal_library()
     try:
         await modal.App.lookup.aio(app.modal_name)
     except modal.exception.NotFoundError:
@@ -80,16 +65,12 @@ async def is_deployed(app: App) -> bool:
 
 async def check_deployed(app: App) -> None:
     """Raises Misconfigured, with the command that deploys it, if the app is not deployed."""
-    modal = modal_library()
-    from orchestrator.modal_errors import typed_errors
-
     with typed_errors(Stage.ORCHESTRATOR, app.modal_name):
         await modal.App.lookup.aio(app.modal_name)
 
 
 def app_function(app: App, name: str) -> Any:
     """A method of a deployed app's class, by its name."""
-    modal = modal_library()
     cls = MONOLITH_CLASS if app is App.MONOLITH else CLASSES[Stage(app.value)]
     return getattr(modal.Cls.from_name(app.modal_name, cls)(), name)
 

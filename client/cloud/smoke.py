@@ -15,11 +15,11 @@ from rich.text import Text
 from client.audio.audio_file import read_audio
 from client.cloud.modal_connection import run_on_modal
 from client.display.terminal import plain_table
-from client.errors import exit_code_of, reported_errors
+from client.errors import exit_code_of
 from client.targets import App
 from client.turn_source import deployed_turns
 from orchestrator.modal_stages import ModalStages
-from services.host.vad_gate import SpeechGate
+from services.host.vad_gate import VadGate
 from shared.audio.decode import to_pcm
 from shared.audio.mp3 import encode_mp3
 from shared.audio.pcm import join, resample
@@ -56,15 +56,14 @@ class Check:
 
 def smoke_command(apps: Sequence[App], *, as_json: bool) -> None:
     """Run the command; see `s2s smoke --help`. It ends with the first failure's exit code."""
-    with reported_errors(as_json=as_json):
-        checks = run_on_modal(lambda: _checked(apps, Console(stderr=True)))
-        if as_json:
-            typer.echo(json.dumps([_as_json(check) for check in checks], indent=2))
-        else:
-            Console().print(_table(checks))
-        for check in checks:
-            if check.error:
-                raise typer.Exit(exit_code_of(check.error))
+    checks = run_on_modal(lambda: _checked(apps, Console(stderr=True)))
+    if as_json:
+        typer.echo(json.dumps([_as_json(check) for check in checks], indent=2))
+    else:
+        Console().print(_table(checks))
+    for check in checks:
+        if check.error:
+            raise typer.Exit(exit_code_of(check.error))
 
 
 async def _checked(apps: Sequence[App], terminal: Console) -> list[Check]:
@@ -136,7 +135,7 @@ def _text(app: App, text: str, speech: Sequence[Speech]) -> str:
     if not speech:
         return text
     pcm = join([to_pcm(one) for one in speech])
-    if not SpeechGate().has_speech(resample(pcm, ASR_SAMPLE_RATE_HZ)):
+    if not VadGate().has_speech(resample(pcm, ASR_SAMPLE_RATE_HZ)):
         raise StageFailed(f"The audio of {app} contains no speech.")
     return f"{text} ({pcm.duration_s:.1f} s of speech)".strip()
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
+import modal
 import numpy as np
 import typer
 from rich.console import Console
@@ -14,9 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from client.cloud.logs import logs_of_last_hour
-from client.cloud.modal_connection import app_function, modal_library, run_on_modal
+from client.cloud.modal_connection import app_function, run_on_modal
 from client.display.terminal import plain_table, printable
-from client.errors import ExitCode, reported_errors
+from client.errors import ExitCode
 from client.targets import FOUR_APPS, SERVICES, App
 from orchestrator.modal_stages import ModalStages
 from orchestrator.turn_log import TURN
@@ -103,16 +104,15 @@ class LastHour:
 
 def status_command(*, as_json: bool) -> None:
     """Run the command; see `s2s status --help`. It succeeds if the four apps or the monolith are deployed."""
-    with reported_errors(as_json=as_json):
-        with Console(stderr=True).status("Asking Modal …"):
-            apps, hour = run_on_modal(_gathered)
-        if as_json:
-            typer.echo(json.dumps(status_as_json(apps, hour), indent=2, default=str))
-        else:
-            print_status(apps, hour, Console())
-        deployed = {app.app for app in apps if app.deployed}
-        if not deployed >= set(FOUR_APPS) and App.MONOLITH not in deployed:
-            raise typer.Exit(ExitCode.MISCONFIGURED)
+    with Console(stderr=True).status("Asking Modal …"):
+        apps, hour = run_on_modal(_gathered)
+    if as_json:
+        typer.echo(json.dumps(status_as_json(apps, hour), indent=2, default=str))
+    else:
+        print_status(apps, hour, Console())
+    deployed = {app.app for app in apps if app.deployed}
+    if not deployed >= set(FOUR_APPS) and App.MONOLITH not in deployed:
+        raise typer.Exit(ExitCode.MISCONFIGURED)
 
 
 async def _gathered() -> tuple[list[AppStatus], LastHour]:
@@ -128,11 +128,10 @@ async def _gathered() -> tuple[list[AppStatus], LastHour]:
 
 
 async def _app_status(app: App) -> AppStatus:
+    method = app_function(app, "health" if app in SERVICES else "warm")  # all methods share the containers
     try:
-        stats = await app_function(
-            app, "stream_turn" if app not in SERVICES else "health"
-        ).get_current_stats.aio()
-    except modal_library().exception.NotFoundError:
+        stats = await method.get_current_stats.aio()
+    except modal.exception.NotFoundError:
         return AppStatus(app, deployed=False, containers=0)
     status = AppStatus(app, deployed=True, containers=stats.num_total_runners)
     if status.containers and app in SERVICES:  # asked only where that starts no container

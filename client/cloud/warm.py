@@ -11,7 +11,7 @@ from rich.text import Text
 
 from client.cloud.modal_connection import app_function, run_on_modal
 from client.display.terminal import plain_table
-from client.errors import exit_code_of, reported_errors
+from client.errors import exit_code_of
 from client.targets import App
 from orchestrator.modal_errors import typed_errors
 from orchestrator.modal_stages import ModalStages
@@ -26,16 +26,15 @@ Warmed = dict[App, list[Health] | Failure]
 
 def warm_command(apps: Sequence[App], *, as_json: bool) -> None:
     """Run the command; see `s2s warm --help`. It ends with the first failure's exit code."""
-    with reported_errors(as_json=as_json):
-        with Console(stderr=True).status("Starting containers …"):
-            ready = run_on_modal(lambda: warmed(apps))
-        if as_json:
-            typer.echo(json.dumps({app.modal_name: _as_json(one) for app, one in ready.items()}, indent=2))
-        else:
-            Console().print(_table(ready))
-        for one in ready.values():
-            if isinstance(one, Failure):
-                raise typer.Exit(exit_code_of(one.to_error()))
+    with Console(stderr=True).status("Starting containers …"):
+        ready = run_on_modal(lambda: warmed(apps))
+    if as_json:
+        typer.echo(json.dumps({app.modal_name: _as_json(one) for app, one in ready.items()}, indent=2))
+    else:
+        Console().print(_table(ready))
+    for one in ready.values():
+        if isinstance(one, Failure):
+            raise typer.Exit(exit_code_of(one.to_error()))
 
 
 async def warmed(apps: Sequence[App]) -> Warmed:
@@ -55,10 +54,10 @@ async def _warmed(app: App, stages: ModalStages) -> list[Health] | Failure:
     return health if isinstance(health, Failure) else [health]
 
 
-async def _warm_orchestrator(app: App) -> list[Health]:
+async def _warm_orchestrator(app: App) -> list[Health] | Failure:
     if app is App.MONOLITH:
-        engines: list[Health] = await app_function(app, "warm").remote.aio()
-        return engines
+        engines = await app_function(app, "warm").remote.aio()
+        return next((one for one in engines if isinstance(one, Failure)), engines)
     async for _ in app_function(app, "stream_turn").remote_gen.aio(None):
         pass
     return []

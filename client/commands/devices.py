@@ -9,21 +9,19 @@ from rich.table import Table
 
 from client.audio.sound_devices import NoSoundDevice, SoundDevice, sound_devices
 from client.display.terminal import plain_table
-from client.errors import reported_errors
 
 
 def devices_command(*, as_json: bool) -> None:
     """Run the command; see `s2s devices --help`."""
-    with reported_errors(as_json=as_json):
-        devices = sound_devices()
-        if not devices:
-            raise NoSoundDevice("There is neither a microphone nor a loudspeaker here.")
-        if as_json:
-            typer.echo(json.dumps([asdict(device) for device in devices], indent=2))
-        else:
-            console = Console()
-            console.print(_table(devices))
-            console.print("[bold]*[/] default. A part of a name that no other has is enough.")
+    devices = sound_devices()
+    if not devices:
+        raise NoSoundDevice("There is neither a microphone nor a loudspeaker here.")
+    if as_json:
+        typer.echo(json.dumps([asdict(device) for device in devices], indent=2))
+    else:
+        console = Console()
+        console.print(_table(devices))
+        console.print("[bold]*[/] default. A part of a name that no other has is enough.")
 
 
 def _table(devices: list[SoundDevice]) -> Table:

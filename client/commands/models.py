@@ -9,7 +9,6 @@ from rich.table import Table
 from rich.text import Text
 
 from client.display.terminal import plain_table
-from client.errors import reported_errors
 from services.selection import discover, select
 from shared.engines import MODEL_REGISTRY, RegisteredModel
 from shared.settings import settings
@@ -44,18 +43,17 @@ class _Row:
 
 def models_command(*, as_json: bool) -> None:
     """Run the command; see `s2s models --help`."""
-    with reported_errors(as_json=as_json):
-        discover()
-        here, on_modal = select(settings()).models, select(settings(), on_modal=True).models
-        models = [model for stage in MODEL_REGISTRY.values() for model in stage.values()]
-        rows = [_Row(model, model in here, model in on_modal, model.engine.missing()) for model in models]
-        if as_json:
-            typer.echo(json.dumps([row.as_json() for row in rows], indent=2))
-        else:
-            console = Console()
-            console.print(_table(rows))
-            console.print("[bold]here[/], [bold]Modal[/], [bold]both[/]: where the model is selected now.")
-            console.print("Select others with ASR_MODEL, LLM_MODEL, TTS_MODEL=<name>. More with --json.")
+    discover()
+    here, on_modal = select(settings()).models, select(settings(), on_modal=True).models
+    models = [model for stage in MODEL_REGISTRY.values() for model in stage.values()]
+    rows = [_Row(model, model in here, model in on_modal, model.engine.missing()) for model in models]
+    if as_json:
+        typer.echo(json.dumps([row.as_json() for row in rows], indent=2))
+    else:
+        console = Console()
+        console.print(_table(rows))
+        console.print("[bold]here[/], [bold]Modal[/], [bold]both[/]: where the model is selected now.")
+        console.print("Select others with ASR_MODEL, LLM_MODEL, TTS_MODEL=<name>. More with --json.")
 
 
 def _table(rows: list[_Row]) -> Table:

@@ -1,4 +1,4 @@
-"""`s2s report`: the summary of sessions, from their metrics file."""
+"""`s2s report`: the summary of conversations, from their metrics file."""
 
 import json
 from dataclasses import asdict
@@ -7,21 +7,15 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from client.errors import reported_errors
 from client.metrics.metrics_file import read_metrics
-from client.metrics.session_summary import Summary, summarised
-from client.metrics.session_table import session_table
+from client.metrics.summary import summarized
+from client.metrics.table import summary_table
 
 
 def report_command(path: Path, *, as_json: bool) -> None:
     """Run the command; see `s2s report --help`."""
-    with reported_errors(as_json=as_json):
-        summary = summarised(read_metrics(path))
-        if as_json:
-            typer.echo(json.dumps(_as_json(summary), indent=2))
-        else:
-            Console().print(session_table(summary))
-
-
-def _as_json(summary: Summary) -> dict[str, object]:
-    return asdict(summary) | {"traffic": summary.traffic.model_dump()}
+    summary = summarized(read_metrics(path))
+    if as_json:
+        typer.echo(json.dumps(asdict(summary), indent=2))
+    else:
+        Console().print(summary_table(summary))

@@ -15,7 +15,6 @@ from rich.table import Table
 from rich.text import Text
 
 from client.display.terminal import plain_table
-from client.errors import reported_errors
 from shared.errors import Misconfigured
 from shared.settings import ServiceSettings, Settings, by_variable, settings
 
@@ -36,14 +35,13 @@ class Row:
 
 def settings_command(text: str, *, as_json: bool) -> None:
     """Run the command; see `s2s settings --help`."""
-    with reported_errors(as_json=as_json):
-        rows = [row for row in _rows(settings()) if text.upper() in row.variable]
-        if not rows:
-            raise Misconfigured(f"No setting has {text!r} in its name.")
-        if as_json:
-            typer.echo(json.dumps([asdict(row) for row in rows], indent=2))
-        else:
-            Console().print(_table(rows, described=bool(text)))
+    rows = [row for row in _rows(settings()) if text.upper() in row.variable]
+    if not rows:
+        raise Misconfigured(f"No setting has {text!r} in its name.")
+    if as_json:
+        typer.echo(json.dumps([asdict(row) for row in rows], indent=2))
+    else:
+        Console().print(_table(rows, described=bool(text)))
 
 
 def _rows(current: Settings) -> Iterator[Row]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,18 +10,16 @@ import numpy as np
 from rich.console import Console
 from rich.file_proxy import FileProxy  # prints above what goes on
 
-from client.audio.talk_audio import SoundOptions, TalkSound
-from client.cloud.modal_connection import check_deployed
-from client.display.talk_display import TalkConversation
-from client.errors import OutputNotWritten, reported_errors
+from client.audio.talk_audio import AudioOptions, TalkAudio
+from client.display.talk_display import TalkDisplay
+from client.metrics.conversation_metrics import ConversationMetrics
 from client.metrics.metrics_file import MetricsFile
-from client.metrics.session import Session
-from client.metrics.session_table import session_table
+from client.metrics.table import summary_table
 from client.saved_turns import SavedTurns
 from client.targets import Target
-from client.turn_source import TurnSource, turns_at
-from conversation.conversation import SpokenTurn, Talk
-from conversation.listener import Listener
+from client.turn_source import turns_at
+from conversation.conversation import Conversation
+from conversation.reply import SpokenTurn, TurnSource
 from shared.audio.pcm import Pcm
 from shared.engines import ASR_SAMPLE_RATE_HZ
 from shared.errors import SpeechError
@@ -32,10 +30,10 @@ from shared.turn import Failure, TurnRequest
 
 @dataclass(frozen=True, kw_only=True)
 class TalkOptions:
-    """What `s2s talk` was told."""
+    """The options of `s2s talk`."""
 
     target: Target
-    sound: SoundOptions
+    audio: AudioOptions
     speculative: bool
     system: str | None
     metrics: Path | None
@@ -45,25 +43,25 @@ class TalkOptions:
 def talk_command(options: TalkOptions) -> None:
     """Run the command; see `s2s talk --help`. Ctrl-C is how a conversation ends, and no error.
 
-    What is wrong is found out before any engine is loaded. However a conversation ends, its summary is told.
+    Wrong options are reported before any engine is loaded. However it ends, the summary is printed.
     """
-    with reported_errors(as_json=False), ExitStack() as stack:
+    with ExitStack() as stack:
         output, terminal = Console(), Console(stderr=True)
         if terminal.is_terminal:
             configure_logging(settings(), FileProxy(terminal, sys.stderr))
-        display = TalkConversation(output, terminal)
+        display = TalkDisplay(output, terminal)
         turns = turns_at(options.target, settings(), display.waiting, display.loading)
-        sound = TalkSound.chosen(options.sound, settings())
+        audio = TalkAudio.chosen(options.audio, settings())
         _check_system_prompt(options.system)
-        saved = SavedTurns(options.save) if options.save else None
+        saved = SavedTurns(options.save, display.problem) if options.save else None
         metrics = stack.enter_context(MetricsFile(options.metrics)) if options.metrics else None
-        conversation = _Conversation(options, turns, sound, display, metrics, saved)
-        stack.callback(conversation.tell_summary, output)
+        talk = _Talk(options, turns, audio, display, metrics, saved)
+        stack.callback(talk.print_summary, output)
         stack.callback(display.close)
         try:
-            asyncio.run(conversation.run())
+            asyncio.run(talk.run())
         except KeyboardInterrupt:
-            if not conversation.session:
+            if not talk.metrics:
                 raise
 
 
@@ -72,55 +70,68 @@ def _check_system_prompt(system: str | None) -> None:
         TurnRequest.checked(audio=Pcm(np.zeros(1, np.float32), ASR_SAMPLE_RATE_HZ), system_prompt=system)
 
 
-class _Conversation:
-    """One conversation; `session` is there once it has begun."""
+class _Talk:
+    """One conversation; `metrics` is set once it has begun."""
 
     def __init__(
         self,
         options: TalkOptions,
         turns: AbstractAsyncContextManager[TurnSource],
-        sound: TalkSound,
-        display: TalkConversation,
-        metrics: MetricsFile | None,
+        audio: TalkAudio,
+        display: TalkDisplay,
+        metrics_file: MetricsFile | None,
         saved: SavedTurns | None,
     ) -> None:
         self._options = options
         self._turns = turns
-        self._sound = sound
+        self._audio = audio
         self._display = display
-        self._metrics = metrics
+        self._metrics_file = metrics_file
         self._saved = saved
-        self.session: Session | None = None
+        self.metrics: ConversationMetrics | None = None
 
     async def run(self) -> None:
         """Talk to the end. Raises SpeechError if there is nobody or nothing to talk with."""
-        now = asyncio.get_running_loop().time
         async with AsyncExitStack() as stack:
             turns = await stack.enter_async_context(self._turns)
             if apps := self._options.target.apps:
+                from client.cloud.modal_connection import check_deployed  # needs modal
+
                 await check_deployed(apps[-1])
                 stack.push_async_callback(_cancelled, asyncio.create_task(self._warm()))
-            speaker = await stack.enter_async_context(self._sound.speaker)
-            microphone = await stack.enter_async_context(self._sound.microphone)
+            if self._saved:
+                await stack.enter_async_context(self._saved)
+            speaker = await stack.enter_async_context(self._audio.speaker)
+            microphone = await stack.enter_async_context(self._audio.microphone)
             self._display.waiting("")
-            self.session = stack.enter_context(Session(now, self._metrics, microphone))
-            await Talk(
+            now = asyncio.get_running_loop().time
+            self.metrics = stack.enter_context(ConversationMetrics(now, self._metrics_file, microphone))
+            conversation = Conversation(
                 turns,
-                microphone,
                 speaker,
-                self.session,
-                self._display,
                 settings(),
-                listener=Listener(settings(), now, echo=self._sound.echo, lag_s=self._sound.lag_s),
+                lag_s=self._audio.lag_s,
                 speculative=self._options.speculative,
                 system_prompt=self._options.system,
-                on_turn=self._save,
-            ).run()
+                session_id=self.metrics.session_id,
+                on_phase=self._display.phase,
+                on_event=self._display.event,
+                on_turn=self._turn_over,
+            )
+            async with aclosing(self._audio.frames()) as frames:
+                await conversation.run(frames, ended=lambda: microphone.ended)
 
-    def tell_summary(self, output: Console) -> None:
+    def print_summary(self, output: Console) -> None:
         """Print where the time of the conversation went, if there was one."""
-        if self.session:
-            output.print(session_table(self.session.summary()))
+        if self.metrics:
+            output.print(summary_table(self.metrics.summary()))
+
+    def _turn_over(self, turn: SpokenTurn) -> None:
+        if self.metrics:
+            self.metrics.add(turn.record)
+        self._display.turn_over(turn)
+        if self._saved:
+            self._saved.save(turn)
 
     async def _warm(self) -> None:
         """Have what is deployed start while the person gets ready."""
@@ -137,14 +148,6 @@ class _Conversation:
             self._display.problem(message)
         if not failures:
             self._display.remark("All that is deployed has started.")
-
-    def _save(self, turn: SpokenTurn) -> None:
-        """The conversation is worth more than what is kept of it."""
-        try:
-            if self._saved:
-                self._saved.save(turn)
-        except OutputNotWritten as error:
-            self._display.problem(error.message)
 
 
 async def _cancelled(task: "asyncio.Task[None]") -> None:

@@ -2,20 +2,23 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, ExitStack, aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
-from client.audio.audio_file import check_writable, read_audio, write_audio
-from client.audio.loudspeaker import Loudspeaker, NoLoudspeaker
-from client.display.turn_display import Conversation, Progress
+from client.audio.audio_file import STANDARD_OUTPUT, check_writable, read_audio, write_audio
+from client.audio.device_speaker import DeviceSpeaker
+from client.audio.sound_devices import Direction, NoSoundDevice, SoundDeviceLost, find_device
+from client.display.turn_display import TurnDisplay, TurnProgress
 from client.errors import reported_errors
 from client.targets import Target
-from client.turn_source import TurnSource, turns_at
+from client.turn_source import turns_at
+from conversation.reply import TurnSource
 from orchestrator.turn_result import TurnResultBuilder
 from shared.audio.decode import to_pcm
 from shared.audio.pcm import Pcm
@@ -23,31 +26,48 @@ from shared.errors import NoSpeech
 from shared.settings import settings
 from shared.turn import SpeechChunk, TurnEvent, TurnRequest, TurnResult
 
-
-def turn_command(
-    source: str, output: Path, *, target: Target, system: str | None, as_json: bool, play: bool
-) -> None:
-    """Run the command; see `s2s turn --help`. What is wrong is found out before any engine is loaded."""
-    with reported_errors(as_json=as_json):
-        terminal = Console(stderr=True)
-        display = Progress(terminal) if as_json else Conversation(Console(), terminal)
-        turns = turns_at(target, settings(), display.waiting, display.loading)
-        check_writable(output)
-        audio = read_audio(source, settings())
-        request = TurnRequest.checked(audio=audio, **({} if system is None else {"system_prompt": system}))
-        result = asyncio.run(_OneTurn(turns, display, terminal).run(request, play=play))
-        _finish(result, output, as_json=as_json)
+PLAYBACK_LATENCY_S = 0.2
+"""Nobody interrupts this reply, so it may be played from a buffer that spares busy machines underruns."""
 
 
-def _finish(result: TurnResult, output: Path, *, as_json: bool) -> None:
-    """Write what there is of the reply, then tell how the turn ended."""
+@dataclass(frozen=True, kw_only=True)
+class TurnOptions:
+    """The options of `s2s turn`."""
+
+    source: str
+    output: Path
+    target: Target
+    system: str | None
+    as_json: bool
+    play: bool
+    output_device: str | None
+
+
+def turn_command(options: TurnOptions) -> None:
+    """Run the command; see `s2s turn --help`. What is wrong is reported before any engine is loaded."""
+    terminal = Console(stderr=True)
+    output = terminal if options.output == STANDARD_OUTPUT else Console()
+    display = TurnProgress(terminal) if options.as_json else TurnDisplay(output, terminal)
+    turns = turns_at(options.target, settings(), display.waiting, display.loading)
+    check_writable(options.output)
+    if options.output_device is not None:
+        find_device(Direction.OUTPUT, options.output_device)
+    audio = read_audio(options.source, settings())
+    system = {} if options.system is None else {"system_prompt": options.system}
+    request = TurnRequest.checked(audio=audio, **system)
+    result = asyncio.run(_OneTurn(turns, display, terminal).run(request, options))
+    _finish(result, options, output)
+
+
+def _finish(result: TurnResult, options: TurnOptions, output: Console) -> None:
+    """Write what there is of the reply, then report how the turn ended."""
     audio = to_pcm(result.audio) if result.audio else None
     if audio:
-        write_audio(output, audio, settings())
-    if as_json:
-        typer.echo(json.dumps(_as_json(result, output, audio), indent=2))
+        write_audio(options.output, audio, settings())
+    if options.as_json:
+        typer.echo(json.dumps(_as_json(result, options.output, audio), indent=2))
     elif audio:
-        typer.echo(f"Wrote {output} ({audio.duration_s:.1f} s of speech).")
+        output.print(f"Wrote {options.output} ({audio.duration_s:.1f} s of speech).", markup=False)
     with reported_errors(as_json=False):
         if result.outcome == "no_speech":
             raise NoSpeech("Nobody speaks in this recording, so there is nothing to answer.")
@@ -68,41 +88,57 @@ def _as_json(result: TurnResult, output: Path, audio: Pcm | None) -> dict[str, o
 
 
 class _OneTurn:
-    """Runs the turn, shows it, and lets it be heard."""
+    """Runs the turn, displays it, and plays the reply."""
 
     def __init__(
-        self, turns: AbstractAsyncContextManager[TurnSource], display: Progress, terminal: Console
+        self, turns: AbstractAsyncContextManager[TurnSource], display: TurnProgress, terminal: Console
     ) -> None:
         self._turns = turns
         self._display = display
         self._terminal = terminal
         self._result = TurnResultBuilder()
 
-    async def run(self, request: TurnRequest, *, play: bool) -> TurnResult:
-        """Raises SpeechError if there is nobody to play the turn; a turn that fails is a result."""
-        with ExitStack() as stack:
+    async def run(self, request: TurnRequest, options: TurnOptions) -> TurnResult:
+        """Raises SpeechError if the turn cannot be run; a turn that fails is a result."""
+        async with AsyncExitStack() as stack:
             stack.callback(self._display.close)
-            loudspeaker = stack.enter_context(Loudspeaker()) if play else None
+            play = await stack.enter_async_context(self._player(options)) if options.play else None
             async with self._turns as turns, aclosing(turns(request)) as events:
-                result = await self._follow(events, loudspeaker)
-            if loudspeaker:
-                await self._hear_out(loudspeaker)
-            return result
+                return await self._follow(events, play)
 
     async def _follow(
-        self, events: AsyncGenerator[TurnEvent, None], loudspeaker: Loudspeaker | None
+        self, events: AsyncGenerator[TurnEvent, None], play: Callable[[Pcm], None] | None
     ) -> TurnResult:
         result = None
         async for event in events:
-            self._display.tell(event)
-            if loudspeaker and isinstance(event, SpeechChunk):
-                loudspeaker.play(to_pcm(event.audio))
+            self._display.event(event)
+            if play and isinstance(event, SpeechChunk):
+                play(to_pcm(event.audio))
             result = self._result.add(event)
         assert result, "a turn ends with a TurnEnd"
         return result
 
-    async def _hear_out(self, loudspeaker: Loudspeaker) -> None:
+    @asynccontextmanager
+    async def _player(self, options: TurnOptions) -> AsyncIterator[Callable[[Pcm], None]]:
+        """A function that plays a segment, behind the caller's back. Leaving waits until all of it was
+        played; leaving by an exception falls silent at once."""
+        segments: asyncio.Queue[Pcm | None] = asyncio.Queue()
+        playing = asyncio.create_task(_play(segments, options.output_device))
         try:
-            await loudspeaker.played()
-        except NoLoudspeaker as error:
-            self._terminal.print(Text(str(error), "yellow"))
+            yield segments.put_nowait
+            segments.put_nowait(None)
+            await playing
+        except (NoSoundDevice, SoundDeviceLost) as error:
+            line = Text(f"The reply could not be played: {error.message}", "yellow")
+            self._terminal.print(line, soft_wrap=True)
+        finally:
+            playing.cancel()
+            await asyncio.gather(playing, return_exceptions=True)
+
+
+async def _play(segments: "asyncio.Queue[Pcm | None]", device: str | None) -> None:
+    async with DeviceSpeaker(device, latency_s=PLAYBACK_LATENCY_S) as speaker:
+        while segment := await segments.get():
+            speaker.play(segment)
+        speaker.end_reply()
+        await speaker.drain()

@@ -1,17 +1,20 @@
-"""The lines of sessions in a file, one JSON object each: written as they come, read again for a report."""
+"""The metrics file: a JSON line when a conversation begins, one for each turn, one when it ends."""
 
 import logging
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Annotated, Literal, Self
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
 
 from client.errors import OutputNotWritten
-from client.metrics.session_line import SessionLine
+from conversation.turn_record import TurnRecord
 from shared.errors import BadRequest
-from shared.payloads import first_problem
+from shared.ledger import Microseconds
+from shared.payloads import Payload, first_problem
+from shared.turn import Identifier
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +22,29 @@ MAX_LINE_BYTES = 2**20
 MAX_LINES = 100_000
 _MAX_PROBLEM_CHARACTERS = 200
 
-_LINE: TypeAdapter[SessionLine] = TypeAdapter(SessionLine)
+
+class ConversationStarted(Payload):
+    """A conversation begins."""
+
+    record: Literal["conversation_started"] = "conversation_started"
+    session_id: Identifier
+    at: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC))
+
+
+class ConversationEnded(Payload):
+    """A conversation ends."""
+
+    record: Literal["conversation_ended"] = "conversation_ended"
+    session_id: Identifier
+    duration_us: Microseconds
+    microphone_lost_us: Microseconds = 0
+    """Microphone audio that was lost, since this machine was too busy."""
+
+
+MetricsLine = Annotated[ConversationStarted | TurnRecord | ConversationEnded, Field(discriminator="record")]
+"""A line of the file. Fields that only a newer version knows are ignored; a new field must have a default."""
+
+_LINE: TypeAdapter[MetricsLine] = TypeAdapter(MetricsLine)
 
 
 class BadMetrics(BadRequest):
@@ -29,10 +54,10 @@ class BadMetrics(BadRequest):
 
 
 class MetricsFile:
-    """Appends lines to a file. Each is written whole, at once: what ends the program later takes none.
+    """Appends lines to a file. Each is written whole, at once, so that a crash later loses none.
 
     Raises OutputNotWritten if the file cannot be written. If that shows later (a full disk), it is logged
-    once, and nothing more is written: the session is worth more than its record.
+    once, and no more is written: the conversation is worth more than its metrics.
     """
 
     def __init__(self, path: Path) -> None:
@@ -51,15 +76,17 @@ class MetricsFile:
     ) -> None:
         self._file.close()
 
-    def write(self, line: SessionLine) -> None:
+    def write(self, line: MetricsLine) -> None:
         """Append a line."""
         if self._broken:
             return
+        unwritten = line.model_dump_json().encode() + b"\n"
         try:
-            self._file.write(line.model_dump_json().encode() + b"\n")
+            while unwritten:  # a file that is not buffered may take a part
+                unwritten = unwritten[self._file.write(unwritten) :]
         except OSError as error:
             self._broken = True
-            logger.warning("%s is not written any more: %s.", self._file.name, error.strerror)
+            logger.warning("No more metrics are written to %s: %s.", self._file.name, error.strerror)
 
     def _begin_a_line(self) -> None:
         """Leave what a full disk has cut off as a line of its own."""
@@ -69,13 +96,13 @@ class MetricsFile:
                 self._file.write(b"\n")
 
 
-def read_metrics(path: Path) -> list[SessionLine]:
-    """The lines of a metrics file; empty ones are passed over.
+def read_metrics(path: Path) -> list[MetricsLine]:
+    """The lines of a metrics file; empty ones are skipped.
 
     Raises BadMetrics if the file cannot be read, has more than MAX_LINES lines or one of more than
     MAX_LINE_BYTES bytes, or a line is not what `MetricsFile` writes.
     """
-    lines: list[SessionLine] = []
+    lines: list[MetricsLine] = []
     try:
         with path.open("rb") as file:
             number = 0
@@ -90,10 +117,10 @@ def read_metrics(path: Path) -> list[SessionLine]:
     return lines
 
 
-def _parsed(line: bytes, number: int, path: Path) -> SessionLine:
+def _parsed(line: bytes, number: int, path: Path) -> MetricsLine:
     try:
         if len(line) > MAX_LINE_BYTES:
-            raise BadMetrics(f"Line {number} of {path} is too long for a session's metrics.")
+            raise BadMetrics(f"Line {number} of {path} is too long for a metrics file.")
         return _LINE.validate_json(line)
     except ValidationError as error:
         raise BadMetrics(

@@ -1,7 +1,7 @@
 """pocketsphinx: speech recognition on a CPU, with its English model in the Python package."""
 
+import logging
 import os
-import subprocess
 import sys
 import threading
 from multiprocessing.connection import Connection, Pipe
@@ -9,9 +9,12 @@ from multiprocessing.connection import Connection, Pipe
 import numpy as np
 
 from services.asr.pocketsphinx_worker import Answer
+from services.process.watched_process import WatchedProcess
 from shared.audio.pcm import Pcm
 from shared.engines import ASR_SAMPLE_RATE_HZ, ASRModel, EngineSpec, register_model
 from shared.errors import EngineLoadFailed, Stage, StageFailed
+
+_log = logging.getLogger(__name__)
 
 
 @register_model(
@@ -74,7 +77,7 @@ class PocketsphinxASR(ASRModel):
             answer = worker.decode(pcm16)
         except (EOFError, OSError):
             worker.kill()  # the connection ends a moment before the process is seen to
-            raise StageFailed(f"pocketsphinx {self._how_it_ended()} while it listened.", Stage.ASR) from None
+            raise StageFailed(f"pocketsphinx {self._how_it_ended()} while it decoded.", Stage.ASR) from None
         if answer.problem:
             raise StageFailed(f"pocketsphinx failed: {answer.problem}", Stage.ASR)
         return answer.text
@@ -119,35 +122,27 @@ class _Worker:
         with theirs:
             fd = theirs.fileno()
             code = f"from services.asr.pocketsphinx_worker import main; main({fd})"
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", code],
-                stdin=subprocess.PIPE,  # its closing ends the worker, see there
-                stdout=subprocess.DEVNULL,
-                pass_fds=[fd],
-                process_group=0,  # the terminal's Ctrl-C is for us: we end it
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            )
+            environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+            command = [sys.executable, "-P", "-c", code]
+            self._process = WatchedProcess(command, environ, _log.info, pass_fds=[fd])
 
     def is_running(self) -> bool:
-        """Whether the process lives."""
-        return self._process.poll() is None
+        """Whether the process runs."""
+        return not self._process.has_ended
 
     def receive(self) -> Answer:
         """Its next answer. Raises EOFError or OSError once it has ended."""
         return self._connection.recv()
 
     def decode(self, pcm16: bytes) -> Answer:
-        """What it hears in an utterance of 16-bit samples. Raises EOFError or OSError if it ends."""
+        """The transcript of an utterance of 16-bit samples. Raises EOFError or OSError if it ends."""
         self._connection.send_bytes(pcm16)
         return self.receive()
 
     def kill(self) -> None:
-        """End the process. Whoever waits for an answer is told by an EOFError."""
-        self._process.kill()
-        self._process.wait()
+        """End the process. Whoever waits for an answer gets an EOFError."""
+        self._process.end(grace_s=0.0)
 
     def release(self) -> None:
         """Close the connection; nobody may be using it."""
         self._connection.close()
-        if self._process.stdin:
-            self._process.stdin.close()

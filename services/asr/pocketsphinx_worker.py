@@ -1,14 +1,9 @@
 """The process in which pocketsphinx decodes: it holds the GIL for the whole of a decode.
 
 Over its connection it first sends an Answer (ready, or what is wrong), then one for each utterance that
-it is sent. It ends when its parent does, even in the middle of a decode. It imports nothing else of the
-project, so that it is ready soon.
+it is sent. It imports nothing else of the project, so that it is ready soon.
 """
 
-import fcntl
-import os
-import signal
-import sys
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -20,7 +15,7 @@ where this got 110, of 264 in clean, noisy and narrow-band speech."""
 
 @dataclass(frozen=True)
 class Answer:
-    """What was heard, or what went wrong."""
+    """The transcript, or what went wrong."""
 
     text: str = ""
     problem: str = ""
@@ -28,7 +23,6 @@ class Answer:
 
 def main(connection_fd: int) -> None:
     """Serve the connection behind this file descriptor until its other side is closed."""
-    _end_with_parent()
     connection: Connection[Answer, bytes] = Connection(connection_fd)
     with connection:
         try:
@@ -58,26 +52,14 @@ def _load_decoder() -> Any:
 def _decode(decoder: Any, pcm16: bytes) -> Answer:
     """One utterance of 16 kHz mono 16-bit samples.
 
-    It is decoded as a whole: fed in pieces, pocketsphinx misunderstands several times as many words.
+    It is decoded as a whole: fed in pieces, pocketsphinx gets several times as many words wrong.
     """
     try:
-        decoder.reinit_feat()  # or what it heard before would change what it hears now
+        decoder.reinit_feat()  # else the audio before would change this transcript
         decoder.start_utt()
         decoder.process_raw(pcm16, full_utt=True)
         decoder.end_utt()
-        heard = decoder.hyp()
+        hypothesis = decoder.hyp()
     except Exception as error:
         return Answer(problem=str(error))
-    return Answer(text=heard.hypstr if heard else "")
-
-
-def _end_with_parent() -> None:
-    """Have SIGIO end this process when the other end of standard input closes, however that happens.
-
-    Nothing is ever written there. A thread that waits for the end of file would not run during a decode,
-    and PR_SET_PDEATHSIG already strikes when the parent's thread that started this process ends.
-    """
-    stdin = sys.stdin.fileno()
-    signal.signal(signal.SIGIO, signal.SIG_DFL)
-    fcntl.fcntl(stdin, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(stdin, fcntl.F_SETFL, fcntl.fcntl(stdin, fcntl.F_GETFL) | os.O_ASYNC)
+    return Answer(text=hypothesis.hypstr if hypothesis else "")

@@ -1,4 +1,4 @@
-"""Work that waits together is done together: the queue before an engine's one thread."""
+"""Batches for an engine's one thread, of the calls that wait for it."""
 
 import asyncio
 import threading
@@ -15,7 +15,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, eq=False)
 class Ticket(Generic[Item, Result]):
-    """A place in the queue. Cancelling `result` gives it up."""
+    """A place in the queue. Cancelling `result` abandons it."""
 
     item: Item
     begun: asyncio.Future[None]
@@ -25,8 +25,8 @@ class Ticket(Generic[Item, Result]):
 class BatchQueue(Generic[Item, Result]):
     """Hands what waits to `work` on the thread, at most `largest` items at once.
 
-    A batch is never waited for: as soon as the thread is free it gets whatever is there. `work` returns
-    an outcome for every item, in order; an Exception among them is that item's own.
+    No batch is waited for: as soon as the thread is free it gets whatever waits. `work` returns an outcome
+    for every item, in order; an Exception among them is that item's own.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class BatchQueue(Generic[Item, Result]):
     async def _drain(self) -> None:
         while batch := self._next_batch():
             try:
-                outcomes = await self._done(batch)
+                outcomes = await self._run(batch)
             except asyncio.CancelledError:
                 if _is_cancelled():
                     raise
@@ -68,33 +68,33 @@ class BatchQueue(Generic[Item, Result]):
             for ticket, outcome in zip(batch, outcomes, strict=True):
                 _settle(ticket.result, outcome)
 
-    async def _done(self, batch: Sequence[Ticket[Item, Result]]) -> Sequence[Result | Exception]:
-        at_work = threading.Event()
+    async def _run(self, batch: Sequence[Ticket[Item, Result]]) -> Sequence[Result | Exception]:
+        running = threading.Event()
 
-        def look(_: asyncio.Future[Result]) -> None:
-            if all(ticket.result.done() for ticket in batch):  # given up, as long as the work goes on
-                self._worker.is_unwanted(at_work)
+        def check(_: asyncio.Future[Result]) -> None:
+            if all(ticket.result.done() for ticket in batch):  # abandoned, as long as the job runs
+                self._worker.watch_abandoned(running)
 
         for ticket in batch:
             ticket.begun.set_result(None)
-            ticket.result.add_done_callback(look)
-        at_work.set()
+            ticket.result.add_done_callback(check)
+        running.set()
         try:
             return await self._worker.run(lambda: self._work([ticket.item for ticket in batch]))
         finally:
-            at_work.clear()
+            running.clear()
 
     def _next_batch(self) -> list[Ticket[Item, Result]]:
         batch: list[Ticket[Item, Result]] = []
         while self._waiting and len(batch) < self._largest:
             ticket = self._waiting.popleft()
-            if not ticket.result.done() and not ticket.begun.done():  # else it was given up
+            if not ticket.result.done() and not ticket.begun.done():  # else it was abandoned
                 batch.append(ticket)
         return batch
 
 
 def _is_cancelled() -> bool:
-    """Whether this task itself is to end; otherwise it was the thread that dropped the work."""
+    """Whether this task itself is cancelled; otherwise the thread dropped the job."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 

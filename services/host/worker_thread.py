@@ -3,30 +3,34 @@
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from typing import TypeVar
+from concurrent.futures import Future
+from contextlib import closing, suppress
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
 class WorkerThread:
-    """Runs blocking work for an event loop, one piece of work after another, on one thread.
+    """Runs blocking work for an event loop, one job after another, on one thread.
 
-    `on_stuck` is called if work goes on for `stuck_after_s` after nobody wanted it any more: nothing else can
-    be done on this thread then, and a thread cannot be ended.
+    `on_stuck` is called if a job runs on for `stuck_after_s` after it was abandoned: nothing else can run on
+    this thread then, and a thread cannot be ended.
     """
 
     def __init__(
         self, name: str, *, on_stuck: Callable[[], None] = lambda: None, stuck_after_s: float = 60.0
     ) -> None:
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+        self._jobs: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
+        # A daemon, unlike the threads of an executor: a process does not wait for it in order to end.
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._closed = False
         self._on_stuck = on_stuck
         self._stuck_after_s = stuck_after_s
 
     async def run(self, work: Callable[[], T]) -> T:
         """Run `work` to its end on the thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+        return await self._submit(work)
 
     async def stream(
         self, produce: Callable[[threading.Event], Generator[T, None, None]]
@@ -38,11 +42,11 @@ class WorkerThread:
         engine until then. The generator runs ahead of its reader, so it must be bounded by itself.
         """
         loop = asyncio.get_running_loop()
-        cancelled, at_work = threading.Event(), threading.Event()
+        cancelled, running = threading.Event(), threading.Event()
         items: asyncio.Queue[T | None] = asyncio.Queue()
 
         def pump() -> None:
-            at_work.set()
+            running.set()
             try:
                 if cancelled.is_set():
                     return
@@ -52,9 +56,9 @@ class WorkerThread:
                             return
                         loop.call_soon_threadsafe(items.put_nowait, item)
             finally:
-                at_work.clear()
+                running.clear()
 
-        pumping = loop.run_in_executor(self._executor, pump)
+        pumping = self._submit(pump)
         pumping.add_done_callback(lambda _: items.put_nowait(None))
         try:
             while (item := await items.get()) is not None:
@@ -63,18 +67,43 @@ class WorkerThread:
         finally:
             cancelled.set()
             if not pumping.cancel() and not pumping.cancelled():
-                pumping.exception()  # seen, so that asyncio does not report it as forgotten
-            self.is_unwanted(at_work)
+                pumping.exception()  # retrieved, so that asyncio does not report it
+            self.watch_abandoned(running)
 
-    def is_unwanted(self, at_work: threading.Event) -> None:
-        """Nobody wants the work that `at_work` is set for: if it is still set later, the thread is stuck."""
-        if at_work.is_set():
-            asyncio.get_running_loop().call_later(self._stuck_after_s, self._look, at_work)
+    def watch_abandoned(self, running: threading.Event) -> None:
+        """A job was abandoned: if its `running` is still set later, the thread is stuck."""
+        if running.is_set():
+            asyncio.get_running_loop().call_later(self._stuck_after_s, self._check, running)
 
-    def close(self) -> None:
-        """Drop what has not begun and wait for what has."""
-        self._executor.shutdown(wait=True, cancel_futures=True)
+    def close(self, *, wait: bool = True) -> None:
+        """Drop the jobs that have not begun and, if `wait`, let the running one finish."""
+        self._closed = True
+        with suppress(Empty):
+            while job := self._jobs.get_nowait():
+                job[0].cancel()
+        self._jobs.put(None)
+        if wait and self._thread.is_alive():
+            self._thread.join()
 
-    def _look(self, at_work: threading.Event) -> None:
-        if at_work.is_set():
+    def _submit(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        if self._closed:
+            raise RuntimeError(f"{self._thread.name} is closed")
+        if self._thread.ident is None:
+            self._thread.start()
+        future: Future[T] = Future()
+        self._jobs.put((future, work))
+        return asyncio.wrap_future(future)
+
+    def _run(self) -> None:
+        while job := self._jobs.get():
+            future, work = job
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(work())
+                except BaseException as error:
+                    future.set_exception(error)
+            del job, future, work  # what a job holds is free once it is done
+
+    def _check(self, running: threading.Event) -> None:
+        if running.is_set():
             self._on_stuck()

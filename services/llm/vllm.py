@@ -12,7 +12,7 @@ from services.llm.chat_api import KEEP_ALIVE_S, OPENAI_CLIENT, ChatApi, as_opena
 from services.llm.conversation import truncate_to_context, utf8_length
 from services.llm.vllm_server import URL, VllmServer
 from services.weights.snapshot import weights_folder
-from shared.engines import EngineSpec, LLMModel, Weights, register_model
+from shared.engines import EngineSpec, LLMModel, Weights, capacity, register_model
 from shared.errors import EngineLoadFailed, SpeechError, Stage, StageFailed, StageTimedOut
 from shared.payloads import ChatMessage, LLMDelta, Tool
 from shared.settings import Settings, settings
@@ -84,7 +84,7 @@ class VllmLLM(LLMModel):
 
     def __init__(self) -> None:
         self._settings = settings()
-        self.supports_tools = self.tool_parser() is not None
+        self.supports_tools = tool_parser(type(self), self._settings) is not None
         self._server: VllmServer | None = None
         self._api: ChatApi | None = None
         self._timeouts = 0
@@ -96,13 +96,6 @@ class VllmLLM(LLMModel):
         """What it serves."""
         assert cls.spec.weights is not None
         return cls.spec.weights
-
-    @classmethod
-    def tool_parser(cls) -> str | None:
-        """The name of vLLM's parser of tool calls; None if the model has none."""
-        repository = cls.weights().repository
-        parsers = (parser for family, parser in _TOOL_PARSERS.items() if re.match(family, repository))
-        return settings().llm_tool_parser or next(parsers, None)
 
     @property
     def model_name(self) -> str:
@@ -291,10 +284,17 @@ def context_length(engine: type[VllmLLM], settings: Settings) -> int:
     return settings.llm_context_length or own
 
 
+def tool_parser(engine: type[VllmLLM], settings: Settings) -> str | None:
+    """The name of vLLM's parser of tool calls: the setting's, else the family's; None if that has none."""
+    repository = engine.weights().repository
+    parsers = (parser for family, parser in _TOOL_PARSERS.items() if re.match(family, repository))
+    return settings.llm_tool_parser or next(parsers, None)
+
+
 def vllm_flags(engine: type[VllmLLM], settings: Settings) -> list[str]:
     """The arguments of `vllm serve` for an engine; those of S2S_VLLM_FLAGS come last and win."""
     flags = [*_FLAGS.split(), "--max-model-len", str(context_length(engine, settings))]
-    flags += ["--max-num-seqs", str(settings.llm.concurrent_inputs or engine.spec.concurrent_inputs)]
-    if parser := engine.tool_parser():
+    flags += ["--max-num-seqs", str(capacity(Stage.LLM, engine.spec, settings))]
+    if parser := tool_parser(engine, settings):
         flags += ["--enable-auto-tool-choice", "--tool-call-parser", parser]
     return [*flags, *shlex.split(settings.vllm_flags)]

@@ -72,7 +72,7 @@ class VllmServer:
         if self._closed:
             raise EngineLoadFailed("vLLM was closed before it started.", Stage.LLM)
         _log.info("Starting %s", shlex.join(self._command))
-        self._process = WatchedProcess(self._command, self._environ, _log)
+        self._process = WatchedProcess(self._command, self._environ, _log.info)
         if self._closed:
             self.close()
         while not self.is_healthy():

@@ -1,20 +1,20 @@
-"""What the three services have in common on Modal: what they ask for, how they start, their health."""
+"""What the three services have in common on Modal: their options, their start, their health."""
 
 import asyncio
 import logging
 import os
-import time
+from collections.abc import Callable
 from contextlib import aclosing
-from typing import Any, ClassVar, Literal
+from functools import wraps
+from typing import Any, ClassVar, Concatenate, Literal, ParamSpec, TypeVar
 
 import modal
 import modal.experimental
 
-from services.host.engine_health import health_of
 from services.host.stage_host import StageHost
 from services.on_modal.images import WEIGHTS_FOLDER, service_image
 from shared.deployment import COLD_WITHIN_S, Health
-from shared.engines import RegisteredModel
+from shared.engines import RegisteredModel, capacity
 from shared.errors import Misconfigured, SpeechError
 from shared.logs import configure_logging
 from shared.settings import ServiceSettings, Settings, settings
@@ -60,8 +60,8 @@ def container_options(service: ServiceSettings, settings: Settings) -> dict[str,
 def concurrency(model: RegisteredModel, settings: Settings) -> dict[str, int]:
     """How many calls a container takes, for `@modal.concurrent`: what its engine works on at once, and
     one more, so that asking for its health, or a call that could wait, needs no other container."""
-    capacity = settings.service(model.stage).concurrent_inputs or model.spec.concurrent_inputs
-    return {"max_inputs": capacity + 1, "target_inputs": capacity}
+    at_once = capacity(model.stage, model.spec, settings)
+    return {"max_inputs": at_once + 1, "target_inputs": at_once}
 
 
 def snapshot_of(model: RegisteredModel, settings: Settings) -> Literal["none", "cpu", "gpu"]:
@@ -112,9 +112,9 @@ def weights_volume() -> modal.Volume:
 
 
 def end_container() -> None:
-    """End this container at once: its engine hangs, and every call that came here would hang behind it. The
-    others that are here are lost, and tried again elsewhere."""
-    logger.error("The engine does not let go of a cancelled call, so this container ends.")
+    """Terminate this container: its engine is stuck and would block every queued call. Other calls in flight
+    fail and are retried on another container."""
+    logger.error("The engine is stuck in a cancelled call: terminating this container.")
     os._exit(1)
 
 
@@ -123,25 +123,20 @@ class ModalService:
 
     registered: ClassVar[RegisteredModel]
     host: StageHost[Any]
-    _calls_ended = 0
+    calls_ended = 0
 
-    async def begin(self, host: StageHost[Any]) -> None:
+    async def begin(self, host: type[StageHost[Any]]) -> None:
         """Load the engine; what a subclass does in its `start`."""
         configure_logging(settings())
-        self.host = host
-        began_s = time.monotonic()
-        await host.load()
+        self.host = host(self.registered.engine(), settings(), on_stuck=end_container)
+        await self.host.load()
         if loads_before_snapshot(self.registered, settings()):
-            await asyncio.to_thread(host.engine.before_snapshot)
-        self._ready_s = time.monotonic()
-        self._load_s = self._ready_s - began_s
+            await asyncio.to_thread(self.host.engine.before_snapshot)
 
     @modal.enter(snap=False)
     async def resume(self) -> None:
         """A container that comes out of a snapshot is new, whenever its engine was loaded."""
-        if loads_before_snapshot(self.registered, settings()):
-            await asyncio.to_thread(self.host.engine.restored)
-        self._ready_s = time.monotonic()
+        await self.host.restored(with_engine=loads_before_snapshot(self.registered, settings()))
 
     @modal.exit()
     async def stop(self) -> None:
@@ -150,30 +145,36 @@ class ModalService:
 
     @modal.method()
     async def health(self) -> Health:
-        """What runs here; asking also starts a container, where there is none."""
-        self._calls_ended += 1
-        health = await asyncio.to_thread(
-            health_of,
-            self.registered,
-            self.host.engine,
-            on_gpu=gpu_of(self.registered, settings()) is not None,
-            load_s=self._load_s,
-            uptime_s=time.monotonic() - self._ready_s,
-        )
+        """The health of this container; asking also starts one, where there is none."""
+        self.calls_ended += 1
+        on_gpu = gpu_of(self.registered, settings()) is not None
+        health = await self.host.health(self.registered.name, on_gpu=on_gpu)
         return health.model_copy(update={"versions": {"modal": modal.__version__, **health.versions}})
 
-    async def served(self, items: StageStream) -> StageStream:
-        """The stage stream as the caller needs it: with the call's id, and told whether it met a cold
-        start. A container whose engine has broken takes no more calls: Modal starts another one."""
-        cold = not self._calls_ended and time.monotonic() - self._ready_s < COLD_WITHIN_S
-        told = {"call_id": modal.current_function_call_id() or "", "cold": cold}
+
+Service = TypeVar("Service", bound=ModalService)
+Arguments = ParamSpec("Arguments")
+
+
+def served(
+    verb: Callable[Concatenate[Service, Arguments], StageStream],
+) -> Callable[Concatenate[Service, Arguments], StageStream]:
+    """Decorates a service's verb: its stage stream starts with the call's id, and with whether the call was a
+    cold start. A container whose engine has broken takes no more calls: Modal starts another one."""
+
+    @wraps(verb)
+    async def stream(self: Service, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> StageStream:
+        cold = not self.calls_ended and self.host.uptime_s < COLD_WITHIN_S
+        call = {"call_id": modal.current_function_call_id() or "", "cold": cold}
         try:
-            async with aclosing(items):
+            async with aclosing(verb(self, *args, **kwargs)) as items:
                 async for item in items:
-                    yield item.model_copy(update=told) if isinstance(item, StageStarted) else item
+                    yield item.model_copy(update=call) if isinstance(item, StageStarted) else item
         except SpeechError:
             if self.host.engine.is_broken():
                 await modal.experimental.stop_fetching_inputs.aio()
             raise
         finally:
-            self._calls_ended += 1
+            self.calls_ended += 1
+
+    return stream

@@ -13,8 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from services.process.engine_process_worker import LOAD, VERBS, Call
-from services.process.pickled_stream import receive, send
+from services.process.engine_process_worker import LOAD, VERBS, Call, receive, send
 from services.process.watched_process import WatchedProcess
 from shared.deployment import Health
 from shared.engines import RegisteredModel
@@ -31,8 +30,8 @@ _log = logging.getLogger(__name__)
 class EngineProcess:
     """Owns the process of one engine, from the entry of its `async with` block to the exit.
 
-    The process ends when this one does, however that happens. One that ends by itself fails the calls it
-    had, and all later ones: `has_ended` says so, and a new EngineProcess is needed.
+    The process ends when this one does, however that happens. One that ends by itself fails the calls in it
+    and all later ones: `has_ended` is true then, and a new EngineProcess is needed.
     """
 
     def __init__(
@@ -81,30 +80,20 @@ class EngineProcess:
             health: Health = await anext(answers)
             return health
 
-    async def stream(self, *arguments: Any, **keywords: Any) -> StageStream:
+    def stream(self, *arguments: Any, **keywords: Any) -> StageStream:
         """The stage stream of the engine's verb. Closing it stops the work.
 
         Raises SpeechError: StageFailed if the process ended.
         """
         call = Call(VERBS[self._model.stage], arguments, tuple(keywords.items()))
-        async with aclosing(self._call(call, StageFailed)) as items:
-            async for item in items:
-                yield item
+        return self._call(call, StageFailed)
 
     def _started(self, listening_fd: int) -> WatchedProcess:
         worker = "from services.process.engine_process_worker import main"
         main = f"main('{self._model.stage}', {listening_fd})"
-        return WatchedProcess(
-            [
-                str(self._python),
-                "-P",
-                "-c",
-                f"{worker}; {main}",
-            ],
-            self._environ,
-            logging.getLogger(f"engine.{self._model.stage}"),
-            pass_fds=[listening_fd],
-        )
+        command = [str(self._python), "-P", "-c", f"{worker}; {main}"]
+        # Its lines are log lines already, of the level that the settings ask for.
+        return WatchedProcess(command, self._environ, _to_stderr, pass_fds=[listening_fd])
 
     async def _call(self, call: Call, lost: type[SpeechError]) -> AsyncGenerator[Any, None]:
         try:
@@ -132,3 +121,7 @@ class EngineProcess:
         how = self._process.how_it_ended
         _log.error("The process of %s %s:\n%s", self._model.name, how, self._process.last_lines)
         return f"{how}, and the log has its last lines."
+
+
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201

@@ -5,36 +5,42 @@ goes out instead. Closing the connection stops the work.
 """
 
 import asyncio
+import logging
 import os
+import pickle
 import signal
 import socket
-import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from services.host.engine_health import health_of
-from services.host.stage_host import ASRHost, LLMHost, TTSHost
-from services.process.pickled_stream import receive, send
+from services.host.asr_host import ASRHost
+from services.host.llm_host import LLMHost
+from services.host.tts_host import TTSHost
 from services.selection import select_model
 from shared.engines import RegisteredModel, has_gpu
 from shared.errors import SpeechError, Stage, StageFailed
 from shared.logs import configure_logging
 from shared.settings import settings
+from shared.stage_stream import StageStream
+
+logger = logging.getLogger(__name__)
 
 LOAD = "load"
-"""Loads the engine, if nobody has yet, and yields its Health."""
+"""Loads the engine, unless it is loaded, and yields its Health."""
 
 VERBS = {Stage.ASR: "transcribe", Stage.LLM: "generate", Stage.TTS: "synthesize_mp3"}
 """The call of each stage, by the name of its host's method; what it yields is a stage stream."""
+
+_LENGTH_BYTES = 4
 
 _HOSTS: dict[Stage, Any] = {Stage.ASR: ASRHost, Stage.LLM: LLMHost, Stage.TTS: TTSHost}
 
 
 @dataclass(frozen=True)
 class Call:
-    """What is asked of the engine: LOAD, or the verb of its stage."""
+    """A call of the engine: LOAD, or the verb of its stage."""
 
     method: str
     arguments: tuple[Any, ...] = ()
@@ -42,7 +48,7 @@ class Call:
 
 
 def main(stage: str, listening_fd: int) -> None:
-    """Serve the selected engine of a stage on this listening socket, until told to end by SIGTERM."""
+    """Serve the selected engine of a stage on this listening socket, until SIGTERM."""
     configure_logging(settings())
     asyncio.run(_serve(select_model(Stage(stage), settings()), listening_fd))
 
@@ -64,22 +70,33 @@ class _ServedEngine:
         self._model = model
         self._ending = ending
         self._host = _HOSTS[model.stage](model.engine(), settings(), on_stuck=_end_process)
-        self._ready_s = self._load_s = 0.0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection."""
-        with suppress(EOFError, OSError):  # the caller is gone
-            answering = asyncio.ensure_future(self._answer(await receive(reader), writer))
-            leaving = asyncio.ensure_future(reader.read(1))
-            await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            leaving.cancel()
-            answering.cancel()
-            await asyncio.gather(answering, leaving, return_exceptions=True)
-        writer.close()
+        try:
+            with suppress(EOFError, OSError):  # the caller is gone
+                await self._serve(reader, writer)
+        finally:
+            writer.close()
 
     async def close(self) -> None:
         """End the engine and its processes."""
         await self._host.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            call = await receive(reader)
+        except (EOFError, OSError):
+            raise
+        except Exception as error:
+            await send(writer, self._failure(error))
+            return
+        answering = asyncio.create_task(self._answer(call, writer))
+        leaving = asyncio.ensure_future(reader.read(1))
+        await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        leaving.cancel()
+        answering.cancel()
+        await asyncio.gather(answering, leaving, return_exceptions=True)
 
     async def _answer(self, call: Call, writer: asyncio.StreamWriter) -> None:
         try:
@@ -87,41 +104,46 @@ class _ServedEngine:
                 async for output in outputs:
                     await send(writer, output)
             await send(writer, None)
-        except SpeechError as error:
-            await send(writer, _without_causes(error))
+        except OSError:
+            return  # the caller is gone
+        except Exception as error:
+            await send(writer, self._failure(error))
             if self._host.engine.is_broken():
                 self._ending.set()
 
-    async def _outputs(self, call: Call) -> AsyncGenerator[object, None]:
+    def _failure(self, error: Exception) -> SpeechError:
+        if isinstance(error, SpeechError):
+            return error
+        logger.error("A call of %s failed.", self._model.name, exc_info=error)
+        return StageFailed(f"{self._model.name}: {error!r}", self._model.stage)
+
+    def _outputs(self, call: Call) -> AsyncGenerator[object, None]:
         if call.method == LOAD:
-            yield await self._loaded()
-            return
+            return self._health()
         if call.method != VERBS[self._model.stage]:
             raise StageFailed(f"The engine's process knows no {call.method}.", self._model.stage)
-        verb = getattr(self._host, call.method)
-        async with aclosing(verb(*call.arguments, **dict(call.keywords))) as items:
-            async for item in items:
-                yield item
+        stream: StageStream = getattr(self._host, call.method)(*call.arguments, **dict(call.keywords))
+        return stream
 
-    async def _loaded(self) -> object:
-        began_s = time.monotonic()
-        await self._host.load()
-        if not self._ready_s:
-            self._ready_s = time.monotonic()
-            self._load_s = self._ready_s - began_s
-        return await asyncio.to_thread(
-            health_of,
-            self._model,
-            self._host.engine,
-            on_gpu=bool(self._model.spec.gpu) and has_gpu(),
-            load_s=self._load_s,
-            uptime_s=time.monotonic() - self._ready_s,
-        )
+    async def _health(self) -> AsyncGenerator[object, None]:
+        on_gpu = bool(self._model.spec.gpu) and has_gpu()
+        yield await self._host.health(self._model.name, on_gpu=on_gpu)
 
 
-def _without_causes(error: SpeechError) -> SpeechError:
-    """The error as it can be pickled anywhere: the library that raised its cause is installed only here."""
-    return type(error)(error.message, error.stage)
+async def send(writer: asyncio.StreamWriter, item: object) -> None:
+    """Send one object, as a pickle behind its length. Raises OSError if the other side is gone.
+
+    Payloads are validated when they are unpickled. Neither side may be a stranger: a pickle can run anything.
+    """
+    pickled = pickle.dumps(item, protocol=pickle.HIGHEST_PROTOCOL)
+    writer.write(len(pickled).to_bytes(_LENGTH_BYTES, "big") + pickled)
+    await writer.drain()
+
+
+async def receive(reader: asyncio.StreamReader) -> Any:
+    """The next object. Raises EOFError (IncompleteReadError is one) or OSError if the other side is gone."""
+    length = int.from_bytes(await reader.readexactly(_LENGTH_BYTES), "big")
+    return pickle.loads(await reader.readexactly(length))
 
 
 def _end_process() -> None:

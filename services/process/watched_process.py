@@ -1,16 +1,15 @@
-"""A program that runs beside us: what it says is logged and its last lines are kept, and neither it nor what
+"""A program that runs beside us: its output is passed on and its last lines are kept, and neither it nor what
 it starts outlives us."""
 
 import contextlib
 import fcntl
-import logging
 import os
 import signal
 import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 _LINES_KEPT = 30
 _LINES_TIMEOUT_S = 2.0
@@ -29,13 +28,13 @@ class WatchedProcess:
         self,
         command: Sequence[str],
         environ: Mapping[str, str],
-        log: logging.Logger,
+        on_line: Callable[[str], object],
         *,
         pass_fds: Sequence[int] = (),
     ) -> None:
-        """`pass_fds` are file descriptors that it gets from us, under the same numbers. Raises OSError if the
-        program is not there."""
-        self._log = log
+        """`on_line` is called with each line of its output, on a thread. `pass_fds` are file descriptors that
+        it gets from us, under the same numbers. Raises OSError if the program is not there."""
+        self._on_line = on_line
         self._lines: deque[str] = deque(maxlen=_LINES_KEPT)
         theirs, ours = os.pipe()
         self._open_while_we_live = os.fdopen(ours, "wb")
@@ -62,7 +61,7 @@ class WatchedProcess:
         self._watcher.start()
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait until it has ended, at most so long; whether it has."""
+        """Wait until it has ended, at most this long. Returns whether it has."""
         self._watcher.join(timeout_s)
         return not self._watcher.is_alive()
 
@@ -84,13 +83,14 @@ class WatchedProcess:
         return "\n".join(self._lines) or "(none)"
 
     def end(self, grace_s: float) -> None:
-        """Ask it to end, and end it with all its descendants after so long."""
+        """Ask it to end, and kill it with all its descendants if that takes longer than `grace_s`."""
         with contextlib.suppress(ProcessLookupError):
             self._process.terminate()
         if not self.wait(grace_s):
             self._kill_group()
             self._watcher.join()
         self._open_while_we_live.close()
+        self._reader.join(_LINES_TIMEOUT_S)
 
     def _watch(self) -> None:
         self._process.wait()
@@ -111,11 +111,12 @@ class WatchedProcess:
             for line in output:
                 if line := line.rstrip():
                     self._lines.append(line)
-                    self._log.info("%s", line)
+                    self._on_line(line)
 
 
 def _end_with_us(stdin: int, group: int) -> None:
-    """Have SIGIO end the whole group when our end of its standard input closes. Nothing is ever written
-    there, and a program that does not know of it ends by that signal."""
+    """Have SIGIO end the whole group when our end of its standard input closes, also in the middle of a long
+    computation. Nothing is ever written there. PR_SET_PDEATHSIG would strike as soon as the thread ends that
+    started the process."""
     fcntl.fcntl(stdin, fcntl.F_SETOWN, -group)
     fcntl.fcntl(stdin, fcntl.F_SETFL, fcntl.fcntl(stdin, fcntl.F_GETFL) | os.O_ASYNC)

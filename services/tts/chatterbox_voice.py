@@ -13,7 +13,7 @@ from typing import Any
 
 import soundfile
 
-from services.host.vad_gate import SpeechGate
+from services.host.vad_gate import VadGate
 from shared.audio.pcm import Pcm, resample
 from shared.engines import ASR_SAMPLE_RATE_HZ
 from shared.errors import BadAudio, Misconfigured, Stage
@@ -83,7 +83,7 @@ def _check(clip: Path) -> None:
         raise _misconfigured(clip, error.message.rstrip(".")) from None
     if duration_s <= MIN_CLIP_S:
         raise _misconfigured(clip, f"must be longer than {MIN_CLIP_S:.0f} s, and is {duration_s:.1f} s long")
-    if not SpeechGate().has_speech(resample(mono, ASR_SAMPLE_RATE_HZ)):
+    if not VadGate().has_speech(resample(mono, ASR_SAMPLE_RATE_HZ)):
         raise _misconfigured(clip, f"nobody speaks in its first {USED_S:.0f} s; take another recording")
 
 

@@ -60,11 +60,16 @@ def decode_audio(data: bytes, settings: Settings) -> Pcm:
     installed, M4A, AAC, WebM and WMA in another. Channels are averaged, samples beyond ±1 clipped, and
     NaN or infinity refused. A damaged file is decoded up to the damage, and a warning logged.
 
-    Raises BadAudio if the bytes are no such file or hold less than `settings.min_audio_s`; TooLong as
-    soon as more than `settings.max_audio_s` has been decoded, whatever the header says.
+    Raises BadAudio if the bytes are no such file or hold less than `settings.min_audio_s`; TooLong if they
+    are more than `settings.max_file_bytes`, and as soon as more than `settings.max_audio_s` has been
+    decoded, whatever the header says.
     """
     if not data:
         raise BadAudio("The audio is empty: there is not one byte of it.")
+    if len(data) > settings.max_file_bytes:
+        raise TooLong(
+            f"The audio has more than {settings.max_file_bytes:,} bytes: send a shorter part of it."
+        )
     pcm = _decode(_without_id3(data), settings)
     if not pcm.num_samples or pcm.duration_s < settings.min_audio_s:
         raise BadAudio(

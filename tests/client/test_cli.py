@@ -314,7 +314,7 @@ def test_the_version_is_told() -> None:
 COMMANDS = {
     "Talk": ["turn", "talk", "report", "devices"],
     "Deploy": ["models", "settings", "fetch-weights", "deploy", "smoke"],
-    "Operate": ["status", "warm", "logs", "stop"],
+    "Operate": ["status", "warm", "logs", "stop", "local-cloud"],
 }
 
 
@@ -378,6 +378,19 @@ def test_without_the_library_modal_scripts_get_the_error_as_json(command: list[s
     assert run.returncode == ExitCode.MISCONFIGURED
     assert json.loads(run.stdout)["error"]["kind"] == "misconfigured"
     assert "needs the library modal" in run.stderr
+
+
+def test_the_shell_completes_commands_and_apps() -> None:
+    for words, completions in (("s2s st", ["status", "stop"]), ("s2s logs mo", ["monolith"])):
+        position = {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
+        run = subprocess.run(
+            S2S,
+            env={**os.environ, "_S2S_COMPLETE": "complete_bash", **position},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert run.stdout.split() == completions, run.stderr
 
 
 def test_help_loads_neither_numpy_nor_engines_and_file_mode_no_sound_device() -> None:

@@ -8,13 +8,11 @@ import pytest
 import soundfile
 
 from bench.sounds import voice
-from client.audio.file_microphone import FileMicrophone
-from client.audio.file_speaker import FileSpeaker
-from client.audio.microphone import Microphone
-from client.audio.sample_queue import Samples
-from client.audio.speaker import Speaker
+from client.audio.microphone import FileMicrophone, Microphone
+from client.audio.speaker import FileSpeaker, Speaker
 from client.errors import OutputNotWritten
-from shared.audio.pcm import Pcm
+from conversation.audio import Samples, SegmentPlayed
+from shared.audio.pcm import Pcm, resample
 from shared.errors import BadAudio
 from shared.settings import Settings
 from tests.support.sounds import likeness, sound_file
@@ -42,11 +40,12 @@ def test_a_recording_is_heard_at_the_clocks_pace_without_drift_and_then_silence(
         heard: list[Samples] = []
         microphone: Microphone = FileMicrophone(said)
         async with microphone:
-            async for window in microphone:
-                heard.append(window)
+            async for frame in microphone:
+                heard.append(frame.samples)
                 assert loop.time() == pytest.approx(len(heard) * 0.032)
-                assert window.shape == (512,)
-                assert window.dtype == np.float32
+                assert frame.samples.shape == (512,)
+                assert frame.samples.dtype == np.float32
+                assert frame.lost_samples == 0
                 await asyncio.sleep(0.01)  # what is done with it takes its time
                 assert microphone.ended == (len(heard) >= 100 / 0.032)
                 if loop.time() > 110:
@@ -79,7 +78,7 @@ def test_a_recording_of_another_rate_is_resampled(tmp_path: Path) -> None:
 
     async def listen() -> Samples:
         async with FileMicrophone.of(str(tmp_path / "said.wav"), Settings()) as microphone:
-            return np.concatenate([await anext(microphone) for _ in range(32)])[:HZ]
+            return np.concatenate([(await anext(microphone)).samples for _ in range(32)])[:HZ]
 
     assert likeness(play(listen()), original.samples[::3]) > 0.99
 
@@ -89,7 +88,12 @@ def test_a_recording_may_be_longer_than_a_request(tmp_path: Path) -> None:
     assert not FileMicrophone.of(str(tmp_path / "long.wav"), Settings(max_audio_s=120)).ended
 
 
-def test_a_recording_that_is_not_there_is_told() -> None:
+def test_a_conversation_is_not_read_from_standard_input_which_would_have_to_end_first() -> None:
+    with pytest.raises(BadAudio, match="name a file, or a device"):
+        FileMicrophone.of("-", Settings())
+
+
+def test_a_recording_that_is_not_there_is_an_error() -> None:
     with pytest.raises(BadAudio, match="no file"):
         FileMicrophone.of("nowhere.wav", Settings())
 
@@ -99,19 +103,19 @@ def test_everything_from_the_opening_on_is_written_each_sample_in_its_place(tmp_
     played: list[Samples] = []
 
     async def speak() -> None:
-        speaker: Speaker = FileSpeaker(tmp_path / "said.wav", sample_rate_hz=HZ, played=played.append)
+        speaker: Speaker = FileSpeaker(tmp_path / "said.wav", sample_rate_hz=HZ, on_played=played.append)
         async with speaker:
             await asyncio.sleep(1.5)
-            assert speaker.first_sound_at_s is None
+            assert speaker.first_audio_at_s is None
             speaker.play(first)
             await asyncio.sleep(0.3)
             speaker.play(second)
-            assert speaker.first_sound_at_s == pytest.approx(1.5)
+            assert speaker.first_audio_at_s == pytest.approx(1.5)
             speaker.end_reply()
-            await speaker.heard_out()
+            await speaker.drain()
             assert asyncio.get_running_loop().time() == pytest.approx(1.5 + 17_345 / HZ, abs=0.02)
-            assert [piece.fraction for piece in speaker.heard()] == [1.0, 1.0]
             assert speaker.underruns == 0
+            assert speaker.clear() == (SegmentPlayed(12_345, 12_345), SegmentPlayed(5_000, 5_000))
             await asyncio.sleep(4 - asyncio.get_running_loop().time())
 
     play(speak())
@@ -132,11 +136,11 @@ def test_a_pause_acts_at_its_moment_and_clearing_tells_what_was_heard(tmp_path: 
             await asyncio.sleep(0.5)
             speaker.resume()
             await asyncio.sleep(0.5)
-            [heard] = speaker.clear()
+            [segment] = speaker.clear()
             await asyncio.sleep(0.495)
-            return heard.fraction
+            return segment.played_samples / HZ
 
-    assert play(speak()) == pytest.approx(1.005 / 2)
+    assert play(speak()) == pytest.approx(1.005)
     sound, fade = written(tmp_path / "said.wav"), 80
     assert sound.size == 2 * HZ
     assert np.array_equal(sound[:8_080], reply.samples[:8_080])
@@ -145,20 +149,18 @@ def test_a_pause_acts_at_its_moment_and_clearing_tells_what_was_heard(tmp_path: 
     assert not sound[24_080 + fade :].any()
 
 
-def test_a_piece_that_comes_too_late_is_counted(tmp_path: Path) -> None:
-    async def speak() -> tuple[int, float]:
+def test_a_segment_that_comes_too_late_is_an_underrun(tmp_path: Path) -> None:
+    async def speak() -> int:
         async with FileSpeaker(tmp_path / "said.wav", sample_rate_hz=HZ) as speaker:
             speaker.play(sixteen_bit(HZ))
             await asyncio.sleep(1.25)
             speaker.play(sixteen_bit(HZ))
-            return speaker.underruns, speaker.underrun_s
+            return speaker.underruns
 
-    underruns, underrun_s = play(speak())
-    assert underruns == 1
-    assert underrun_s == pytest.approx(0.25)
+    assert play(speak()) == 1
 
 
-def test_a_voice_of_another_rate_is_resampled_across_its_pieces(tmp_path: Path) -> None:
+def test_a_voice_of_another_rate_is_resampled_across_its_segments(tmp_path: Path) -> None:
     reply = voice(48_000, 24_000)
 
     async def speak() -> None:
@@ -166,14 +168,46 @@ def test_a_voice_of_another_rate_is_resampled_across_its_pieces(tmp_path: Path) 
             for start in range(0, 48_000, 7_000):
                 speaker.play(Pcm(reply.samples[start : start + 7_000].copy(), 24_000))
             speaker.end_reply()
-            await speaker.heard_out()
-            assert sum(piece.num_samples for piece in speaker.heard()) == 2 * HZ
-            with pytest.raises(ValueError, match="24000 Hz; this is 16000 Hz"):
-                speaker.play(Pcm(reply.samples, 24_000))
-                speaker.play(sixteen_bit(HZ))
+            await speaker.drain()
+            assert sum(segment.num_samples for segment in speaker.clear()) == 2 * HZ
 
     play(speak())
     assert likeness(written(tmp_path / "said.wav")[0 : 2 * HZ : 2], reply.samples[::3]) > 0.99
+
+
+def test_a_voice_that_changes_its_rate_within_a_reply_is_played_whole(tmp_path: Path) -> None:
+    """As when another TTS model is deployed while a reply is being spoken."""
+    first, second, third = voice(24_000, 24_000, 1), voice(22_050, 22_050, 2), voice(HZ, HZ, 3)
+
+    async def speak() -> None:
+        async with FileSpeaker(tmp_path / "said.wav", sample_rate_hz=HZ) as speaker:
+            for pcm in (first, second, third):
+                speaker.play(pcm)
+            speaker.end_reply()
+            await speaker.drain()
+            assert speaker.underruns == 0
+            assert [segment.num_samples for segment in speaker.clear()] == pytest.approx([HZ] * 3, abs=2)
+
+    play(speak())
+    sound = written(tmp_path / "said.wav")
+    for index, pcm in enumerate((first, second, third)):
+        part = sound[index * HZ : (index + 1) * HZ]
+        assert likeness(part, resample(pcm, HZ).samples) > 0.98
+
+
+def test_the_file_can_be_read_at_any_time(tmp_path: Path) -> None:
+    """Whatever ends the program then: nothing is left to be done at the end."""
+
+    async def speak() -> list[float]:
+        async with FileSpeaker(tmp_path / "said.wav", sample_rate_hz=HZ) as speaker:
+            speaker.play(sixteen_bit(HZ * 10))
+            durations_s = []
+            for _ in range(3):
+                await asyncio.sleep(1.0)
+                durations_s.append(soundfile.info(tmp_path / "said.wav").duration)
+            return durations_s
+
+    assert play(speak()) == pytest.approx([1.0, 2.0, 3.0], abs=0.03)
 
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
@@ -181,7 +215,7 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
         async with FileSpeaker(path) as speaker:
             speaker.play(sixteen_bit(HZ * 10))
             speaker.end_reply()
-            await speaker.heard_out()
+            await speaker.drain()
 
     with pytest.raises(OutputNotWritten, match="no directory"):
         play(speak(tmp_path / "nowhere" / "said.wav"))
@@ -195,7 +229,7 @@ def test_a_full_disk_is_told(tmp_path: Path) -> None:
         async with FileSpeaker(tmp_path / "said.wav") as speaker:
             speaker.play(sixteen_bit(HZ * 10))
             speaker.end_reply()
-            await speaker.heard_out()
+            await speaker.drain()
 
     with pytest.raises(OutputNotWritten, match="No space left"):
         play(speak())

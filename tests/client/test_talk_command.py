@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -41,6 +42,8 @@ ANSWERED = {
 BEGINS_S = dict(zip(ANSWERED, (0.5, 8.0, 15.5, 20.5), strict=True))
 """The last one speaks into the reply before, which takes nine seconds."""
 INTERRUPTED = 2
+PLAYED_BYTES = round(3.3 * 24_000 * 2)
+"""An output file of this size ends with the reply under way: the turn is certain after 2.8 s."""
 ESTIMATED_WITHIN_S = 0.1
 """Three windows of voice activity detection, which puts the end of speech 20 to 40 ms early (measured)."""
 
@@ -64,17 +67,17 @@ class Talked:
         return [line for line in self.lines if line["record"] == "turn"]
 
     @cached_property
-    def heard(self) -> Pcm:
+    def played(self) -> Pcm:
         """What the speaker played."""
-        samples, rate_hz = soundfile.read(self.folder / "heard.wav", dtype="float32")
+        samples, rate_hz = soundfile.read(self.folder / "played.wav", dtype="float32")
         return Pcm(samples, rate_hz)
 
-    def heard_between(self, begin_s: float, end_s: float) -> Pcm:
-        begin, end = round(begin_s * self.heard.sample_rate_hz), round(end_s * self.heard.sample_rate_hz)
-        return Pcm(self.heard.samples[begin:end].copy(), self.heard.sample_rate_hz)
+    def played_between(self, begin_s: float, end_s: float) -> Pcm:
+        begin, end = round(begin_s * self.played.sample_rate_hz), round(end_s * self.played.sample_rate_hz)
+        return Pcm(self.played.samples[begin:end].copy(), self.played.sample_rate_hz)
 
-    def first_sound_s(self, after_s: float) -> float:
-        part = self.heard_between(after_s, self.heard.duration_s)
+    def first_audio_s(self, after_s: float) -> float:
+        part = self.played_between(after_s, self.played.duration_s)
         return after_s + float(np.flatnonzero(part.samples)[0]) / part.sample_rate_hz
 
     @property
@@ -91,14 +94,19 @@ class Talking:
         folder.mkdir()
         (folder / "said.wav").write_bytes(encode_wav(said))
         self.folder = folder
-        self.command = [*S2S, "talk", "--input-wav", "said.wav", "--output-wav", "heard.wav"]
+        self.command = [*S2S, "talk", "--input-wav", "said.wav", "--output-wav", "played.wav"]
         self.command += ["--metrics", "metrics.jsonl", *options]
 
-    def start(self) -> "Talking":
+    def start(self, *, max_file_bytes: int = resource.RLIM_INFINITY) -> "Talking":
         self._process = subprocess.Popen(
             self.command, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
+        resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (max_file_bytes, max_file_bytes))
         return self
+
+    @property
+    def process_id(self) -> int:
+        return self._process.pid
 
     def ended(self) -> Talked:
         """Wait for its end."""
@@ -128,13 +136,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
     lines = [(at_s, example(name)) for name, at_s in BEGINS_S.items()]
     noise = np.random.default_rng(1).normal(0, 0.05, 4 * HZ).astype(np.float32)
     one = recording([(0.5, example("what-is-two-plus-two"))], 2.5)
-    on_full_disk = Talking(folder / "full", one)
-    (on_full_disk.folder / "heard.wav").symlink_to("/dev/full")
     runs = Runs(
         Talking(folder / "conversation", recording(lines, 23.0), "--save", "saved").start(),
         Talking(folder / "noise", Pcm(noise.clip(-1, 1), HZ)).start(),
         Talking(folder / "one", one, "--no-speculation").start(),
-        on_full_disk.start(),
+        Talking(folder / "full", one).start(max_file_bytes=PLAYED_BYTES),
     )
     yield runs
     for talking in (runs.conversation, runs.in_noise, runs.not_speculative, runs.on_full_disk):
@@ -165,8 +171,8 @@ def s2s(*arguments: str | Path, **variables: str) -> Result:
 def test_in_noise_alone_nothing_is_asked_and_the_end_is_a_good_one(runs: Runs) -> None:
     talked = runs.in_noise.ended()
     assert (talked.exit_code, talked.stderr, talked.turns) == (0, "", [])
-    assert re.fullmatch(r"Session of \d+ s, no calls: nobody spoke\.\n", talked.stdout)
-    assert not talked.heard.samples.any()
+    assert re.fullmatch(r"Conversation of \d+ s, no turns: nobody spoke\.\n", talked.stdout)
+    assert not talked.played.samples.any()
 
 
 def test_without_speculation_nothing_is_asked_before_the_turn_is_certain(runs: Runs) -> None:
@@ -175,14 +181,14 @@ def test_without_speculation_nothing_is_asked_before_the_turn_is_certain(runs: R
     (turn,) = talked.turns
     assert turn["voice_to_voice"]["pause_us"] >= 1e6 * (Settings().end_of_turn_silence_s - ESTIMATED_WITHIN_S)
     assert turn["kept_speculation_us"] is None
-    assert "Speculation" not in talked.stdout
+    assert "Speculation:" not in talked.stdout
 
 
 def test_ctrl_c_in_mid_reply_ends_it_with_the_summary_and_leaves_nothing_behind(tmp_path: Path) -> None:
     said = recording([(0.5, example("what-can-you-do"))], 60)
     talking = Talking(tmp_path / "talk", said)
     program = ProgramInTerminal(talking.command, talking.folder, {**os.environ, "S2S_LOG_LEVEL": "INFO"})
-    until(lambda: program.screen.has_shown("Speaking") and has_sound(talking.folder / "heard.wav"))
+    until(lambda: program.screen.has_shown("Speaking") and has_sound(talking.folder / "played.wav"))
     children = psutil.Process(program.process.pid).children(recursive=True)
     os.killpg(program.process.pid, signal.SIGINT)
     assert program.ended() == 0
@@ -191,13 +197,27 @@ def test_ctrl_c_in_mid_reply_ends_it_with_the_summary_and_leaves_nothing_behind(
     screen = program.screen
     assert screen.cursor_is_visible
     assert not any(phase in line for line in screen.lines for phase in ("Speaking", "Listening", "Traceback"))
-    assert any("1 call: 1 interrupted." in line for line in screen.lines)
+    assert any("1 turn: 1 interrupted." in line for line in screen.lines)
     logged = [line for line in screen.lines if "INFO" in line]
     assert logged
     assert all(re.match(r"\d\d:\d\d:\d\d INFO", line) for line in logged)  # and nothing before it
     talked = Talked(talking.folder, "", "", 0)
-    assert [line["record"] for line in talked.lines] == ["session_started", "turn", "session_ended"]
-    assert talked.heard.samples.any()
+    assert [line["record"] for line in talked.lines] == ["conversation_started", "turn", "conversation_ended"]
+    assert talked.played.samples.any()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_whatever_ends_it_what_was_played_can_be_read(number: signal.Signals, tmp_path: Path) -> None:
+    talking = Talking(tmp_path / "talk", recording([(0.5, example("what-can-you-do"))], 60)).start()
+    until(lambda: has_sound(talking.folder / "played.wav"))
+    os.kill(talking.process_id, number)
+    talked = talking.ended()
+    assert talked.played.samples.any()
+    assert talked.played.duration_s > 1.5  # and not only the first block
+    if number is not signal.SIGKILL:
+        assert talked.exit_code == ExitCode.SUCCESS
+        assert "1 turn: 1 interrupted." in talked.stdout
+        assert talked.lines[-1]["record"] == "conversation_ended"
 
 
 def has_sound(wav: Path) -> bool:
@@ -210,8 +230,8 @@ def has_sound(wav: Path) -> bool:
     [
         (["--input-wav", "nowhere.wav"], ExitCode.BAD_INPUT, "no file nowhere.wav"),
         (["--input-wav", "text.wav"], ExitCode.BAD_INPUT, "no audio"),
-        (["--output-wav", "nowhere/heard.wav"], ExitCode.OUTPUT_NOT_WRITTEN, "no directory nowhere"),
-        (["--output-wav", "heard.mp3"], ExitCode.OUTPUT_NOT_WRITTEN, "ends in .wav"),
+        (["--output-wav", "nowhere/played.wav"], ExitCode.OUTPUT_NOT_WRITTEN, "no directory nowhere"),
+        (["--output-wav", "played.mp3"], ExitCode.OUTPUT_NOT_WRITTEN, "ends in .wav"),
         (["--metrics", "nowhere/metrics.jsonl"], ExitCode.OUTPUT_NOT_WRITTEN, "Metrics file nowhere"),
         (["--save", "text.wav"], ExitCode.OUTPUT_NOT_WRITTEN, "Folder text.wav"),
         (["--system", "x" * 10_001], ExitCode.BAD_INPUT, "system_prompt"),
@@ -229,14 +249,14 @@ def test_what_is_wrong_is_told_in_a_line_before_anything_is_loaded(
     monkeypatch.setitem(MODEL_REGISTRY[Stage.TTS], "unloadable", unloadable)
     Path("text.wav").write_text("This is no audio. " * 100)
     Path("said.wav").write_bytes(encode_wav(recording([], 0.5)))
-    files = {"--input": ["--input-wav", "said.wav"], "--output": ["--output-wav", "heard.wav"]}
+    files = {"--input": ["--input-wav", "said.wav"], "--output": ["--output-wav", "played.wav"]}
     others = [one for end, file in files.items() if not "".join(options).startswith(end) for one in file]
     result = s2s("talk", *options, *others, TTS_MODEL="unloadable")
     assert result.exit_code == exit_code, result.output
     (line,) = result.stderr.splitlines()
     assert re.search(saying, line)
     assert result.stdout == ""
-    assert not options or not Path("heard.wav").exists()
+    assert not options or not Path("played.wav").exists()
 
 
 def test_a_device_and_a_file_for_the_same_end_are_refused() -> None:
@@ -247,9 +267,9 @@ def test_a_device_and_a_file_for_the_same_end_are_refused() -> None:
 def test_a_speaker_that_breaks_ends_it_with_the_summary_of_all_turns_and_says_why(runs: Runs) -> None:
     talked = runs.on_full_disk.ended()
     assert talked.exit_code == ExitCode.OUTPUT_NOT_WRITTEN
-    assert talked.stderr == "s2s: Output heard.wav cannot be written: No space left on device.\n"
-    assert "1 call: 1 interrupted." in talked.stdout
-    assert [line["record"] for line in talked.lines] == ["session_started", "turn", "session_ended"]
+    assert talked.stderr == "s2s: Output played.wav cannot be written: File too large.\n"
+    assert "1 turn: 1 interrupted." in talked.stdout
+    assert [line["record"] for line in talked.lines] == ["conversation_started", "turn", "conversation_ended"]
 
 
 @pytest.fixture(scope="module")
@@ -271,11 +291,11 @@ def test_each_question_is_answered_in_its_order_with_what_was_said_before(talked
     assert [turn["outcome"] for turn in talked.turns] == ["completed"] * 2 + ["interrupted", "completed"]
 
 
-def test_of_an_interrupted_reply_is_told_what_was_heard(talked: Talked) -> None:
+def test_of_an_interrupted_reply_is_printed_what_was_played(talked: Talked) -> None:
     (told,) = (line for line in talked.stdout.splitlines() if "interrupted)" in line)
     assert told.endswith(" … (interrupted)")
     turn = talked.turns[INTERRUPTED]
-    assert 0 < turn["heard_us"] < turn["reply_us"]
+    assert 0 < turn["played_us"] < turn["reply_us"]
 
 
 @pytest.mark.needs("flite")
@@ -283,8 +303,8 @@ def test_the_output_holds_each_reply_where_it_was_said(talked: Talked) -> None:
     asr = PocketsphinxASR()
     asr.load()
     try:
-        begin_s = [talked.first_sound_s(question_ends_s(number)) for number in range(len(BEGINS_S))]
-        first_words = [resample(talked.heard_between(at_s, at_s + 2.5), HZ) for at_s in begin_s]
+        begin_s = [talked.first_audio_s(question_ends_s(number)) for number in range(len(BEGINS_S))]
+        first_words = [resample(talked.played_between(at_s, at_s + 2.5), HZ) for at_s in begin_s]
         replies = [asr.transcribe(pcm) for pcm in first_words]
     finally:
         asr.close()
@@ -294,14 +314,14 @@ def test_the_output_holds_each_reply_where_it_was_said(talked: Talked) -> None:
 
 def test_the_reply_falls_silent_for_who_interrupts_it(talked: Talked) -> None:
     interrupted_s = list(BEGINS_S.values())[INTERRUPTED + 1]
-    assert talked.heard_between(interrupted_s - 0.5, interrupted_s).samples.any()
-    assert not talked.heard_between(interrupted_s + 0.7, question_ends_s(INTERRUPTED + 1)).samples.any()
+    assert talked.played_between(interrupted_s - 0.5, interrupted_s).samples.any()
+    assert not talked.played_between(interrupted_s + 0.7, question_ends_s(INTERRUPTED + 1)).samples.any()
 
 
 def test_voice_to_voice_is_what_the_two_recordings_say(talked: Talked) -> None:
     by_hand_s = []
     for number, turn in enumerate(talked.turns):
-        by_hand_s.append(talked.first_sound_s(question_ends_s(number)) - question_ends_s(number))
+        by_hand_s.append(talked.first_audio_s(question_ends_s(number)) - question_ends_s(number))
         measured_s = turn["voice_to_voice"]["total_us"] / 1e6
         assert measured_s == pytest.approx(by_hand_s[-1], abs=ESTIMATED_WITHIN_S)
     turns, average, least, most, *_ = talked.table["Voice-to-voice"]
@@ -331,11 +351,11 @@ def test_the_table_is_what_the_metrics_file_says(talked: Talked) -> None:
         expected_ms = [value / 1000 for value in (np.mean(us), min(us), max(us), np.percentile(us, 50))]
         assert talked.table[name][0] == len(us)
         assert talked.table[name][1:5] == pytest.approx(expected_ms, abs=0.5)
-    assert "4 calls: 3 completed, 1 interrupted" in talked.stdout
+    assert "4 turns: 3 completed, 1 interrupted" in talked.stdout
 
 
 def test_the_report_prints_the_same_summary_again(talked: Talked) -> None:
-    summary = talked.stdout[talked.stdout.index("Session of ") :]
+    summary = talked.stdout[talked.stdout.index("Conversation of ") :]
     assert s2s("report", talked.folder / "metrics.jsonl").stdout == summary
 
 
@@ -350,7 +370,6 @@ def test_each_turn_is_kept_in_the_folder_with_its_sound_its_texts_and_its_times(
         assert told["transcript"] == name.replace("-", " ")
         assert told["reply"].startswith(answer)
         question = (saved / f"{number}-question.mp3").read_bytes()
-        assert len(question) == turn["traffic"]["sent_bytes"]
         assert decode_audio(question, Settings()).duration_s > example(name).duration_s
         reply = decode_audio((saved / f"{number}-reply.wav").read_bytes(), Settings())
         assert reply.duration_s == pytest.approx(turn["reply_us"] / 1e6, abs=1e-3)

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from client.display.talk_display import METER_CELLS, TalkConversation, meter
-from client.metrics.turn_record import TurnOutcome, TurnRecord, VoiceToVoice
-from conversation.conversation import SpokenTurn
+from client.display.talk_display import METER_CELLS, TalkDisplay, meter
+from conversation.conversation import Phase
+from conversation.reply import SpokenTurn
+from conversation.turn_record import TurnOutcome, TurnRecord, VoiceToVoice
 from shared.audio.pcm import Pcm
 from shared.errors import Stage
 from shared.ledger import Ledger
@@ -40,11 +41,11 @@ class Shown:
 
     def __post_init__(self) -> None:
         console = Console(file=self.file, force_terminal=self.terminal, width=COLUMNS, color_system=None)
-        self.display = TalkConversation(console, console)
+        self.display = TalkDisplay(console, console)
 
-    def tell(self, *events: TurnEvent) -> None:
+    def emit(self, *events: TurnEvent) -> None:
         for event in events:
-            self.display.tell(event)
+            self.display.event(event)
 
     @property
     def text(self) -> str:
@@ -74,39 +75,39 @@ def piped() -> Shown:
     return Shown(terminal=False)
 
 
-def turn(outcome: TurnOutcome, heard: str = "", **record: object) -> SpokenTurn:
+def turn(outcome: TurnOutcome, played: str = "", transcript: str = "", **record: object) -> SpokenTurn:
     return SpokenTurn(
         record=TurnRecord.model_validate(
             {"session_id": "s", "began_us": 0, "ended_us": 1, "outcome": outcome, **record}
         ),
         question=Mp3Audio(mp3=b"x", sample_rate_hz=16_000, num_samples=1),
-        transcript="",
+        transcript=transcript,
         reply="",
-        heard=heard,
+        played=played,
         speech=[],
     )
 
 
-def completed(heard: str) -> SpokenTurn:
+def completed(played: str) -> SpokenTurn:
     spans = VoiceToVoice(
         pause_us=250_000, first_audio_us=700_000, held_us=50_000, playback_us=500, total_us=1_000_500
     )
     ledger = Ledger(spans=(), total_us=0)
-    return turn("completed", heard, voice_to_voice=spans, ledger=ledger, end_to_end_us=900_000)
+    return turn("completed", played, voice_to_voice=spans, ledger=ledger, end_to_end_us=900_000)
 
 
 def test_it_says_when_it_listens_hears_thinks_speaks_and_pauses(terminal: Shown) -> None:
     display = terminal.display
-    display.listening(0.0)
+    display.phase(Phase.LISTENING, 0.0)
     assert "Listening" in terminal.last_shown()
-    display.hearing(0.5)
+    display.phase(Phase.HEARING, 0.5)
     assert "Hearing" in terminal.last_shown()
-    display.speaking(0.0, paused=False)
+    display.phase(Phase.THINKING, 0.0)
     assert "Thinking" in terminal.last_shown()
-    terminal.tell(*REPLY)
-    display.speaking(0.0, paused=False)
+    terminal.emit(*REPLY)
+    display.phase(Phase.SPEAKING, 0.0)
     assert "Speaking" in terminal.last_shown()
-    display.speaking(0.5, paused=True)
+    display.phase(Phase.PAUSED, 0.5)
     assert "Paused" in terminal.last_shown()
 
 
@@ -119,31 +120,31 @@ def test_what_is_being_loaded_is_said_until_it_is_there(terminal: Shown) -> None
 
 def test_a_cold_start_is_said_with_what_is_waited_for_until_it_is_over(terminal: Shown) -> None:
     display = terminal.display
-    display.listening(0.0)
+    display.phase(Phase.LISTENING, 0.0)
     display.waiting("Waiting for the orchestrator to start")
-    display.hearing(0.5)
+    display.phase(Phase.HEARING, 0.5)
     assert "Hearing" in terminal.last_shown()
-    display.speaking(0.0, paused=False)
+    display.phase(Phase.THINKING, 0.0)
     assert "Waiting for the orchestrator to start" in terminal.last_shown()
-    terminal.tell(TurnStarted(), StageWaiting(stage=Stage.TTS))
-    display.speaking(0.0, paused=False)
+    terminal.emit(TurnStarted(), StageWaiting(stage=Stage.TTS))
+    display.phase(Phase.THINKING, 0.0)
     assert "Waiting for the TTS to start" in terminal.last_shown()
-    terminal.tell(CHUNK)
-    display.speaking(0.0, paused=False)
+    terminal.emit(CHUNK)
+    display.phase(Phase.SPEAKING, 0.0)
     assert "Speaking" in terminal.last_shown()
 
 
 def test_the_reply_stands_on_the_terminal_as_it_comes_and_once_when_it_is_over(terminal: Shown) -> None:
     display = terminal.display
-    terminal.tell(TranscriptReady(text="what is two plus two"), *REPLY)
-    display.speaking(0.0, paused=False)
+    terminal.emit(TranscriptReady(text="what is two plus two"), *REPLY)
+    display.phase(Phase.SPEAKING, 0.0)
     assert terminal.screen().has_shown("Reply  It is four.")
     display.turn_over(completed("It is four."))
-    display.listening(0.0)
+    display.phase(Phase.LISTENING, 0.0)
     assert terminal.screen().lines == [
         "You    what is two plus two",
         "Reply  It is four.",
-        "       first sound 1,000 ms after you stopped",
+        "       first audio 1,000 ms after you stopped",
     ]
 
 
@@ -151,29 +152,46 @@ def test_the_reply_stands_on_the_terminal_as_it_comes_and_once_when_it_is_over(t
 def test_what_goes_on_takes_no_line_away_of_what_was_said(terminal: Shown, between: int) -> None:
     words = "These words of a long reply can still be read when it is over. " * 3
     for number in (1, 2):
-        terminal.tell(TranscriptReady(text=f"question {number}"), ReplyDelta(text=words), CHUNK)
+        terminal.emit(TranscriptReady(text=f"question {number}"), ReplyDelta(text=words), CHUNK)
         for _ in range(between):
-            terminal.display.speaking(0.1, paused=False)
+            terminal.display.phase(Phase.SPEAKING, 0.1)
             terminal.display.remark("By the way.")
         terminal.display.turn_over(completed(words))
-        terminal.display.listening(0.2)
+        terminal.display.phase(Phase.LISTENING, 0.2)
     said = " ".join(" ".join(terminal.screen().lines).split())
     remarks = "By the way. " * between
     for number in (1, 2):
-        assert f"question {number} {remarks}Reply {words}first sound" in said
+        assert f"question {number} {remarks}Reply {words}first audio" in said
+
+
+def test_a_question_can_change_until_its_reply_is_audible(terminal: Shown) -> None:
+    display = terminal.display
+    terminal.emit(TranscriptReady(text="what is"), ReplyDelta(text="What is what?"))
+    display.phase(Phase.THINKING, 0.0)
+    assert terminal.screen().has_shown("what is")
+    display.phase(Phase.HEARING, 0.5)
+    terminal.emit(TranscriptReady(text="what is two plus two"), *REPLY)
+    display.phase(Phase.SPEAKING, 0.0)
+    display.turn_over(completed("It is four."))
+    assert terminal.screen().lines[:2] == ["You    what is two plus two", "Reply  It is four."]
+
+
+def test_a_question_of_which_no_reply_was_played_is_printed(piped: Shown) -> None:
+    piped.display.turn_over(turn("interrupted", transcript="the first part of a monologue"))
+    assert piped.text.splitlines() == ["You    the first part of a monologue"]
 
 
 def test_of_a_long_reply_under_way_the_newest_words_are_shown(terminal: Shown) -> None:
-    terminal.tell(ReplyDelta(text="word " * 1000 + "newest"), CHUNK)
-    terminal.display.speaking(0.0, paused=False)
+    terminal.emit(ReplyDelta(text="word " * 1000 + "newest"), CHUNK)
+    terminal.display.phase(Phase.SPEAKING, 0.0)
     screen = terminal.screen()
     assert screen.has_shown("newest")
     assert screen.has_shown("Speaking")
 
 
 def test_of_an_interrupted_reply_is_printed_what_was_heard(piped: Shown) -> None:
-    piped.tell(TranscriptReady(text="tell me a story"), ReplyDelta(text="Once upon a time there was"), CHUNK)
-    piped.display.turn_over(turn("interrupted", "Once upon …"))
+    piped.emit(TranscriptReady(text="tell me a story"), ReplyDelta(text="Once upon a time there was"), CHUNK)
+    piped.display.turn_over(turn("interrupted", "Once upon …", "tell me a story"))
     assert piped.text.splitlines() == ["You    tell me a story", "Reply  Once upon … (interrupted)"]
 
 
@@ -185,31 +203,31 @@ def test_a_failed_turn_says_why_and_whether_to_say_it_again(piped: Shown) -> Non
 
 def test_an_utterance_in_which_no_word_was_understood_is_told(piped: Shown) -> None:
     piped.display.turn_over(turn("no_speech"))
-    assert piped.text == "       No words were understood.\n"
+    assert piped.text == "       No words were recognized.\n"
 
 
 def test_a_file_gets_whole_lines_and_nothing_else(piped: Shown) -> None:
     display = piped.display
     display.loading({Stage.ASR: "ears"})
-    display.listening(0.1)
-    display.hearing(0.9)
-    piped.tell(TurnStarted(), TranscriptReady(text="what is two plus two"), REPLY[0])
-    display.speaking(0.1, paused=False)
+    display.phase(Phase.LISTENING, 0.1)
+    display.phase(Phase.HEARING, 0.9)
+    piped.emit(TurnStarted(), TranscriptReady(text="what is two plus two"), REPLY[0])
+    display.phase(Phase.SPEAKING, 0.1)
     display.problem("The TTS is not deployed. " + "What a long line. " * 10)
-    piped.tell(*REPLY[1:])
+    piped.emit(*REPLY[1:])
     display.turn_over(completed("It is four."))
     display.close()
     assert piped.text.splitlines() == [
         "You    what is two plus two",
         "The TTS is not deployed. " + "What a long line. " * 10,
         "Reply  It is four.",
-        "       first sound 1,000 ms after you stopped",
+        "       first audio 1,000 ms after you stopped",
     ]
 
 
 @pytest.mark.parametrize("text", ["four\x1b[2J\x1b]0;title\x07", "fo\x08ur", "four\r"])
 def test_what_a_model_says_cannot_move_the_cursor(piped: Shown, text: str) -> None:
-    piped.tell(TranscriptReady(text=text), ReplyDelta(text=text))
+    piped.emit(TranscriptReady(text=text), ReplyDelta(text=text))
     piped.display.turn_over(completed(text))
     assert not set(piped.text) & set("\x1b\x07\x08\r")
 

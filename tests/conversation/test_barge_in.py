@@ -12,13 +12,13 @@ SPEECH, SILENCE = 0.95, 0.02
 
 
 def heard(probabilities: list[float], settings: Settings | None = None) -> list[tuple[int, BargeInEvent]]:
-    """Every event, behind the number of windows that had been heard when it came."""
+    """Every event, behind the number of frames that had been heard when it came."""
     barge_in = BargeIn(settings or Settings())
-    events = [(at, barge_in.hear(probability)) for at, probability in enumerate(probabilities, start=1)]
+    events = [(at, barge_in.process(probability)) for at, probability in enumerate(probabilities, start=1)]
     return [(at, event) for at, event in events if event]
 
 
-def test_the_first_window_of_speech_pauses_the_reply() -> None:
+def test_the_first_frame_of_speech_pauses_the_reply() -> None:
     assert heard([SILENCE] * 9 + [SPEECH]) == [(10, PAUSE)]
 
 

@@ -1,6 +1,8 @@
 """A spoken conversation: one side is recorded speech, the other scripted stages, on a virtual clock."""
 
-from collections.abc import Callable, Iterable
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -8,18 +10,28 @@ import numpy as np
 import pytest
 
 from bench.sounds import HZ, Line, example, recording
+from client.audio.microphone import FileMicrophone
+from client.audio.speaker import FileSpeaker
+from conversation.conversation import Conversation, Phase
+from conversation.reply import SpokenTurn
+from orchestrator.pipeline import Pipeline
+from shared.audio.decode import to_pcm
 from shared.audio.pcm import Pcm
 from shared.errors import Misconfigured, Overloaded, Stage
 from shared.payloads import ChatMessage, Mp3Audio
-from shared.turn import TurnFailed
+from shared.settings import Settings
+from shared.turn import TurnEvent, TurnFailed, TurnRequest
 from tests.support.conversations import Conversed, converse
 from tests.support.scripted_stages import HANG, Cast, cast, speech, typed
+from tests.support.sounds import likeness
 from tests.support.virtual_clock import play
 
 QUESTION = example("what-is-two-plus-two")
 OTHER_QUESTION = example("what-is-six-times-seven")
 END_OF_TURN_S = 1.0
 TIME_TO_NOTICE_S = 0.05
+HELLO = example("hello")
+MM_HM = Pcm(QUESTION.samples[: round(0.3 * HZ)].copy(), HZ)
 LONG_REPLY = "The sun is out today. It will stay dry until the evening. Take a hat with you. Enjoy it."
 
 Talking = Callable[..., Conversed]
@@ -42,12 +54,12 @@ def answering(*replies: str, asr_s: float = 0.1) -> Cast:
     return cast(asr=[[asr_s, text] for text in texts], llm=[typed(reply) for reply in replies])
 
 
-def test_a_question_is_answered_and_the_answer_heard(talking: Talking) -> None:
+def test_a_question_is_answered_and_the_reply_played(talking: Talking) -> None:
     conversed = talking([(0.5, QUESTION)], answering("It is four."))
     assert conversed.outcomes == ["completed"]
-    assert (conversed.turns[0].transcript, conversed.turns[0].heard) == ("question 1", "It is four.")
+    assert (conversed.turns[0].transcript, conversed.turns[0].played) == ("question 1", "It is four.")
     assert conversed.sound_in(0, 60) == pytest.approx(0.06 * len("It is four."), abs=0.02)
-    assert conversed.seen.phases[:3] == ["listening", "hearing", "speaking"]
+    assert conversed.seen.phases[:4] == [Phase.LISTENING, Phase.HEARING, Phase.THINKING, Phase.SPEAKING]
 
 
 @pytest.mark.parametrize("end_of_turn_silence_s", [0.7, 1.0])
@@ -82,18 +94,38 @@ def test_without_speculation_the_pipeline_waits_for_the_end_of_the_turn(talking:
     assert conversed.turns[0].record.kept_speculation_us is None
 
 
+@pytest.mark.parametrize("speculative", [True, False])
+def test_a_request_says_whether_it_is_speculative(tmp_path: Path, speculative: bool) -> None:
+    sent: list[TurnRequest] = []
+
+    async def conversation() -> None:
+        async def turns(request: TurnRequest) -> AsyncGenerator[TurnEvent, None]:
+            sent.append(request)
+            async with aclosing(Pipeline(answering("Four."), Settings()).stream(request)) as events:
+                async for event in events:
+                    yield event
+
+        microphone = FileMicrophone(recording([(0.5, QUESTION)], 4.0))
+        async with microphone, FileSpeaker(tmp_path / "played.wav") as speaker:
+            conversation = Conversation(turns, speaker, Settings(), speculative=speculative)
+            await conversation.run(microphone, ended=lambda: microphone.ended)
+
+    play(conversation())
+    assert [request.speculative for request in sent] == [speculative]
+
+
 def test_a_speculation_is_dropped_when_the_speaker_goes_on_and_all_of_it_is_answered(
     talking: Talking,
 ) -> None:
-    scripted = answering("Never heard.", "It is four.", asr_s=0.1)
+    scripted = answering("Never played.", "It is four.", asr_s=0.1)
     second_s = 0.5 + QUESTION.duration_s + 0.6
     conversed = talking([(0.5, QUESTION), (second_s, OTHER_QUESTION)], scripted)
     assert conversed.outcomes == ["completed"]
-    assert conversed.turns[0].heard == "It is four."
+    assert conversed.turns[0].played == "It is four."
     first, whole = (call.given for call in scripted.asr.calls)
     assert isinstance(whole, Mp3Audio)
     assert whole.duration_s > QUESTION.duration_s + OTHER_QUESTION.duration_s > first.duration_s
-    assert conversed.summary.speculation.dropped == 1
+    assert conversed.summary.requests_dropped == 1
     assert conversed.voice_to_voice_s() <= END_OF_TURN_S + TIME_TO_NOTICE_S
     assert not scripted.under_way
 
@@ -104,7 +136,7 @@ def test_a_speculation_speaks_no_second_chunk_before_the_turn_is_certain(talking
     certain_s = scripted.asr.calls[0].began_s + END_OF_TURN_S - 0.25
     assert scripted.tts.calls[0].began_s < certain_s
     assert scripted.tts.calls[1].began_s >= certain_s - TIME_TO_NOTICE_S
-    assert conversed.turns[0].heard == LONG_REPLY
+    assert conversed.turns[0].played == LONG_REPLY
 
 
 def test_the_conversation_so_far_goes_with_the_next_question(talking: Talking) -> None:
@@ -119,37 +151,172 @@ def test_the_conversation_so_far_goes_with_the_next_question(talking: Talking) -
     ]
 
 
-def test_speech_interrupts_the_reply_and_only_what_was_heard_is_remembered(talking: Talking) -> None:
+def test_speech_interrupts_the_reply_and_only_what_was_played_is_remembered(talking: Talking) -> None:
     scripted = answering(LONG_REPLY, "It is forty-two.")
     interrupts_s = 5.0
     conversed = talking([(0.5, QUESTION), (interrupts_s, OTHER_QUESTION)], scripted)
     assert conversed.outcomes == ["interrupted", "completed"]
-    heard = conversed.turns[0].heard
-    assert heard.endswith(" …")
-    assert LONG_REPLY.startswith(heard.removesuffix(" …"))
+    played = conversed.turns[0].played
+    assert played.endswith(" …")
+    assert LONG_REPLY.startswith(played.removesuffix(" …"))
     messages: list[ChatMessage] = scripted.llm.calls[-1].given["messages"]
-    assert [one.content for one in messages[1:]] == ["question 1", heard, conversed.turns[1].transcript]
+    assert [one.content for one in messages[1:]] == ["question 1", played, conversed.turns[1].transcript]
     assert conversed.sound_in(interrupts_s + 0.3, interrupts_s + OTHER_QUESTION.duration_s) == 0
     assert not scripted.under_way
 
 
 def test_a_short_sound_pauses_the_reply_and_no_word_of_it_is_lost(talking: Talking) -> None:
     scripted = answering(LONG_REPLY)
-    yes = Pcm(QUESTION.samples[: round(0.3 * HZ)].copy(), HZ)
-    conversed = talking([(0.5, QUESTION), (4.0, yes)], scripted, silence_after_s=1.0)
+    conversed = talking([(0.5, QUESTION), (4.0, MM_HM)], scripted, silence_after_s=1.0)
     assert conversed.outcomes == ["completed"]
-    assert conversed.turns[0].heard == LONG_REPLY
-    assert "paused" in conversed.seen.phases
+    assert conversed.turns[0].played == LONG_REPLY
+    assert Phase.PAUSED in conversed.seen.phases
     assert conversed.sound_in(0, 60) == pytest.approx(0.06 * sum(map(len, scripted.tts.texts)), abs=0.1)
     assert len(scripted.asr.calls) == 1
 
 
-def test_who_goes_on_before_the_answer_has_begun_is_heard_out(talking: Talking) -> None:
-    scripted = cast(asr=[[0.1, "what is"], [0.1, "the answer"]], llm=[[HANG], typed("It is four.")])
-    conversed = talking([(0.5, QUESTION), (4.5, OTHER_QUESTION)], scripted)
+def test_a_back_channel_is_not_answered_however_short_the_end_of_turn_silence(talking: Talking) -> None:
+    for end_of_turn_silence_s in (0.2, 0.25, 0.3, 0.33, 0.4):
+        scripted = answering(LONG_REPLY, "Never played.")
+        conversed = talking(
+            [(0.5, QUESTION), (4.0, MM_HM)],
+            scripted,
+            silence_after_s=1.0,
+            end_of_turn_silence_s=end_of_turn_silence_s,
+            speculation_after_s=0.2,
+        )
+        assert (conversed.outcomes, conversed.turns[0].played) == (["completed"], LONG_REPLY)
+        assert Phase.PAUSED in conversed.seen.phases
+
+
+def test_a_short_end_of_turn_silence_cuts_no_interruption_in_two(talking: Talking) -> None:
+    scripted = answering(LONG_REPLY, "It is forty-two.")
+    halves = [(4.0, Pcm(OTHER_QUESTION.samples[: HZ // 3], HZ)), (4.0 + 0.48, OTHER_QUESTION)]
+    conversed = talking(
+        [(0.5, QUESTION), *halves], scripted, end_of_turn_silence_s=0.2, speculation_after_s=0.2
+    )
     assert conversed.outcomes == ["interrupted", "completed"]
-    messages: list[ChatMessage] = scripted.llm.calls[-1].given["messages"]
-    assert [one.content for one in messages[1:]] == ["what is", "the answer"]
+    assert conversed.turns[1].question.duration_s > 0.48 + OTHER_QUESTION.duration_s
+
+
+# Before the reply is audible, new speech extends the question: nothing that a person says is lost.
+
+
+def said_to_the_llm(scripted: Cast) -> list[tuple[str, str]]:
+    """The conversation that its last call got."""
+    return [(one.role, one.content) for one in scripted.llm.calls[-1].given["messages"][1:]]
+
+
+@pytest.mark.parametrize("speculative", [True, False])
+@pytest.mark.parametrize(
+    ("asr_s", "pause_s"), [(9.0, 4.0), (2.0, 1.3)], ids=["cold start", "a pause in a sentence"]
+)
+def test_who_speaks_again_before_the_transcript_is_answered_to_all_of_it(
+    talking: Talking, asr_s: float, pause_s: float, speculative: bool
+) -> None:
+    scripted = answering("Never played.", "Never played.", "It is four.", asr_s=asr_s)
+    again_s = 0.5 + QUESTION.duration_s + pause_s
+    conversed = talking([(0.5, QUESTION), (again_s, HELLO)], scripted, speculative=speculative)
+    assert conversed.outcomes == ["completed"]
+    said = scripted.asr.calls[-1].given
+    assert_holds(said, QUESTION, HELLO)
+    assert conversed.turns[0].question == said
+    assert said_to_the_llm(scripted) == [("user", conversed.turns[0].transcript)]
+    assert len(conversed.turns[0].record.dropped_requests_us) == len(scripted.asr.calls) - 1
+    assert not scripted.under_way
+
+
+def assert_holds(audio: Mp3Audio, *lines: Pcm) -> None:
+    """The lines are in it, in their order."""
+    heard, start = to_pcm(audio).samples, 0
+    for line in lines:
+        match = np.correlate(heard[start:], line.samples, "valid")
+        at = int(match.argmax())
+        part = heard[start + at :][: line.num_samples]
+        assert likeness(part, line.samples) > 0.9
+        start += at + line.num_samples
+
+
+@pytest.mark.parametrize("pending", [[HANG], [1.2, Overloaded("Too much at once.", Stage.LLM)]])
+def test_who_speaks_again_before_the_reply_is_answered_to_all_of_it(
+    talking: Talking, pending: list[Any]
+) -> None:
+    scripted = cast(asr=[[0.1, "what is"], [0.1, "what is the answer"]], llm=[pending, typed("It is four.")])
+    again_s = 0.5 + QUESTION.duration_s + 1.03
+    conversed = talking([(0.5, QUESTION), (again_s, OTHER_QUESTION)], scripted, stage_attempts=1)
+    assert (conversed.outcomes, conversed.turns[0].transcript) == (["completed"], "what is the answer")
+    assert_holds(scripted.asr.calls[-1].given, QUESTION, OTHER_QUESTION)
+    assert said_to_the_llm(scripted) == [("user", "what is the answer")]
+    assert not scripted.under_way
+
+
+def test_a_word_too_short_to_interrupt_is_not_lost_before_the_reply(talking: Talking) -> None:
+    scripted = answering("Never played.", "It is four.", asr_s=6.0)
+    conversed = talking([(0.5, QUESTION), (4.0, MM_HM)], scripted)
+    assert conversed.outcomes == ["completed"]
+    assert_holds(scripted.asr.calls[-1].given, QUESTION, MM_HM)
+
+
+def test_the_question_is_extended_as_often_as_somebody_speaks(talking: Talking) -> None:
+    scripted = answering(*["Never played."] * 2, "It is four.", asr_s=9.0)
+    lines = [(0.5, QUESTION), (4.0, HELLO), (8.0, OTHER_QUESTION)]
+    conversed = talking(lines, scripted)
+    assert conversed.outcomes == ["completed"]
+    assert_holds(scripted.asr.calls[-1].given, QUESTION, HELLO, OTHER_QUESTION)
+
+
+def test_a_noise_before_the_reply_changes_nothing(talking: Talking) -> None:
+    blip = Pcm(OTHER_QUESTION.samples[: round(0.08 * HZ)].copy(), HZ)
+    quiet, noisy = (answering("It is four.", asr_s=4.0) for _ in range(2))
+    without = talking([(0.5, QUESTION)], quiet)
+    conversed = talking([(0.5, QUESTION), (4.0, blip)], noisy)
+    assert len(conversed.seen.phases) > len(without.seen.phases)  # it was noticed
+    assert (conversed.outcomes, len(noisy.asr.calls)) == (["completed"], 1)
+    assert conversed.turns[0].played == "It is four."
+    assert conversed.voice_to_voice_s() == pytest.approx(without.voice_to_voice_s(), abs=TIME_TO_NOTICE_S)
+
+
+def test_a_reply_that_comes_while_somebody_speaks_again_is_not_played(talking: Talking) -> None:
+    again_s = 0.5 + QUESTION.duration_s + 1.3
+    scripted = answering("Never played.", "It is four.", asr_s=1.45)  # its speech comes in the second line
+    conversed = talking([(0.5, QUESTION), (again_s, OTHER_QUESTION)], scripted)
+    assert scripted.tts.calls[0].ended_s
+    assert again_s < scripted.tts.calls[0].ended_s < again_s + OTHER_QUESTION.duration_s
+    assert conversed.outcomes == ["completed"]
+    assert conversed.sound_in(0.0, again_s + OTHER_QUESTION.duration_s + 0.9) == 0
+    assert conversed.turns[0].played == "It is four."
+
+
+@pytest.mark.parametrize("speculative", [True, False])
+@pytest.mark.parametrize("asr_s", [[0.1, 0.1, 0.1, 0.1], [5.0, 1.0, 3.0, 0.5]])
+def test_of_a_monologue_longer_than_an_utterance_may_be_every_part_is_answered(
+    talking: Talking, asr_s: list[float], speculative: bool
+) -> None:
+    lines, at_s = [], 0.5
+    for pcm in (QUESTION, OTHER_QUESTION) * 4:
+        lines.append((at_s, pcm))
+        at_s += pcm.duration_s
+    by_length: list[list[float | str]] = [
+        [seconds, f"part {number}"] for number, seconds in enumerate(asr_s, start=1)
+    ]
+    scripted = cast(asr=by_length, llm=[typed("It is four.")])
+    conversed = talking(lines, scripted, max_utterance_s=4.0, speculative=speculative, silence_after_s=7.0)
+    parts = [call.given for call in scripted.asr.calls]
+    assert len(parts) == 3
+    assert sum(part.duration_s for part in parts) == pytest.approx(at_s - 0.5, abs=1.0)
+    assert all(part.duration_s <= 4.0 for part in parts)
+    assert [turn.transcript for turn in conversed.turns] == ["part 1", "part 2", "part 3"]
+    assert conversed.outcomes == ["interrupted", "interrupted", "completed"]
+    assert said_to_the_llm(scripted) == [("user", "part 1 part 2 part 3")]
+    assert conversed.sound_in(0.0, at_s) == 0
+    assert not scripted.under_way
+
+
+def test_hanging_up_in_a_monologue_leaves_nothing_running_and_records_each_part(talking: Talking) -> None:
+    lines = [(0.5 + number * QUESTION.duration_s, QUESTION) for number in range(6)]
+    scripted = answering("Never played.", asr_s=60.0)
+    conversed = talking(lines, scripted, max_utterance_s=3.0, hang_up_at_s=5.5)
+    assert conversed.outcomes == ["interrupted"]
     assert not scripted.under_way
 
 
@@ -160,25 +327,25 @@ def test_a_failed_turn_is_shown_and_the_conversation_goes_on(talking: Talking) -
     assert conversed.outcomes == ["failed", "completed"]
     failed = [event for event in conversed.seen.events if isinstance(event, TurnFailed)]
     assert [event.message for event in failed] == ["Too much at once."]
-    assert conversed.turns[1].heard == "It is four."
+    assert conversed.turns[1].played == "It is four."
 
 
-def test_a_reply_that_breaks_off_is_heard_as_far_as_it_goes(talking: Talking) -> None:
+def test_a_reply_that_breaks_off_is_played_as_far_as_it_goes(talking: Talking) -> None:
     broken = [*typed("It is four. And that is"), 3.0, Misconfigured("No key.", Stage.LLM)]
     conversed = talking([(0.5, QUESTION)], cast(asr=[[0.1, "sum"]], llm=[broken]))
     assert conversed.outcomes == ["failed"]
-    assert conversed.turns[0].heard == "It is four."
+    assert conversed.turns[0].played == "It is four. …"
 
 
 def test_noise_and_silence_are_never_sent(talking: Talking) -> None:
-    scripted = answering("Never heard.")
+    scripted = answering("Never played.")
     noise = Pcm(np.random.default_rng(1).normal(0, 0.05, 5 * HZ).astype(np.float32), HZ)
     assert talking([(1.0, noise)], scripted).turns == []
     assert scripted.asr.calls == []
 
 
-def test_an_utterance_in_which_no_word_is_heard_is_not_answered(talking: Talking) -> None:
-    scripted = cast(asr=[[0.1, ""]], llm=[typed("Never heard.")])
+def test_an_utterance_without_a_word_is_not_answered(talking: Talking) -> None:
+    scripted = cast(asr=[[0.1, ""]], llm=[typed("Never played.")])
     assert talking([(0.5, QUESTION)], scripted).outcomes == ["no_speech"]
     assert scripted.llm.calls == []
 
@@ -198,11 +365,28 @@ def test_hanging_up_in_the_middle_of_a_speculation_leaves_nothing_running(talkin
     assert not scripted.under_way
 
 
-def test_what_is_heard_is_the_reply_without_a_gap(talking: Talking) -> None:
+def test_an_error_at_the_end_of_a_turn_leaves_nothing_running(tmp_path: Path) -> None:
+    scripted = answering(LONG_REPLY)
+
+    async def conversation() -> None:
+        microphone = FileMicrophone(recording([(0.5, QUESTION)], 20.0))
+        async with microphone, FileSpeaker(tmp_path / "played.wav") as speaker, asyncio.timeout(5.0):
+            turns = Pipeline(scripted, Settings()).stream
+            await Conversation(turns, speaker, Settings(), on_turn=broken).run(microphone)
+
+    def broken(turn: SpokenTurn) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        play(conversation())
+    assert not scripted.under_way
+
+
+def test_what_is_played_is_the_reply_without_a_gap(talking: Talking) -> None:
     scripted = answering("The sun is out today. It will stay dry until the evening.")
     conversed = talking([(0.5, QUESTION)], scripted)
     assert len(scripted.tts.calls) == 2
-    loud = np.flatnonzero(np.abs(conversed.heard) > 1e-3)
+    loud = np.flatnonzero(np.abs(conversed.played) > 1e-3)
     spoken_s = 0.06 * sum(map(len, scripted.tts.texts))
     assert (loud[-1] - loud[0]) / HZ == pytest.approx(spoken_s, abs=0.02)
     assert conversed.summary.underruns == 0

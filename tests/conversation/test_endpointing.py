@@ -17,7 +17,7 @@ from conversation.endpointing import (
 )
 from shared.settings import Settings
 
-WINDOW = 512
+FRAME = 512
 MAY_FOLLOW: dict[type | None, set[type]] = {
     None: {SpeechStarted},
     SpeechStarted: {SpeechDropped, PauseReached, UtteranceEnded},
@@ -31,12 +31,12 @@ MAY_FOLLOW: dict[type | None, set[type]] = {
 def heard(
     probabilities: list[float], endpointer: Endpointer | None = None
 ) -> list[tuple[int, EndpointingEvent]]:
-    """Every event, behind the number of windows that had been heard when it came."""
+    """Every event, behind the number of frames that had been heard when it came."""
     endpointer = endpointer or Endpointer(Settings())
     return [
         (at, event)
         for at, probability in enumerate(probabilities, start=1)
-        for event in endpointer.hear(probability)
+        for event in endpointer.process(probability)
     ]
 
 
@@ -44,17 +44,17 @@ def kinds(probabilities: list[float], settings: Settings | None = None) -> list[
     return [type(event) for _, event in heard(probabilities, Endpointer(settings or Settings()))]
 
 
-def speech(num_windows: int) -> list[float]:
-    return [0.95] * num_windows
+def speech(num_frames: int) -> list[float]:
+    return [0.95] * num_frames
 
 
-def silence(num_windows: int) -> list[float]:
-    return [0.02] * num_windows
+def silence(num_frames: int) -> list[float]:
+    return [0.02] * num_frames
 
 
 def test_speech_then_silence_is_an_utterance() -> None:
     events = heard(silence(50) + speech(40) + silence(60))
-    start, end, speech_end = (50 - 16) * WINDOW, 90 * WINDOW, 87 * WINDOW
+    start, end, speech_end = (50 - 16) * FRAME, 90 * FRAME, 87 * FRAME
     assert events == [
         (51, SpeechStarted(start)),
         (87 + 8, PauseReached(end, speech_end)),
@@ -64,7 +64,7 @@ def test_speech_then_silence_is_an_utterance() -> None:
 
 def test_the_first_sounds_are_kept_as_far_as_the_microphone_was_open() -> None:
     assert heard(silence(3) + speech(10))[0] == (4, SpeechStarted(0))
-    assert heard(silence(40) + speech(10))[0] == (41, SpeechStarted(24 * WINDOW))
+    assert heard(silence(40) + speech(10))[0] == (41, SpeechStarted(24 * FRAME))
 
 
 def test_silence_has_no_events() -> None:
@@ -90,7 +90,7 @@ def test_who_goes_on_after_a_pause_is_still_in_the_same_utterance() -> None:
         UtteranceEnded,
     ]
     assert events[2] == (36, SpeechResumed())
-    assert events[-1][1] == UtteranceEnded(0, 55 * WINDOW, 52 * WINDOW)
+    assert events[-1][1] == UtteranceEnded(0, 55 * FRAME, 52 * FRAME)
 
 
 def test_a_shorter_silence_is_no_pause() -> None:
@@ -109,9 +109,9 @@ def test_an_utterance_as_long_as_is_allowed_ends_in_mid_speech_and_the_next_begi
     events = heard(speech(80) + silence(40), Endpointer(settings))
     assert [event for _, event in events if not isinstance(event, PauseReached)] == [
         SpeechStarted(0),
-        UtteranceEnded(0, 62 * WINDOW, 59 * WINDOW),
-        SpeechStarted(62 * WINDOW),
-        UtteranceEnded(62 * WINDOW, 80 * WINDOW, 77 * WINDOW),
+        UtteranceEnded(0, 62 * FRAME, 59 * FRAME),
+        SpeechStarted(62 * FRAME),
+        UtteranceEnded(62 * FRAME, 80 * FRAME, 77 * FRAME),
     ]
 
 
@@ -137,13 +137,27 @@ def test_what_was_forgotten_is_in_no_utterance() -> None:
     endpointer.forget()
     assert heard(silence(40), endpointer) == []
     endpointer.forget()
-    assert [event for _, event in heard(silence(2) + speech(1), endpointer)] == [SpeechStarted(60 * WINDOW)]
+    assert [event for _, event in heard(silence(2) + speech(1), endpointer)] == [SpeechStarted(60 * FRAME)]
 
 
-def test_the_position_is_in_samples() -> None:
+def test_what_extends_a_question_counts_towards_its_maximum() -> None:
+    endpointer = Endpointer(Settings(max_utterance_s=2.0))
+    endpointer.question_has(30 * FRAME)
+    assert endpointer.samples_left == 32 * FRAME
+    assert [event for _, event in heard(speech(40), endpointer)][:2] == [
+        SpeechStarted(0),
+        UtteranceEnded(0, 32 * FRAME, 29 * FRAME),
+    ]
+
+
+@pytest.mark.parametrize("spoken", [3, 20])
+def test_an_utterance_that_may_not_end_ends_when_it_may(spoken: int) -> None:
     endpointer = Endpointer(Settings())
-    heard(silence(7), endpointer)
-    assert endpointer.position == 7 * WINDOW
+    heard(speech(spoken), endpointer)
+    held = [event for p in silence(60) for event in endpointer.process(p, may_end=False)]
+    assert not {SpeechDropped, UtteranceEnded} & set(map(type, held))
+    ((_, ended),) = heard(silence(1), endpointer)
+    assert type(ended) is (SpeechDropped if spoken < 5 else UtteranceEnded)
 
 
 # Whatever is heard
@@ -171,7 +185,7 @@ def test_events_come_in_their_order_and_places_only_grow(
         assert type(after) in MAY_FOLLOW[type(before) if before else None]
     used = start = 0
     for at, event in events:
-        now = at * WINDOW
+        now = at * FRAME
         if isinstance(event, SpeechStarted):
             start = event.start_sample
             assert used <= start < now

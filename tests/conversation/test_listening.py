@@ -1,24 +1,17 @@
-"""Detector and endpointer on recorded speech and noise, against ends of speech that were marked by hand."""
+"""The listener on recorded speech and noise, against ends of speech that were marked by hand."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bench.sounds import HZ, Samples, decibels, pink_noise
-from conversation.barge_in import BargeIn, BargeInEvent
-from conversation.endpointing import (
-    Endpointer,
-    EndpointingEvent,
-    PauseReached,
-    SpeechResumed,
-    SpeechStarted,
-    UtteranceEnded,
-)
-from conversation.recent_audio import RecentAudio
-from conversation.utterance import ENCODER_LAG_SAMPLES, UtteranceEncoder
-from conversation.voice_activity import VoiceActivity
+from conversation.audio import Frame
+from conversation.barge_in import BargeInEvent
+from conversation.endpointing import PauseReached, SpeechResumed, SpeechStarted, UtteranceEnded
+from conversation.listener import Listener, ListeningEvent
 from services.host.vad_gate import LOUD_LEVEL
 from shared.audio.decode import decode_mp3
 from shared.payloads import Mp3Audio
@@ -28,7 +21,7 @@ from tests.support.noises import clicks, cough, knocks, recording, white_noise, 
 from tests.support.paths import EXAMPLES
 from tests.support.sounds import likeness, tone
 
-WINDOW = 512
+FRAME = 512
 
 # Where speech begins and ends in the clean recordings, in seconds, read off their levels in steps of 10 ms:
 # the last step before the level falls for good, its slope steepest, into the tail of the room or the voice
@@ -54,30 +47,30 @@ and between 82 ms early and 108 ms late in nine of ten; the farthest were 146 ms
 HARDLY_A_SOUND_DB = -70.0
 
 
-def heard(samples: Samples) -> list[EndpointingEvent]:
-    """What a fresh detector and endpointer make of a microphone that hears this."""
-    return endpointed(probabilities(samples))
+def heard(samples: Samples, settings: Settings | None = None) -> list[ListeningEvent]:
+    """The events of a fresh listener whose microphone hears this."""
+    with closing(Listener(settings or Settings(), lambda: 0.0)) as listener:
+        return [event for _, event in listened(samples, listener)]
 
 
-def endpointed(by_window: list[float], settings: Settings | None = None) -> list[EndpointingEvent]:
-    endpointer = Endpointer(settings or Settings())
-    return [event for probability in by_window for event in endpointer.hear(probability)]
+def listened(samples: Samples, listener: Listener) -> list[tuple[float, ListeningEvent]]:
+    """Every event, behind the second of this sound in which it came."""
+    return [
+        (at * FRAME / HZ, event)
+        for at, frame in enumerate(frames(samples), start=1)
+        for event in listener.process(Frame(frame))
+    ]
 
 
-def probabilities(samples: Samples) -> list[float]:
-    activity = VoiceActivity()
-    return [activity.probability(window) for window in windows(samples)]
-
-
-def windows(samples: Samples) -> Samples:
-    return np.pad(samples, (0, -samples.size % WINDOW)).reshape(-1, WINDOW)
+def frames(samples: Samples) -> Samples:
+    return np.pad(samples, (0, -samples.size % FRAME)).reshape(-1, FRAME)
 
 
 def with_silence(samples: Samples, before_s: float = 1.0, after_s: float = 1.3) -> Samples:
     return np.pad(samples, (round(before_s * HZ), round(after_s * HZ)))
 
 
-def utterances(events: list[EndpointingEvent]) -> list[UtteranceEnded]:
+def utterances(events: list[ListeningEvent]) -> list[UtteranceEnded]:
     return [event for event in events if isinstance(event, UtteranceEnded)]
 
 
@@ -125,9 +118,7 @@ def test_pauses_inside_a_speech_are_told_and_taken_back(recordings: Path, where:
     )
     if where == "in an office":
         speech = with_noise(speech, recording(recordings / "office-ambience.mp3"), snr_db=10)
-    by_window = probabilities(speech)
-
-    events = endpointed(by_window, Settings(end_of_turn_silence_s=2.0))
+    events = heard(speech, Settings(end_of_turn_silence_s=2.0))
     assert [type(event) for event in events] == [
         SpeechStarted,
         *[PauseReached, SpeechResumed] * 3,  # after "Americans", "ask" and "not"
@@ -139,7 +130,7 @@ def test_pauses_inside_a_speech_are_told_and_taken_back(recordings: Path, where:
     for pause_s, (_, ends_s) in zip(pauses_s, JFK_PHRASES_S, strict=True):
         assert EARLIEST_S <= pause_s - ends_s <= LATEST_S
 
-    ended = utterances(endpointed(by_window))
+    ended = utterances(heard(speech))
     for utterance, (begins_s, ends_s) in zip(ended, JFK_PHRASES_S, strict=True):
         assert utterance.start_sample / HZ <= begins_s
         assert EARLIEST_S <= utterance.speech_end_sample / HZ - ends_s <= LATEST_S
@@ -177,25 +168,27 @@ def test_one_short_word_is_an_utterance(word: str) -> None:
     assert len(utterances(heard(with_silence(flite_says(word).samples)))) == 1
 
 
-@pytest.mark.needs("flite")
-def test_what_was_heard_before_a_reset_makes_no_difference() -> None:
-    activity, speech = VoiceActivity(), windows(flite_says("yes").samples)
-    first = [activity.probability(window) for window in speech]
-    assert [activity.probability(window) for window in speech] != first
-    activity.reset()
-    assert [activity.probability(window) for window in speech] == first
+@pytest.mark.parametrize("lost_samples", [0, HZ])
+def test_after_a_gap_the_detector_does_not_remember_what_came_before(
+    listener: Listener, lost_samples: int
+) -> None:
+    """Speech that is cut off sounds on for the detector, unless the silence behind it is of a later time."""
+    speech = recording(EXAMPLES / "what-is-two-plus-two.mp3")[: 16 * FRAME]
+    listened(speech, listener)
+    silence = np.zeros(FRAME, np.float32)
+    events = [listener.process(Frame(silence, lost_samples if not number else 0)) for number in range(10)]
+    (paused,) = (number for number, of_frame in enumerate(events) if of_frame)
+    assert paused == (4 if lost_samples else 6)
 
 
 # While a reply is played
 
 
 def barged_in(samples: Samples) -> list[tuple[float, BargeInEvent]]:
-    """Every event, behind the second in which it came."""
-    barge_in, events = BargeIn(Settings()), list[tuple[float, BargeInEvent]]()
-    for at, probability in enumerate(probabilities(samples), start=1):
-        if event := barge_in.hear(probability):
-            events.append((at * WINDOW / HZ, event))
-    return events
+    with closing(Listener(Settings(), lambda: 0.0)) as listener:
+        listener.reply_audible()
+        events = listened(samples, listener)
+    return [(at_s, event) for at_s, event in events if isinstance(event, BargeInEvent)]
 
 
 @pytest.mark.parametrize("name", ["what-is-two-plus-two.mp3", "my-name-is-peter.mp3"])
@@ -219,28 +212,114 @@ def test_a_cough_does_not_interrupt_it() -> None:
 # From microphone to MP3
 
 
-def test_what_is_sent_at_a_pause_is_what_was_said_and_needs_no_encoding_again() -> None:
+def questions(samples: Samples, listener: Listener) -> list[Mp3Audio]:
+    """What would be sent: at each pause, and at each end."""
+    return [
+        listener.question(event)
+        for frame in frames(samples)
+        for event in listener.process(Frame(frame))
+        if isinstance(event, PauseReached | UtteranceEnded)
+    ]
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    with closing(Listener(Settings(), lambda: 0.0)) as listener:
+        yield listener
+
+
+def test_what_is_sent_at_a_pause_is_what_was_said_and_the_same_at_the_end(listener: Listener) -> None:
     name = "what-is-two-plus-two.mp3"
     sound = with_silence(recording(EXAMPLES / name))
-    activity, endpointer, recent = VoiceActivity(), Endpointer(Settings()), RecentAudio(0.5, HZ)
-    encoder: UtteranceEncoder | None = None
-    start, sent = 0, list[Mp3Audio]()
-    for window in windows(sound):
-        recent.append(window)
-        if encoder:
-            encoder.write(window)
-        for event in endpointer.hear(activity.probability(window)):
-            if isinstance(event, SpeechStarted):
-                encoder, start = UtteranceEncoder(), event.start_sample
-                encoder.write(recent.since(start))
-            elif encoder and isinstance(event, PauseReached):
-                assert encoder.num_samples >= event.end_sample - start + ENCODER_LAG_SAMPLES
-                sent.append(encoder.so_far(event.end_sample - start))
-            elif encoder and isinstance(event, UtteranceEnded):
-                sent.append(encoder.finished(event.end_sample - start))
-                encoder = None
-    at_pause, at_end = (decode_mp3(audio).samples for audio in sent)
-    assert np.array_equal(at_pause, at_end)
-    assert likeness(at_pause, sound[start : start + at_pause.size]) > 0.98
+    at_pause, at_end = questions(sound, listener)
+    assert at_pause == at_end  # byte for byte: it was not encoded again
+    (start,) = (event.start_sample for event in heard(sound) if isinstance(event, SpeechStarted))
+    said = decode_mp3(at_pause).samples
+    assert likeness(said, sound[start : start + said.size]) > 0.98
     assert start / HZ <= 1.0 + SPEECH_S[name][0]
-    assert (start + at_pause.size) / HZ >= 1.0 + SPEECH_S[name][1]
+    assert (start + said.size) / HZ >= 1.0 + SPEECH_S[name][1]
+
+
+@pytest.mark.parametrize("silence_s", [1.1, 1.3, 6.0])
+def test_what_is_said_after_the_end_of_an_utterance_extends_the_question(
+    listener: Listener, silence_s: float
+) -> None:
+    hello, time = (recording(EXAMPLES / name) for name in ("hello.mp3", "what-time-is-it.mp3"))
+    sound = np.concatenate([with_silence(hello, after_s=silence_s), with_silence(time, before_s=0.0)])
+    *_, first, _, whole = (decode_mp3(audio).samples for audio in questions(sound, listener))
+    assert np.array_equal(whole[: first.size], first)
+    assert whole.size >= hello.size + time.size
+    silence_kept_s = (whole.size - hello.size - time.size) / HZ
+    assert silence_kept_s < 2.5  # of a long silence only what surrounds speech
+
+
+@pytest.mark.parametrize("close", [Listener.reply_audible, Listener.turn_ended])
+def test_once_its_reply_is_audible_or_over_a_question_is_not_extended(
+    listener: Listener,
+    close: Callable[[Listener], None],
+) -> None:
+    hello, time = (recording(EXAMPLES / name) for name in ("hello.mp3", "what-time-is-it.mp3"))
+    questions(with_silence(hello), listener)
+    close(listener)
+    (*_, second) = questions(with_silence(time), listener)
+    assert second.duration_s < time.size / HZ + 1.0
+    assert not listener.extends
+
+
+# When it was said
+
+
+def end_of_speech_s(
+    samples: Samples, *, late_s: float = 0.0, late_from_s: float = 1.5, lost: dict[int, int] | None = None
+) -> float:
+    """When the speaker stopped, by a listener that takes frames so late from some moment on. Of some frames
+    it is told that so many samples were lost before them."""
+    lost_in_all = captured_s = 0.0
+
+    def now() -> float:
+        return captured_s + (late_s if captured_s > late_from_s else 0.0)
+
+    with closing(Listener(Settings(), now)) as listener:
+        for number, frame in enumerate(frames(samples)):
+            lost_samples = (lost or {}).get(number, 0)
+            lost_in_all += lost_samples
+            captured_s = ((number + 1) * FRAME + lost_in_all) / HZ
+            for event in listener.process(Frame(frame, lost_samples)):
+                if isinstance(event, UtteranceEnded):
+                    return listener.moment(event.speech_end_sample)
+    raise AssertionError("the utterance ends")
+
+
+HELLO = recording(EXAMPLES / "hello.mp3")
+
+
+def test_a_busy_event_loop_does_not_move_the_end_of_speech() -> None:
+    said = with_silence(HELLO)
+    assert end_of_speech_s(said, late_s=0.3) == pytest.approx(end_of_speech_s(said))
+    assert end_of_speech_s(said) == pytest.approx(1.0 + SPEECH_S["hello.mp3"][1], abs=LATEST_S)
+
+
+def test_a_clock_that_drifts_is_followed() -> None:
+    said = with_silence(HELLO, before_s=20.0)
+    drifting = end_of_speech_s(said, late_s=0.5, late_from_s=3.0)  # all of the last 5 s
+    assert drifting == pytest.approx(end_of_speech_s(said) + 0.5)
+
+
+@pytest.mark.parametrize("gap_s", [0.1, 3.0])
+def test_lost_samples_take_their_time(gap_s: float) -> None:
+    said, gap = with_silence(HELLO, before_s=2.0), round(gap_s * HZ)
+    assert end_of_speech_s(said, lost={30: gap}) == pytest.approx(end_of_speech_s(said) + gap / HZ)
+    by_three = {20: gap, 30: gap, 40: gap}
+    assert end_of_speech_s(said, lost=by_three) == pytest.approx(end_of_speech_s(said) + 3 * gap / HZ)
+
+
+def test_what_was_lost_later_does_not_move_an_earlier_moment(listener: Listener) -> None:
+    for lost_samples in (0, 0, HZ, 0):
+        listener.process(Frame(np.zeros(FRAME, np.float32), lost_samples))
+    before, after = listener.moment(2 * FRAME), listener.moment(2 * FRAME + 1)
+    assert after - before == pytest.approx(1.0, abs=0.001)
+
+
+def test_before_the_first_frame_there_is_no_moment(listener: Listener) -> None:
+    with pytest.raises(ValueError, match="empty"):
+        listener.moment(0)

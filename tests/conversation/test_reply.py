@@ -7,28 +7,43 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from client.errors import OutputNotWritten
-from conversation.reply import Reply
+from conversation.audio import SegmentPlayed
+from conversation.reply import OnEvent, Reply, SpokenTurn
+from conversation.turn_recorder import TurnRecorder
 from shared.audio.mp3 import encode_mp3
 from shared.audio.pcm import Pcm
 from shared.errors import BadAudio, Overloaded
+from shared.ledger import Ledger
 from shared.payloads import Mp3Audio
-from shared.turn import ReplyDelta, SpeechChunk, TranscriptReady, TurnEvent, TurnRequest
+from shared.turn import (
+    Failure,
+    Models,
+    ReplyDelta,
+    SpeechChunk,
+    TranscriptReady,
+    TurnCompleted,
+    TurnEvent,
+    TurnRequest,
+)
 
+QUESTION = Mp3Audio(mp3=b"a question", sample_rate_hz=16_000, num_samples=16_000)
 SPEECH = Pcm(np.full(1600, 0.1, np.float32), 16_000)
+ENDED = TurnCompleted(ledger=Ledger(spans=(), total_us=0), models=Models())
 HEARD, WRITTEN = TranscriptReady(text="two plus two"), ReplyDelta(text="four")
-SPOKEN = SpeechChunk(index=0, segment=0, text="four", audio=SPEECH)
+SPOKEN = SpeechChunk(index=0, segment=0, text="It is four.", audio=SPEECH)
 
 
 @dataclass
 class Turns:
-    """Plays these events, then an error, if any, or waits to be cancelled."""
+    """Runs these events, then an error, if any, or waits to be cancelled."""
 
     events: tuple[TurnEvent, ...]
     error: Exception | None = None
     closed: bool = False
-    noted: list[TurnEvent] = field(default_factory=list)
-    told: list[TurnEvent] = field(default_factory=list)
+    emitted: list[TurnEvent] = field(default_factory=list)
+    recorder: TurnRecorder = field(
+        default_factory=lambda: TurnRecorder(asyncio.get_running_loop().time, "session", 0.0, 0.0)
+    )
     _played: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def __call__(self, request: TurnRequest) -> AsyncGenerator[TurnEvent, None]:
@@ -43,8 +58,13 @@ class Turns:
             self.closed = True
             self._played.set()
 
-    def reply(self) -> Reply:
-        return Reply(self, TurnRequest(audio=SPEECH), noted=self.noted.append, told=self.told.append)
+    async def request(self) -> TurnRequest:
+        request = TurnRequest(audio=QUESTION)
+        self.recorder.request_sent(request)
+        return request
+
+    def reply(self, emit: OnEvent | None = None) -> Reply:
+        return Reply(self, QUESTION, self.request, self.recorder, emit or self.emitted.append)
 
     async def begun(self) -> Reply:
         """The reply, when all has come."""
@@ -58,74 +78,97 @@ class Turns:
             await asyncio.sleep(0)
 
 
-async def test_what_comes_is_noted_at_once_and_told_in_its_order_once_it_is_wanted() -> None:
-    turns = Turns((HEARD, WRITTEN, SPOKEN))
+def turn_of(reply: Reply, *played: SegmentPlayed) -> SpokenTurn:
+    return reply.spoken_turn(played, 16_000, interrupted=True, underruns=0)
+
+
+async def test_events_are_recorded_at_once_and_emitted_in_their_order_once_released() -> None:
+    turns = Turns((HEARD, WRITTEN, SPOKEN, ENDED))
     reply = await turns.begun()
-    assert (turns.noted, turns.told) == ([HEARD, WRITTEN, SPOKEN], [])
-    assert reply.transcript == "two plus two"
+    assert (turns.emitted, turns.recorder.record().reply_us) == ([], 100_000)
+    assert reply.transcribed.is_set()
     reply.release()
-    assert turns.told == [HEARD, WRITTEN, SPOKEN]
+    assert turns.emitted == [HEARD, WRITTEN, SPOKEN, ENDED]
+    turn = turn_of(reply, SegmentPlayed(1600, 800))
+    assert (turn.transcript, turn.reply, turn.played) == ("two plus two", "It is four.", "It …")
+    assert (turn.question, turn.speech, turn.record.played_us) == (QUESTION, [SPEECH], 50_000)
     await asyncio.wait([reply.cancel()])
 
 
-async def test_speech_is_told_decoded_and_noted_as_it_came() -> None:
+async def test_speech_is_emitted_decoded() -> None:
     turns = Turns((SPOKEN.model_copy(update={"audio": encode_mp3(SPEECH)}),))
     reply = await turns.begun()
     reply.release()
-    (noted,), (told,) = turns.noted, turns.told
-    assert isinstance(noted, SpeechChunk)
-    assert isinstance(noted.audio, Mp3Audio)
-    assert isinstance(told, SpeechChunk)
-    assert isinstance(told.audio, Pcm)
-    assert told.audio.num_samples == SPEECH.num_samples
+    (emitted,) = turns.emitted
+    assert isinstance(emitted, SpeechChunk)
+    assert isinstance(emitted.audio, Pcm)
+    assert emitted.audio.num_samples == SPEECH.num_samples
     await asyncio.wait([reply.cancel()])
 
 
-async def test_a_cancelled_reply_tells_nothing_more_and_closes_its_turn() -> None:
+async def test_a_cancelled_reply_emits_no_more_and_closes_its_turn() -> None:
     turns = Turns((HEARD,))
     reply = await turns.begun()
     stopping = reply.cancel()
     reply.release()
     await asyncio.wait([stopping])
-    assert (turns.told, turns.closed, reply.ended) == ([], True, True)
+    assert (turns.emitted, turns.closed, reply.ended) == ([], True, True)
+
+
+async def test_a_muted_reply_emits_no_more_and_its_turn_goes_on() -> None:
+    turns = Turns((HEARD, SPOKEN))
+    reply = turns.reply()
+    reply.mute()
+    reply.release()
+    await turns.played()
+    assert (turns.emitted, turns.closed) == ([], False)
+    assert turn_of(reply).transcript == "two plus two"
+    await asyncio.wait([reply.cancel()])
 
 
 async def test_a_reply_that_is_cancelled_before_it_begins_never_asks() -> None:
     turns = Turns((HEARD,))
     reply = turns.reply()
     await asyncio.wait([reply.cancel()])
-    assert (turns.noted, turns.closed, reply.ended) == ([], False, True)
+    await asyncio.wait_for(reply.transcribed.wait(), 1.0)
+    assert (turns.recorder.record().turn_id, turns.closed, reply.ended) == ("", False, True)
 
 
 @pytest.mark.parametrize("error", [Overloaded("Too much at once."), BadAudio("No MP3.")])
 async def test_a_turn_that_breaks_off_ends_the_reply_with_its_error(error: Overloaded | BadAudio) -> None:
     reply = await Turns((HEARD,), error).begun()
-    assert (reply.ended, reply.error) == (True, error)
+    assert (reply.ended, turn_of(reply).record.failure) == (True, Failure.of(error))
+
+
+async def test_no_transcript_is_waited_for_that_cannot_come() -> None:
+    reply = await Turns((), Overloaded("Too much at once.")).begun()
+    await asyncio.wait_for(reply.transcribed.wait(), 1.0)
 
 
 async def test_speech_that_cannot_be_decoded_ends_the_reply_with_its_error() -> None:
     broken = Mp3Audio(mp3=b"no mp3 at all", sample_rate_hz=16_000, num_samples=1600)
     turns = Turns((SPOKEN.model_copy(update={"audio": broken}),))
-    reply = await turns.begun()
-    assert isinstance(reply.error, BadAudio)
+    failure = turn_of(await turns.begun()).record.failure
+    assert failure
+    assert failure.kind == "bad_audio"
     assert turns.closed
 
 
-async def test_what_nobody_expected_is_raised_where_the_reply_is_looked_after() -> None:
+async def test_an_unexpected_error_is_raised_where_the_reply_is_looked_after() -> None:
     reply = await Turns((), ZeroDivisionError()).begun()
     with pytest.raises(ZeroDivisionError):
         _ = reply.ended
 
 
-async def test_what_cannot_be_told_closes_the_turn_and_is_no_error_of_the_turn() -> None:
+async def test_an_error_of_who_gets_the_events_closes_the_turn_and_is_none_of_the_turn() -> None:
     turns = Turns((HEARD, WRITTEN))
 
     def broken(event: TurnEvent) -> None:
-        raise OutputNotWritten("The disk is full.")
+        raise ZeroDivisionError
 
-    reply = Reply(turns, TurnRequest(audio=SPEECH), noted=turns.noted.append, told=broken)
+    reply = turns.reply(broken)
     reply.release()
     await turns.played()
-    with pytest.raises(OutputNotWritten, match="disk is full"):
+    with pytest.raises(ZeroDivisionError):
         _ = reply.ended
-    assert (turns.noted, turns.closed, reply.error) == ([HEARD], True, None)
+    assert (turns.closed, turn_of(reply).record.failure) == (True, None)

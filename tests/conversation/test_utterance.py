@@ -4,7 +4,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.sounds import Samples, voice
-from conversation.recent_audio import RecentAudio
 from conversation.utterance import ENCODER_LAG_SAMPLES, UtteranceEncoder
 from shared.audio.decode import decode_mp3
 from shared.audio.mp3 import encode_mp3
@@ -12,13 +11,13 @@ from shared.audio.pcm import Pcm
 from shared.errors import BadAudio
 from tests.support.sounds import likeness
 
-WINDOW = 512
+FRAME = 512
 
 
 def encoder(samples: Samples, splits: list[int] | None = None, kbps: int = 64) -> UtteranceEncoder:
-    """One that has been given the samples, cut at these places or into windows."""
+    """One that has been given the samples, cut at these places or into frames."""
     made = UtteranceEncoder(kbps)
-    for piece in np.split(samples, splits or range(WINDOW, samples.size, WINDOW)):
+    for piece in np.split(samples, splits or range(FRAME, samples.size, FRAME)):
         made.write(piece)
     return made
 
@@ -50,8 +49,8 @@ def test_any_beginning_can_be_taken_while_it_goes_on(data: st.DataObject) -> Non
     kbps = data.draw(st.sampled_from([8, 32, 64, 128]))
     growing = UtteranceEncoder(kbps)
     whole = at_once(samples, kbps)
-    for window in np.split(samples, range(WINDOW, samples.size, WINDOW)):
-        growing.write(window)
+    for frame in np.split(samples, range(FRAME, samples.size, FRAME)):
+        growing.write(frame)
         if data.draw(st.integers(0, 4)) == 0:
             num_samples = data.draw(st.integers(1, growing.num_samples))
             audio = growing.so_far(num_samples)
@@ -69,8 +68,8 @@ def test_what_is_behind_by_the_lag_has_come_out_of_the_encoder(kbps: int) -> Non
     loud = (0.2 * chance.standard_normal(16_000)).astype(np.float32).clip(-1, 1)
     samples = np.concatenate([spoken(1.0), np.zeros(8_000, np.float32), loud, np.zeros(8_000, np.float32)])
     growing, whole = UtteranceEncoder(kbps), at_once(samples, kbps)
-    for end in range(WINDOW, samples.size, WINDOW):
-        growing.write(samples[end - WINDOW : end])
+    for end in range(FRAME, samples.size, FRAME):
+        growing.write(samples[end - FRAME : end])
         if end > ENCODER_LAG_SAMPLES:
             num_samples = end - ENCODER_LAG_SAMPLES
             decoded = decode_mp3(growing.so_far(num_samples)).samples
@@ -116,22 +115,3 @@ def test_an_utterance_that_comes_to_nothing_is_closed() -> None:
     with pytest.raises(RuntimeError, match="closed"):
         dropped.write(spoken(0.1))
     assert decode_mp3(dropped.finished()).num_samples == 8_000
-
-
-def test_recent_audio_is_found_by_its_place() -> None:
-    recent, samples = RecentAudio(0.5, 16_000), spoken(2.0)[: 50 * WINDOW]
-    for end in range(WINDOW, samples.size + 1, WINDOW):
-        recent.append(samples[end - WINDOW : end])
-        assert recent.position == end
-        for start in (max(0, end - 8_000), end - 100, end):
-            assert np.array_equal(recent.since(start), samples[start:end])
-
-
-def test_audio_that_is_no_longer_recent_is_not_made_up() -> None:
-    recent = RecentAudio(0.5, 16_000)
-    with pytest.raises(ValueError, match="Sample 1 "):
-        recent.since(1)
-    for _ in range(100):
-        recent.append(np.zeros(WINDOW, np.float32))
-    with pytest.raises(ValueError, match="Sample 0 "):
-        recent.since(0)

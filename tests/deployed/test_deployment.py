@@ -14,7 +14,7 @@ from local_cloud.events import Kind
 from orchestrator.in_process import InProcessStages
 from orchestrator.pipeline import Pipeline
 from services.asr.pocketsphinx import PocketsphinxASR
-from services.host.vad_gate import SpeechGate
+from services.host.vad_gate import VadGate
 from services.selection import select
 from shared.audio.decode import decode_audio, to_pcm
 from shared.audio.mp3 import encode_mp3
@@ -78,7 +78,7 @@ def says_four(speech: Pcm) -> bool:
     anybody speaks."""
     pcm = resample(speech, 16_000)
     if TTS == "espeak":
-        return SpeechGate().has_speech(pcm)
+        return VadGate().has_speech(pcm)
     asr = PocketsphinxASR()
     asr.load()
     try:
@@ -262,4 +262,4 @@ def test_the_model_to_be_added_of_the_readme_is_deployed_by_its_name_and_answers
     assert (told["outcome"], told["models"]["llm"]) == ("completed", "Parrot")
     assert "two plus two" in told["reply"]
     assert told["reply"].split() == told["transcript"].split()
-    assert SpeechGate().has_speech(resample(decode_audio(output.read_bytes(), Settings()), 16_000))
+    assert VadGate().has_speech(resample(decode_audio(output.read_bytes(), Settings()), 16_000))

@@ -129,6 +129,7 @@ class Words(LLMModel):
 def project(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Project:
     made = project_in(tmp_path_factory.mktemp("project"), cloud)
     made.add_engine(Stage.TTS, "voice", VOICE)
+    made.add_engine(Stage.TTS, "unfetched", VOICE.replace('"voice"', '"unfetched"').replace("some-", "no-"))
     made.add_engine(Stage.LLM, "words", WORDS)
     cloud.plane.create_secret("voice-token", {"VOICE_TOKEN": "s3cret"})
     return made
@@ -144,6 +145,21 @@ def test_deploying_fetches_first_what_is_deployed_on_modal_into_the_volume(proje
         assert hub.downloads == ["voice.bin"]
     listed = project.cloud.modal(project.folder, "volume", "ls", "speech-to-speech-weights")
     assert "models--somebody--some-voice" in listed.stdout
+
+
+def test_weights_that_cannot_be_fetched_end_a_command_in_a_line_that_says_what_is_deployed(
+    project: Project,
+) -> None:
+    failed = "s2s: The weights could not be fetched; the reason is above."
+    nowhere = {"TTS_MODEL": "unfetched", "S2S_HUB_URL": "http://127.0.0.1:9"}
+    for command, line in (
+        (("deploy", "tts"), f"{failed} Not deployed: tts."),
+        (("fetch-weights", "--target", "modal"), failed),
+    ):
+        done = project.s2s(*command, fails=True, **nowhere)
+        assert done.returncode == ExitCode.FAILED
+        assert "could not be fetched: " in done.stderr
+        assert done.stderr.splitlines()[-1] == line
 
 
 def test_a_missing_token_is_told_before_anything_is_fetched(project: Project) -> None:

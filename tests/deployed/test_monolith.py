@@ -180,7 +180,13 @@ def test_the_commands_know_of_it(deployed: AnsweringProject) -> None:
     assert [app["model"] for app in status["apps"]][:3] == ["", "", ""]  # they are in the monolith
     assert "pocketsphinx en-us" in status["apps"][-1]["model"]
     assert status["last_hour"]["outcomes"]["completed"] >= 3
-    assert f"Stopped {MONOLITH_APP}." in deployed.s2s("stop", "--yes").stdout
+    warmed = json.loads(deployed.s2s("warm", "monolith", "--json").stdout)
+    assert [engine["name"] for engine in warmed[MONOLITH_APP]["engines"]] == list(MODELS.values())
+    (smoke,) = json.loads(deployed.s2s("smoke", "monolith", "--json").stdout)
+    assert (smoke["app"], smoke["error"], len(smoke["calls"])) == (MONOLITH_APP, None, 2)
+    assert REPLY in smoke["calls"][0]["text"]
+    assert '"outcome": "completed"' in deployed.s2s("logs", "monolith").stdout
+    assert f"Stopped {MONOLITH_APP}." in deployed.s2s("stop", "monolith", "--yes").stdout
     assert "make deploy-monolith" in deployed.s2s(*turn, fails=True).stderr
 
 

@@ -194,6 +194,13 @@ def test_the_orchestrator_needs_no_gpu_and_takes_more_calls_than_turns_to_refuse
         assert (function.target_inputs, function.max_inputs, function.max_containers) == (40, 80, 4)
         assert {path.split("/")[2] for path in function.mounted} == {"orchestrator", "services", "shared"}
         assert has_ffmpeg(function.image)
+        assert function.memory_snapshot
+
+
+def test_the_orchestrator_starts_without_a_snapshot_if_a_setting_says_so(project: Project) -> None:
+    project.deploy(Stage.ORCHESTRATOR, S2S_ORCHESTRATOR_SNAPSHOT="none")
+    (orchestrator,) = project.cloud.plane.app("speech-to-speech").functions.values()
+    assert not orchestrator.memory_snapshot
 
 
 def test_the_monolith_has_what_its_engines_and_foreign_audio_need(project: Project) -> None:

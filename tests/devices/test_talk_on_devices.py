@@ -128,7 +128,7 @@ def test_no_sound_of_a_reply_is_lost_over_ten_turns(row: Talked) -> None:
     for turn in row.completed:
         assert row.lost_pieces(turn) <= MAX_UNDERRUNS, row.texts(turn)
     assert row.microphone_lost_us == 0
-    assert all(row.turns[turn].heard_us == row.turns[turn].reply_us for turn in row.completed)
+    assert all(row.turns[turn].played_us == row.turns[turn].reply_us for turn in row.completed)
 
 
 def test_ten_turns_leave_no_memory_behind_and_do_not_get_slower(row: Talked) -> None:
@@ -156,7 +156,7 @@ def test_speech_stops_a_reply_and_is_answered(row: Talked, recogniser: Pocketsph
     silence_s = example(SHORT).duration_s + 0.3  # no answer is there before the question has ended
     last_sound_s = row.speaker.last_sound_at_s(began_s, began_s + silence_s)
     assert last_sound_s is None or last_sound_s - began_s < SILENT_WITHIN_S
-    heard = row.texts(turn)["heard"]
+    heard = row.texts(turn)["played"]
     assert LONG_REPLY.startswith(heard.removesuffix(" …"))
     answer = row.speaker_between(began_s + silence_s, row.moments["said"][turn + 2])
     assert "four" in recogniser.transcribe(Pcm(answer, HZ)).split()
@@ -189,7 +189,7 @@ def test_its_own_voice_does_not_interrupt_it_and_speech_does(conversations: Conv
     outcomes = [record.outcome for record in room.turns]
     assert outcomes == ["completed"] * 3 + ["interrupted", "completed"], room.output
     for turn, (_, beginning) in enumerate(QUESTIONS[:3]):
-        assert room.texts(turn)["heard"].startswith(beginning)
+        assert room.texts(turn)["played"].startswith(beginning)
         assert room.lost_pieces(turn) <= MAX_UNDERRUNS
 
 

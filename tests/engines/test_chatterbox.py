@@ -15,7 +15,7 @@ import torch
 from chatterbox.tts_turbo import ChatterboxTurboTTS
 
 from bench.sounds import voice
-from services.host.stage_host import TTSHost
+from services.host.tts_host import TTSHost
 from services.tts.chatterbox import SAMPLE_RATE_HZ, WEIGHTS, ChatterboxTTS
 from services.tts.chatterbox_model import ChatterboxModel
 from services.tts.chatterbox_text import longest_s

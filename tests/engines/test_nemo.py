@@ -11,7 +11,8 @@ import torch
 
 from services.asr.nemo import LARGEST_BATCH, LARGEST_BATCH_S, LONGEST_S, WEIGHTS, NemoASR
 from services.asr.nemo_model import NemoModel
-from services.host.stage_host import ASRHost
+from services.host.asr_host import ASRHost
+from services.host.vad_gate import VadGate
 from shared.audio.pcm import Pcm
 from shared.engines import ASR_SAMPLE_RATE_HZ
 from shared.errors import EngineLoadFailed, TooLong, WeightsMissing
@@ -177,11 +178,13 @@ def test_a_repository_with_no_model_or_with_several_is_refused(
         NemoASR().load()
 
 
-async def test_behind_its_stage_requests_at_once_get_their_own_words(engine: NemoASR) -> None:
+async def test_behind_its_stage_requests_at_once_get_their_own_words(
+    engine: NemoASR, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(VadGate, "has_speech", lambda self, pcm: True)  # tones are no speech to it
     _, sounds = utterances(12, seed=3)
     alone = [engine.transcribe(sound) for sound in sounds]
     host = ASRHost(_Shared(engine), Settings())
-    host._gate.has_speech = lambda pcm: True  # type: ignore[method-assign]  # tones are no speech to it
 
     async def heard(sound: Pcm) -> str:
         return "".join([i.text async for i in host.transcribe(sound) if isinstance(i, Transcript)])

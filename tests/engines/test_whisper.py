@@ -11,7 +11,7 @@ from faster_whisper import WhisperModel
 
 from services.asr.whisper import WhisperASR
 from services.asr.whisper_models import whisper_weights
-from services.host.stage_host import ASRHost
+from services.host.asr_host import ASRHost
 from shared.audio.decode import decode_audio
 from shared.audio.pcm import Pcm, join, resample
 from shared.engines import ASR_SAMPLE_RATE_HZ

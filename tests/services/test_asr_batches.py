@@ -2,12 +2,14 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import zip_longest
 
 import numpy as np
 import pytest
 
-from services.host.stage_host import ASRHost
+from services.host.asr_host import ASRHost
 from shared.audio.decode import decode_audio
 from shared.audio.pcm import Pcm, resample
 from shared.engines import ASR_SAMPLE_RATE_HZ, ASRModel, EngineSpec
@@ -16,6 +18,7 @@ from shared.payloads import Mp3Audio, Speech
 from shared.settings import ServiceSettings, Settings
 from shared.stage_stream import StageFinished, StageStarted, Transcript
 from tests.support.paths import EXAMPLES
+from tests.support.waiting import until_async
 
 HELLO = EXAMPLES / "hello.mp3"
 SILENCE = Pcm(np.zeros(ASR_SAMPLE_RATE_HZ, np.float32), ASR_SAMPLE_RATE_HZ)
@@ -62,7 +65,8 @@ def speech() -> Pcm:
 
 
 @pytest.fixture
-def ears() -> Iterator[Ears]:
+async def ears() -> AsyncIterator[Ears]:
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
     engine = Ears()
     yield engine
     engine.may_go_on.set()
@@ -80,10 +84,18 @@ async def heard(host: ASRHost, audio: Speech, language: str | None = None) -> st
     return next(item.text for item in items if isinstance(item, Transcript))
 
 
-async def asked(host: ASRHost, *audios: Speech) -> list[asyncio.Task[str]]:
-    """The calls, all of them waiting."""
-    calls = [asyncio.create_task(heard(host, audio)) for audio in audios]
-    for _ in range(50):  # each call takes a few steps to its place in the queue
+async def asked(
+    host: ASRHost, *audios: Speech, languages: Sequence[str | None] = ()
+) -> list[asyncio.Task[str]]:
+    """The calls, all of them waiting for the engine."""
+    calls = [
+        asyncio.create_task(heard(host, audio, language))
+        for audio, language in zip_longest(audios, languages)
+    ]
+    for _ in range(50):  # each call takes a few steps to its gate
+        await asyncio.sleep(0)
+    await asyncio.to_thread(lambda: None)  # behind them, on the one thread on which they are gated
+    for _ in range(50):  # and to its place in the queue
         await asyncio.sleep(0)
     return calls
 
@@ -112,12 +124,8 @@ async def test_a_batch_is_of_one_language(ears: Ears, speech: Pcm) -> None:
     host = ASRHost(ears, Settings())
     first = await asked(host, speech)
     await at_work(ears)
-    others = [
-        asyncio.create_task(heard(host, lengthened(speech, by), language))
-        for by, language in enumerate([None, "de-DE", None], start=1)
-    ]
-    for _ in range(50):
-        await asyncio.sleep(0)
+    more = [lengthened(speech, by) for by in range(1, 4)]
+    others = await asked(host, *more, languages=[None, "de-DE", None])
     ears.may_go_on.set()
     texts = [await call for call in first + others]
     await host.close()
@@ -167,34 +175,34 @@ async def test_an_utterance_that_breaks_the_engine_does_not_take_its_neighbours_
     assert "ears: broken at" in str(results[2])
 
 
-async def test_a_call_that_is_given_up_while_it_waits_is_never_begun(ears: Ears, speech: Pcm) -> None:
+async def test_a_call_that_is_cancelled_while_it_waits_is_never_begun(ears: Ears, speech: Pcm) -> None:
     host = ASRHost(ears, Settings())
     first = await asked(host, speech)
     await at_work(ears)
-    given_up, kept = await asked(host, lengthened(speech, 1), lengthened(speech, 2))
-    given_up.cancel()
-    await asyncio.wait([given_up])
+    cancelled, kept = await asked(host, lengthened(speech, 1), lengthened(speech, 2))
+    cancelled.cancel()
+    await asyncio.wait([cancelled])
     ears.may_go_on.set()
     assert [await first[0], await kept] == [str(speech.num_samples), str(speech.num_samples + 2)]
     await host.close()
     assert str(speech.num_samples + 1) not in [text for batch in ears.batches for text in batch]
 
 
-async def test_a_call_that_is_given_up_in_mid_batch_leaves_the_others_their_words(
+async def test_a_call_that_is_cancelled_in_mid_batch_leaves_the_others_their_words(
     ears: Ears, speech: Pcm
 ) -> None:
     host = ASRHost(ears, Settings())
-    (given_up,) = await asked(host, speech)
+    (cancelled,) = await asked(host, speech)
     await at_work(ears)
-    given_up.cancel()
-    await asyncio.wait([given_up])
+    cancelled.cancel()
+    await asyncio.wait([cancelled])
     (kept,) = await asked(host, lengthened(speech, 1))
     ears.may_go_on.set()
     assert await kept == str(speech.num_samples + 1)
     await host.close()
 
 
-async def test_an_engine_that_goes_on_when_all_of_a_batch_have_given_up_is_reported_as_stuck(
+async def test_an_engine_that_goes_on_when_all_calls_of_a_batch_are_cancelled_is_reported_as_stuck(
     ears: Ears, speech: Pcm
 ) -> None:
     stuck = asyncio.Event()
@@ -211,16 +219,75 @@ async def test_an_engine_that_goes_on_when_all_of_a_batch_have_given_up_is_repor
 async def test_an_engine_that_somebody_still_waits_for_is_not_stuck(ears: Ears, speech: Pcm) -> None:
     stuck = asyncio.Event()
     host = ASRHost(ears, Settings(engine_stuck_after_s=0.01), on_stuck=stuck.set)
-    await host.load()
-    given_up, kept = await asked(host, speech, speech)
+    (first,) = await asked(host, speech)
     await at_work(ears)
-    given_up.cancel()
+    cancelled, kept = await asked(host, speech, speech)
+    first_may_end, ears.may_go_on = ears.may_go_on, threading.Event()
+    ears.working.clear()
+    first_may_end.set()
+    await first
+    await at_work(ears)
+    cancelled.cancel()
     await asyncio.sleep(0.1)
     assert not stuck.is_set()
     ears.may_go_on.set()
     assert await kept == str(speech.num_samples)
     await host.close()
-    assert [len(batch) for batch in ears.batches] == [2]
+    assert [len(batch) for batch in ears.batches] == [1, 2]
+
+
+async def test_without_anybody_to_end_the_container_a_stuck_engine_is_logged(
+    ears: Ears, speech: Pcm, caplog: pytest.LogCaptureFixture
+) -> None:
+    host = ASRHost(ears, Settings(engine_stuck_after_s=0.01))
+    (cancelled,) = await asked(host, speech)
+    await at_work(ears)
+    cancelled.cancel()
+    await until_async(lambda: "ears keeps working on an abandoned call" in caplog.text)
+    ears.may_go_on.set()
+    await host.close()
+
+
+async def test_noise_that_takes_long_to_gate_holds_nobody_else_up(ears: Ears, speech: Pcm) -> None:
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
+    ears.may_go_on.set()
+    samples = np.random.default_rng(0).normal(0, 0.05, 20 * ASR_SAMPLE_RATE_HZ).astype(np.float32)
+    host = ASRHost(ears, Settings())
+    noise = asyncio.create_task(heard(host, Pcm(samples, ASR_SAMPLE_RATE_HZ)))
+    await asyncio.sleep(0.05)
+    assert await heard(host, speech) == str(speech.num_samples)
+    assert not noise.done()
+    assert await noise == ""
+    await host.close()
+
+
+async def test_a_batch_is_booked_once_and_not_for_each_of_its_utterances(ears: Ears, speech: Pcm) -> None:
+    host = ASRHost(ears, Settings())
+    first = await asked(host, speech)
+    await at_work(ears)
+    booked: list[StageFinished] = []
+
+    async def book() -> None:
+        items = [item async for item in host.transcribe(speech)]
+        booked.extend(item for item in items if isinstance(item, StageFinished))
+
+    others = [asyncio.create_task(book()) for _ in range(2)]
+    for _ in range(50):
+        await asyncio.sleep(0)
+    await asyncio.to_thread(lambda: None)
+    for _ in range(50):
+        await asyncio.sleep(0)
+    first_may_end, ears.may_go_on = ears.may_go_on, threading.Event()
+    ears.working.clear()
+    first_may_end.set()
+    await at_work(ears)
+    await asyncio.sleep(0.3)
+    ears.may_go_on.set()
+    await asyncio.gather(*first, *others)
+    await host.close()
+    assert len(ears.batches[1]) == 2
+    assert all(one.elapsed_us >= 300_000 for one in booked)
+    assert all(one.busy_us < one.elapsed_us for one in booked)
 
 
 async def test_a_host_that_is_closed_fails_what_waits(ears: Ears, speech: Pcm) -> None:

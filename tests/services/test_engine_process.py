@@ -14,9 +14,10 @@ import pytest
 from services.process.engine_process import EngineProcess
 from services.selection import discover
 from shared.engines import MODEL_REGISTRY, RegisteredModel
-from shared.errors import EngineLoadFailed, Stage, StageFailed
+from shared.errors import BadRequest, EngineLoadFailed, Stage, StageFailed
 from shared.payloads import ChatMessage, TextDelta
 from shared.stage_stream import LLMOutput, StageFinished, StageItem, StageStarted
+from tests.support.waiting import until_async
 
 
 def model(stage: Stage, name: str) -> RegisteredModel:
@@ -60,7 +61,7 @@ async def test_it_answers_many_at_once_each_its_own(rules: EngineProcess) -> Non
     assert len(set(one_by_one)) == len(questions)
 
 
-async def test_loading_tells_what_it_is_however_often_it_is_asked(rules: EngineProcess) -> None:
+async def test_loading_returns_its_health_however_often_it_is_asked(rules: EngineProcess) -> None:
     first, second = await asyncio.gather(rules.load(), rules.load())
     assert (first.name, first.model, first.device) == ("rules", "offline rules", "cpu")
     assert second.load_s == first.load_s
@@ -87,7 +88,7 @@ async def test_an_environment_without_the_packages_fails_the_load_and_the_log_sa
         assert "No module named" in caplog.text
 
 
-async def test_a_python_that_is_not_there_is_told() -> None:
+async def test_a_python_that_is_not_there_is_an_error_that_names_it() -> None:
     with pytest.raises(EngineLoadFailed, match="/nowhere/python"):
         async with EngineProcess(RULES, python=Path("/nowhere/python")):
             pass
@@ -110,3 +111,29 @@ async def test_no_process_is_left_after_the_block() -> None:
         left = workers()
         assert left
     assert not any(one.is_running() for one in left)
+
+
+async def test_a_call_that_breaks_in_its_process_fails_at_once_and_is_logged_there(
+    rules: EngineProcess, capfd: pytest.CaptureFixture[str]
+) -> None:
+    nobody = ChatMessage.model_construct(role="nobody")  # type: ignore[arg-type]
+    async with asyncio.timeout(5):
+        with pytest.raises(StageFailed, match=r"rules: TypeError.*nonsense") as failure:
+            await read(rules.stream([], nonsense=1))
+        with pytest.raises(StageFailed, match=r"rules: ValueError.*no number"):
+            await read(rules.stream(Unreadable()))
+        with pytest.raises(BadRequest, match="Not a valid ChatMessage"):
+            await read(rules.stream([nobody]))
+    assert failure.value.stage is Stage.LLM
+    await until_async(lambda: "A call of rules failed." in capfd.readouterr().err)
+
+
+class Unreadable:
+    """Can be pickled and not unpickled."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return int, ("no number",)
+
+
+async def read(stream: AsyncIterator[StageItem]) -> list[StageItem]:
+    return [item async for item in stream]

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.host.stage_host import TTSHost
+from services.host.tts_host import TTSHost
 from services.tts.espeak import EspeakTTS
 from services.tts.flite import FliteTTS
 from services.tts.text import MAX_CHARACTERS, to_ascii, utterances

@@ -9,13 +9,15 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 import numpy as np
 import pytest
 
-from services.host.stage_host import ASRHost, LLMHost, TTSHost
+from services.host.asr_host import ASRHost
+from services.host.llm_host import LLMHost
+from services.host.tts_host import TTSHost
 from shared.audio.mp3 import encode_mp3
 from shared.audio.pcm import Pcm
 from shared.engines import ASRModel, EngineSpec, LLMModel, TTSModel
 from shared.errors import BadRequest, EngineLoadFailed, Stage, StageFailed, WeightsMissing
 from shared.payloads import ChatMessage, LLMDelta, Mp3Audio, TextDelta, Tool
-from shared.settings import Settings
+from shared.settings import ServiceSettings, Settings
 from shared.stage_stream import AudioSegment, LLMOutput, StageFinished, StageItem, StageStarted, Transcript
 
 SPEC = EngineSpec(summary="for tests", licence="MIT")
@@ -176,7 +178,7 @@ async def test_what_an_engine_raises_is_a_failure_of_its_stage() -> None:
     assert raised.value.stage is Stage.TTS
 
 
-async def test_closing_a_tts_stream_stops_the_engine_within_a_piece() -> None:
+async def test_closing_a_tts_stream_stops_the_engine_within_a_segment() -> None:
     engine = Voice()
     host = TTSHost(engine, Settings())
     stream = host.synthesize("word " * 100_000)
@@ -189,7 +191,7 @@ async def test_closing_a_tts_stream_stops_the_engine_within_a_piece() -> None:
     assert engine.pieces_made < 1000
 
 
-async def test_the_time_of_a_piece_is_never_before_that_of_the_piece_before_it(
+async def test_the_time_of_a_segment_is_never_before_that_of_the_one_before_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     durations_s = iter([0.2, 0.0, 0.0])
@@ -198,7 +200,7 @@ async def test_the_time_of_a_piece_is_never_before_that_of_the_piece_before_it(
         time.sleep(next(durations_s))  # the first takes longer than the engine needs for the next
         return encode_mp3(pcm, bitrate_kbps)
 
-    monkeypatch.setattr("services.host.stage_host.encode_mp3", encode)
+    monkeypatch.setattr("services.host.tts_host.encode_mp3", encode)
     host = TTSHost(Voice(), Settings())
     items = await read(host.synthesize_mp3("one two three"))
     await host.close()
@@ -283,14 +285,17 @@ async def test_closing_a_reply_stops_the_llm() -> None:
     await host.close()
 
 
-async def test_an_llm_works_on_as_many_replies_at_once_as_it_can_and_no_more() -> None:
+@pytest.mark.parametrize("setting", [None, 4])
+async def test_an_llm_works_on_as_many_replies_at_once_as_it_can_or_a_setting_says_and_no_more(
+    setting: int | None,
+) -> None:
     engine = Mind()
-    host = LLMHost(engine, Settings())
+    host = LLMHost(engine, Settings(llm=ServiceSettings(concurrent_inputs=setting)))
     replies = await asyncio.gather(
         *(read(host.generate(MESSAGES, max_tokens=5, temperature=0)) for _ in range(6))
     )
     await host.close()
-    assert engine.most_at_work == 2
+    assert engine.most_at_work == (setting or 2)
     assert {len(reply) for reply in replies} == {7}
 
 
@@ -316,6 +321,23 @@ async def test_an_error_of_the_llm_is_a_failure_of_its_stage_behind_what_it_wrot
     await host.close()
     assert len(deltas) == 4
     assert raised.value.stage is Stage.LLM
+
+
+async def test_closing_a_host_does_not_wait_for_an_engine_that_is_still_loading() -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Slow(Ears):
+        def load(self) -> None:
+            begun.set()
+            go_on.wait(60)
+
+    host = ASRHost(Slow(), Settings())
+    loading = asyncio.create_task(host.load())
+    await asyncio.to_thread(begun.wait, 10)
+    await asyncio.wait_for(host.close(), 10)
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await loading
 
 
 async def test_closing_a_host_leaves_no_thread() -> None:

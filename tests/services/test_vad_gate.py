@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bench.sounds import HZ, Samples, decibels
-from services.host.vad_gate import SpeechGate
+from services.host.vad_gate import VadGate
 from shared.audio.pcm import Pcm
 from tests.support.flite_speech import flite_says
 from tests.support.noises import clicks, knocks, recording, white_noise, with_noise
@@ -12,8 +12,8 @@ from tests.support.sounds import tone
 
 
 @pytest.fixture(scope="module")
-def gate() -> SpeechGate:
-    return SpeechGate()
+def gate() -> VadGate:
+    return VadGate()
 
 
 def hum(mains_hz: float) -> Samples:
@@ -41,25 +41,25 @@ NO_SPEECH = {
 
 
 @pytest.mark.parametrize("name", NO_SPEECH)
-def test_noise_is_no_speech(gate: SpeechGate, name: str) -> None:
+def test_noise_is_no_speech(gate: VadGate, name: str) -> None:
     assert not gate.has_speech(Pcm(NO_SPEECH[name], HZ))
 
 
 @pytest.mark.parametrize("gain_db", [0, 20])
-def test_office_ambience_is_no_speech(gate: SpeechGate, recordings: Path, gain_db: float) -> None:
+def test_office_ambience_is_no_speech(gate: VadGate, recordings: Path, gain_db: float) -> None:
     ambience = recording(recordings / "office-ambience.mp3")[: 8 * HZ]
     assert not gate.has_speech(Pcm((ambience * decibels(gain_db)).clip(-1, 1), HZ))
 
 
 @pytest.mark.parametrize("name", ["jfk.flac", "bear-or-shark.mp3"])
-def test_recorded_speech_is_speech_however_quiet(gate: SpeechGate, recordings: Path, name: str) -> None:
+def test_recorded_speech_is_speech_however_quiet(gate: VadGate, recordings: Path, name: str) -> None:
     speech = recording(recordings / name)
     assert gate.has_speech(Pcm(speech, HZ))
     assert gate.has_speech(Pcm(speech * decibels(-30), HZ))
 
 
 @pytest.mark.parametrize("snr_db", [10, 5])
-def test_speech_in_an_office_is_speech(gate: SpeechGate, recordings: Path, snr_db: float) -> None:
+def test_speech_in_an_office_is_speech(gate: VadGate, recordings: Path, snr_db: float) -> None:
     speech = recording(recordings / "bear-or-shark.mp3")
     ambience = recording(recordings / "office-ambience.mp3")
     assert gate.has_speech(Pcm(with_noise(speech, ambience, snr_db), HZ))
@@ -67,7 +67,7 @@ def test_speech_in_an_office_is_speech(gate: SpeechGate, recordings: Path, snr_d
 
 @pytest.mark.needs("flite")
 @pytest.mark.parametrize("word", ["yes", "no", "stop", "two"])
-def test_one_short_word_is_speech_however_quiet(gate: SpeechGate, word: str) -> None:
+def test_one_short_word_is_speech_however_quiet(gate: VadGate, word: str) -> None:
     speech = flite_says(word).samples
     assert gate.has_speech(Pcm(speech, HZ))
     assert gate.has_speech(Pcm(speech * decibels(-30), HZ))
@@ -75,23 +75,23 @@ def test_one_short_word_is_speech_however_quiet(gate: SpeechGate, word: str) -> 
 
 @pytest.mark.needs("flite")
 @pytest.mark.parametrize("snr_db", [10, 5])
-def test_a_question_in_white_noise_is_speech(gate: SpeechGate, snr_db: float) -> None:
+def test_a_question_in_white_noise_is_speech(gate: VadGate, snr_db: float) -> None:
     speech = flite_says("What is two plus two?").samples
     assert gate.has_speech(Pcm(with_noise(speech, white_noise(1, -20), snr_db), HZ))
 
 
 @pytest.mark.needs("flite")
-def test_a_word_between_long_silences_and_clicks_is_speech(gate: SpeechGate) -> None:
+def test_a_word_between_long_silences_and_clicks_is_speech(gate: VadGate) -> None:
     silence = np.zeros(20 * HZ, np.float32)
     assert gate.has_speech(Pcm(np.concatenate([clicks(), silence, flite_says("yes").samples, silence]), HZ))
 
 
 @pytest.mark.needs("flite")
-def test_what_was_heard_before_makes_no_difference(gate: SpeechGate) -> None:
+def test_what_was_heard_before_makes_no_difference(gate: VadGate) -> None:
     noise, speech = Pcm(white_noise(0.5, -20), HZ), flite_says("yes")
     assert [gate.has_speech(pcm) for pcm in (speech, noise, speech, noise)] == [True, False, True, False]
 
 
-def test_another_sample_rate_than_16_khz_is_an_error(gate: SpeechGate) -> None:
+def test_another_sample_rate_than_16_khz_is_an_error(gate: VadGate) -> None:
     with pytest.raises(ValueError, match="8000 Hz"):
         gate.has_speech(Pcm(np.zeros(8_000, np.float32), 8_000))

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from services.llm.vllm import AnyOnVllm, Llama, Phi3, VllmLLM, vllm_flags
+from services.llm.vllm import AnyOnVllm, Llama, Phi3, VllmLLM, tool_parser, vllm_flags
 from shared.errors import EngineLoadFailed, Misconfigured, SpeechError, StageFailed, StageTimedOut
 from shared.payloads import ChatMessage, TextDelta
 from shared.settings import Settings, settings
@@ -302,7 +302,7 @@ def test_tools_are_there_where_vllm_can_parse_the_family_s_calls(
     configure: Callable[..., None], repository: str, parser: str | None
 ) -> None:
     configure(S2S_LLM_REPOSITORY=repository)
-    assert AnyOnVllm.tool_parser() == parser
+    assert tool_parser(AnyOnVllm, settings()) == parser
     assert AnyOnVllm().supports_tools == (parser is not None)
     flags = " ".join(vllm_flags(AnyOnVllm, settings()))
     assert ("--enable-auto-tool-choice" in flags) == (parser is not None)

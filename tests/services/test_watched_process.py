@@ -27,7 +27,7 @@ def start() -> Iterator[Callable[[str], WatchedProcess]]:
 
     def start_program(code: str) -> WatchedProcess:
         command = [sys.executable, "-c", code]
-        started.append(WatchedProcess(command, os.environ, logging.getLogger("program")))
+        started.append(WatchedProcess(command, os.environ, logging.getLogger("program").info))
         return started[-1]
 
     yield start_program
@@ -42,7 +42,7 @@ def runs(pid: int) -> bool:
         return False
 
 
-def test_an_end_is_told_with_its_code_and_the_last_lines_of_both_streams(
+def test_an_end_is_reported_with_its_code_and_the_last_lines_of_both_streams(
     start: Callable[[str], WatchedProcess],
 ) -> None:
     process = start(
@@ -55,7 +55,7 @@ def test_an_end_is_told_with_its_code_and_the_last_lines_of_both_streams(
     assert "\n10\n" not in process.last_lines
 
 
-def test_an_end_by_a_signal_is_told_by_its_name(start: Callable[[str], WatchedProcess]) -> None:
+def test_an_end_by_a_signal_is_reported_by_its_name(start: Callable[[str], WatchedProcess]) -> None:
     process = start("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     assert process.wait(30)
     assert process.how_it_ended == "was ended by SIGKILL"
@@ -112,7 +112,7 @@ def test_it_and_what_it_has_started_end_when_we_are_killed() -> None:
 import logging, os, sys, time
 from services.process.watched_process import WatchedProcess
 logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-WatchedProcess([sys.executable, "-c", {PARENT_AND_CHILD!r}], os.environ, logging.getLogger())
+WatchedProcess([sys.executable, "-c", {PARENT_AND_CHILD!r}], os.environ, print)
 time.sleep(600)
 """
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as us:

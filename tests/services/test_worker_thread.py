@@ -1,8 +1,11 @@
 """The thread on which an engine works: one piece of work at a time, and nothing left behind."""
 
 import asyncio
+import subprocess
+import sys
 import threading
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -82,7 +85,7 @@ async def test_closing_a_stream_does_not_wait_for_the_work_under_way(worker: Wor
     go_on.set()
 
 
-async def test_work_that_goes_on_long_after_its_stream_was_closed_is_told_as_stuck() -> None:
+async def test_work_that_goes_on_long_after_its_stream_was_closed_is_reported_as_stuck() -> None:
     stuck, go_on = asyncio.Event(), threading.Event()
     worker = WorkerThread("hung", on_stuck=stuck.set, stuck_after_s=0.01)
 
@@ -99,7 +102,7 @@ async def test_work_that_goes_on_long_after_its_stream_was_closed_is_told_as_stu
     worker.close()
 
 
-async def test_work_that_heeds_its_cancellation_is_not_told_as_stuck() -> None:
+async def test_work_that_heeds_its_cancellation_is_not_reported_as_stuck() -> None:
     stuck = asyncio.Event()
     worker = WorkerThread("heeding", on_stuck=stuck.set, stuck_after_s=0.2)
 
@@ -152,3 +155,41 @@ async def test_two_streams_never_work_at_the_same_time(worker: WorkerThread) -> 
         return [n async for n in worker.stream(work)]
 
     assert await asyncio.gather(*(read() for _ in range(20))) == [[0, 1, 2]] * 20
+
+
+async def test_what_has_not_begun_is_dropped_when_it_closes() -> None:
+    worker, begun, go_on, second = WorkerThread("test"), threading.Event(), threading.Event(), []
+
+    def first() -> str:
+        begun.set()
+        go_on.wait(10)
+        return "finished"
+
+    running = asyncio.create_task(worker.run(first))
+    waiting = asyncio.create_task(worker.run(lambda: second.append(2)))
+    await asyncio.to_thread(begun.wait, 10)
+    closing = asyncio.create_task(asyncio.to_thread(worker.close))
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    go_on.set()
+    await closing
+    assert await running == "finished"
+    assert second == []
+    with pytest.raises(RuntimeError, match="closed"):
+        await worker.run(first)
+
+
+def test_a_program_does_not_wait_for_work_that_it_has_abandoned() -> None:
+    code = """
+import asyncio, time
+from services.host.worker_thread import WorkerThread
+
+async def main():
+    worker = WorkerThread("test")
+    asyncio.create_task(worker.run(lambda: time.sleep(600)))
+    await asyncio.sleep(0.1)
+    worker.close(wait=False)
+
+asyncio.run(main())
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=True, timeout=60)

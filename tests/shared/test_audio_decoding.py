@@ -266,6 +266,13 @@ def test_half_an_hour_is_too_long_and_not_decoded_to_its_end(kind: str) -> None:
     assert peak_bytes - len(data) < 3 * 120 * 8_000 * 4
 
 
+def test_a_file_of_too_many_bytes_is_refused_before_it_is_decoded() -> None:
+    wav = sound_file(SECOND)
+    assert decode_audio(wav, Settings(max_file_bytes=len(wav))).num_samples == 16_000
+    with pytest.raises(TooLong, match="more than 1,000 bytes"):
+        decode_audio(wav, Settings(max_file_bytes=1_000))
+
+
 @pytest.mark.parametrize("kind", ["WAV", "FLAC"])
 def test_the_limit_is_exact(kind: str) -> None:
     limit = Settings(max_audio_s=2.0)

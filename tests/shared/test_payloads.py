@@ -215,3 +215,10 @@ def test_an_error_of_a_kind_that_is_not_known_here_is_still_an_error() -> None:
 def test_errors_say_whether_trying_again_can_help() -> None:
     assert Overloaded("busy").retryable
     assert not BadRequest("bad").retryable
+
+
+def test_a_failure_of_a_kind_that_only_its_sender_knows_keeps_its_kind_and_whether_a_retry_can_help() -> None:
+    failure = Failure(kind="from_the_future", stage=Stage.TTS, retryable=True, message="not yet")
+    error = pickle.loads(pickle.dumps(failure.to_error()))
+    assert isinstance(error, SpeechError)
+    assert Failure.of(error) == failure

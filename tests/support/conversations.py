@@ -1,25 +1,37 @@
 """Spoken conversations for tests: one side is a recording, the other scripted stages, on a virtual clock."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from bench.conversations import Seen
 from bench.sounds import HZ
-from client.audio.file_microphone import FileMicrophone
-from client.audio.file_speaker import FileSpeaker
-from client.metrics.session import Session
-from client.metrics.session_summary import Summary
-from conversation.conversation import SpokenTurn, Talk
-from conversation.listener import Listener
+from client.audio.microphone import FileMicrophone
+from client.audio.speaker import FileSpeaker
+from client.metrics.summary import Summary, summarized
+from conversation.conversation import Conversation, Phase
+from conversation.reply import SpokenTurn
 from orchestrator.pipeline import Pipeline
 from shared.audio.pcm import Pcm
 from shared.settings import Settings
+from shared.turn import TurnEvent
 from tests.support.scripted_stages import Cast
+
+
+@dataclass
+class Seen:
+    """What a conversation reported."""
+
+    events: list[TurnEvent] = field(default_factory=list)
+    turns: list[SpokenTurn] = field(default_factory=list)
+    phases: list[Phase] = field(default_factory=list)
+
+    def phase(self, phase: Phase, level: float) -> None:
+        if self.phases[-1:] != [phase]:
+            self.phases.append(phase)
 
 
 @dataclass
@@ -27,9 +39,12 @@ class Conversed:
     """What came of a conversation."""
 
     seen: Seen
-    summary: Summary
-    heard: NDArray[np.float32]
+    played: NDArray[np.float32]
     """What the speaker played, from the beginning, at 16 kHz."""
+
+    @property
+    def summary(self) -> Summary:
+        return summarized(turn.record for turn in self.turns)
 
     @property
     def turns(self) -> list[SpokenTurn]:
@@ -46,7 +61,7 @@ class Conversed:
 
     def sound_in(self, start_s: float, end_s: float) -> float:
         """For how many seconds of this time something was played."""
-        part = self.heard[round(start_s * HZ) : round(end_s * HZ)]
+        part = self.played[round(start_s * HZ) : round(end_s * HZ)]
         return float(np.count_nonzero(np.abs(part) > 1e-3)) / HZ
 
 
@@ -61,24 +76,21 @@ async def converse(
 ) -> Conversed:
     """Have a recording talk with scripted stages, to its end or until somebody hangs up."""
     chosen, seen = Settings(**settings), Seen()  # type: ignore[arg-type]
-    now = asyncio.get_running_loop().time
-    output = folder / "heard.wav"
+    output = folder / "played.wav"
     async with FileMicrophone(said) as microphone, FileSpeaker(output, sample_rate_hz=HZ) as speaker:
-        with Session(now) as session:
-            talk = Talk(
-                Pipeline(cast, chosen).stream,
-                microphone,
-                speaker,
-                session,
-                seen,
-                chosen,
-                listener=Listener(chosen, now),
-                speculative=speculative,
-            )
-            try:
-                async with asyncio.timeout(hang_up_at_s):
-                    await talk.run()
-            except TimeoutError:
-                pass
-    heard, _ = soundfile.read(output, dtype="float32")
-    return Conversed(seen, session.summary(), heard)
+        conversation = Conversation(
+            Pipeline(cast, chosen).stream,
+            speaker,
+            chosen,
+            speculative=speculative,
+            on_phase=seen.phase,
+            on_event=seen.events.append,
+            on_turn=seen.turns.append,
+        )
+        try:
+            async with asyncio.timeout(hang_up_at_s):
+                await conversation.run(microphone, ended=lambda: microphone.ended)
+        except TimeoutError:
+            pass
+    played, _ = soundfile.read(output, dtype="float32")
+    return Conversed(seen, played)

@@ -2,7 +2,7 @@
 
     python -m tests.support.sound_programs NAME FOLDER
 
-They say "ready" when the devices are open, and leave in the folder what they heard and told.
+They print "ready" when the devices are open, and leave in the folder what they recorded and found out.
 """
 
 import asyncio
@@ -14,8 +14,8 @@ import numpy as np
 
 from client.audio.device_microphone import DeviceMicrophone
 from client.audio.device_speaker import DeviceSpeaker
-from client.audio.sample_queue import Samples
 from client.audio.sound_devices import SoundDeviceLost
+from conversation.audio import Samples
 from shared.audio.pcm import Pcm
 
 MICROPHONE, LOUDSPEAKER = "table_mic", "Table_Loud"
@@ -26,15 +26,15 @@ async def hear(folder: Path) -> None:
 
     async def one(name: str, sample_rate_hz: int) -> None:
         async with DeviceMicrophone(MICROPHONE, sample_rate_hz=sample_rate_hz) as microphone:
-            windows = [await anext(microphone)]
-            say_ready()
+            frames = [(await anext(microphone)).samples]
+            print_ready()
             while not (folder / "enough").exists():
-                windows.append(await anext(microphone))
-            assert all(window.shape == (512,) and window.dtype == np.float32 for window in windows)
-            np.save(folder / f"{name}.npy", np.concatenate(windows))
+                frames.append((await anext(microphone)).samples)
+            assert all(frame.shape == (512,) and frame.dtype == np.float32 for frame in frames)
+            np.save(folder / f"{name}.npy", np.concatenate(frames))
             assert microphone.lost_samples == 0
             microphone.close()
-            assert [window async for window in microphone] == []
+            assert [frame async for frame in microphone] == []
 
     await asyncio.gather(one("same_rate", 16_000), one("other_rate", 48_000))
 
@@ -43,33 +43,36 @@ async def stall(folder: Path) -> None:
     """Nobody takes what the microphone hears for a second."""
     async with DeviceMicrophone(MICROPHONE, max_waiting_s=0.25) as microphone:
         await anext(microphone)
-        heard = 0
+        recorded = lost = 0
         for _ in range(100):
             if not microphone.lost_samples:
                 await asyncio.sleep(0.1)
         async with asyncio.timeout(10):
-            while heard < 16_000:
-                heard += (await anext(microphone)).size
-        tell(folder, lost_samples=microphone.lost_samples)
+            while recorded < 16_000:
+                frame = await anext(microphone)
+                recorded += frame.samples.size
+                lost += frame.lost_samples
+        report(folder, lost_samples=microphone.lost_samples, lost_before_frames=lost)
 
 
 async def say(folder: Path) -> None:
-    """A reply in pieces that come while it is heard, and another at another rate."""
+    """A reply in segments that come while it is played, and another at another rate."""
     played: list[Samples] = []
-    pieces = [Pcm(np.load(folder / f"piece{index}.npy"), 16_000) for index in range(4)]
-    speaker = DeviceSpeaker(LOUDSPEAKER, sample_rate_hz=16_000, latency_s=0.3, played=played.append)
+    segments = [Pcm(np.load(folder / f"segment{index}.npy"), 16_000) for index in range(4)]
+    speaker = DeviceSpeaker(LOUDSPEAKER, sample_rate_hz=16_000, latency_s=0.3, on_played=played.append)
     async with speaker:
-        say_ready()
-        for piece in pieces:
-            speaker.play(piece)
+        print_ready()
+        for segment in segments:
+            speaker.play(segment)
             await asyncio.sleep(0.2)
         speaker.end_reply()
-        await speaker.heard_out()
+        await speaker.drain()
         speaker.play(Pcm(np.load(folder / "other_rate.npy"), 24_000))
         speaker.end_reply()
-        await speaker.heard_out()
-        tell(folder, underruns=speaker.underruns, xruns=speaker.xruns)
-        assert [one.fraction for one in speaker.heard()] == [1.0]
+        await speaker.drain()
+        report(folder, underruns=speaker.underruns)
+        [last] = speaker.clear()
+        assert last.played_samples == last.num_samples
     np.save(folder / "played.npy", np.concatenate(played))
 
 
@@ -77,25 +80,23 @@ async def pause(folder: Path) -> None:
     """A reply is paused in the middle, goes on, is paused again and cleared."""
     loop = asyncio.get_running_loop()
     async with DeviceSpeaker(LOUDSPEAKER, sample_rate_hz=16_000) as speaker:
-        say_ready()
+        print_ready()
         speaker.play(Pcm(np.load(folder / "reply.npy"), 16_000))
         await asyncio.sleep(0.7)
         paused_at_s = loop.time()
         speaker.pause()
-        assert speaker.first_sound_at_s is not None
-        paused_after_s = paused_at_s - speaker.first_sound_at_s
+        assert speaker.first_audio_at_s is not None
+        paused_after_s = paused_at_s - speaker.first_audio_at_s
         await asyncio.sleep(0.5)
-        heard_before = speaker.heard()[0].heard_samples
         speaker.resume()
         await asyncio.sleep(0.5)
-        [piece] = speaker.clear()
+        [segment] = speaker.clear()
         await asyncio.sleep(0.5)
-        tell(
+        report(
             folder,
             paused_after_s=paused_after_s,
-            heard_before=heard_before,
-            heard_at_all=piece.heard_samples,
-            xruns=speaker.xruns,
+            played_samples=segment.played_samples,
+            underruns=speaker.underruns,
         )
 
 
@@ -120,18 +121,18 @@ async def lose(folder: Path) -> None:
 
     async with DeviceMicrophone(MICROPHONE) as microphone, DeviceSpeaker(LOUDSPEAKER) as speaker:
         await anext(microphone)
-        say_ready()
+        print_ready()
         errors = await asyncio.gather(hear_on(microphone), say_on(speaker))
-        tell(folder, errors=errors)
+        report(folder, errors=errors)
 
 
-def say_ready() -> None:
+def print_ready() -> None:
     sys.stdout.write("ready\n")
     sys.stdout.flush()
 
 
-def tell(folder: Path, **figures: object) -> None:
-    (folder / "told.json").write_text(json.dumps(figures))
+def report(folder: Path, **figures: object) -> None:
+    (folder / "found.json").write_text(json.dumps(figures))
 
 
 if __name__ == "__main__":

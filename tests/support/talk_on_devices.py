@@ -16,9 +16,13 @@ import psutil
 import soundfile
 
 from bench.sounds import Samples, example
-from client.metrics.metrics_file import read_metrics
-from client.metrics.session_line import SessionEnded, SessionLine, SessionStarted
-from client.metrics.turn_record import TurnRecord
+from client.metrics.metrics_file import (
+    ConversationEnded,
+    ConversationStarted,
+    MetricsLine,
+    read_metrics,
+)
+from conversation.turn_record import TurnRecord
 from shared.audio.pcm import Pcm
 from tests.support.pulse_audio import RATE_HZ, PulseAudio
 from tests.support.sound_recording import SOUND, Recording
@@ -70,7 +74,7 @@ class Talked:
         return [turn for turn, record in enumerate(self.turns) if record.outcome == "completed"]
 
     def texts(self, turn: int) -> dict[str, str]:
-        """What was understood (`transcript`), answered (`reply`) and of that `heard`."""
+        """What was understood (`transcript`), answered (`reply`) and of that `played`."""
         return dict(json.loads((self.folder / f"turn-{turn + 1:03d}.json").read_text()))
 
     def speaker_between(self, start_s: float, end_s: float) -> Samples:
@@ -149,7 +153,7 @@ class TalkOnDevices:
         )
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
-        self.wait_for(lambda: any(isinstance(line, SessionStarted) for line in self.lines))
+        self.wait_for(lambda: any(isinstance(line, ConversationStarted) for line in self.lines))
         self.note("listening")
         self._told_before = len(self.output)
         self._started = psutil.Process(self.process.pid).children(recursive=True)
@@ -215,7 +219,7 @@ class TalkOnDevices:
         ended_at_s = time.monotonic()
         self._reader.join()
         time.sleep(AFTERWARDS_S)
-        ends = [line for line in self.lines if isinstance(line, SessionEnded)]
+        ends = [line for line in self.lines if isinstance(line, ConversationEnded)]
         return Talked(
             folder=self.saved,
             speaker=self.speaker,
@@ -233,7 +237,7 @@ class TalkOnDevices:
         )
 
     @property
-    def lines(self) -> list[SessionLine]:
+    def lines(self) -> list[MetricsLine]:
         """Its metrics file so far."""
         return read_metrics(self._metrics) if self._metrics.exists() else []
 

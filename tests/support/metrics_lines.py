@@ -1,10 +1,9 @@
-"""Lines of sessions that hold together, and are otherwise anything."""
+"""Lines of metrics files that hold together, and are otherwise anything."""
 
 from hypothesis import strategies as st
 
-from client.metrics.session_line import SessionEnded, SessionLine, SessionStarted
-from client.metrics.traffic import Traffic
-from client.metrics.turn_record import DroppedSpeculation, TurnRecord, VoiceToVoice
+from client.metrics.metrics_file import ConversationEnded, ConversationStarted, MetricsLine
+from conversation.turn_record import TurnRecord, VoiceToVoice
 from shared.errors import Stage
 from shared.ledger import Ledger, Span, StageBusy
 from shared.turn import Failure, Models
@@ -13,7 +12,6 @@ SPANS = ("pause_us", "first_audio_us", "held_us", "playback_us")
 
 durations_us = st.integers(0, 60_000_000)
 identifiers = st.sampled_from(["one", "two", "three"])
-traffics = st.builds(Traffic, **{name: st.integers(0, 10**6) for name in Traffic.model_fields})
 failures = st.builds(
     Failure,
     kind=st.just("stage_failed"),
@@ -52,25 +50,18 @@ def turn_records(draw: st.DrawFn) -> TurnRecord:
         ledger=ledger,
         models=Models(asr="ears", llm=draw(st.sampled_from(["", "mind", "другой ум"]))),
         reply_us=reply_us,
-        heard_us=draw(st.integers(0, reply_us)),
+        played_us=draw(st.integers(0, reply_us)),
         underruns=draw(st.integers(0, 3)),
-        traffic=draw(traffics),
         kept_speculation_us=draw(st.none() | durations_us),
-        dropped_speculations=tuple(
-            draw(
-                st.lists(
-                    st.builds(DroppedSpeculation, pipeline_us=durations_us, traffic=traffics), max_size=2
-                )
-            )
-        ),
+        dropped_requests_us=tuple(draw(st.lists(durations_us, max_size=2))),
     )
 
 
-session_lines: st.SearchStrategy[list[SessionLine]] = st.lists(
+metrics_lines: st.SearchStrategy[list[MetricsLine]] = st.lists(
     turn_records()
-    | st.builds(SessionStarted, session_id=identifiers)
+    | st.builds(ConversationStarted, session_id=identifiers)
     | st.builds(
-        SessionEnded, session_id=identifiers, duration_us=durations_us, microphone_lost_us=durations_us
+        ConversationEnded, session_id=identifiers, duration_us=durations_us, microphone_lost_us=durations_us
     ),
     max_size=6,
 )

@@ -13,7 +13,10 @@ import pytest
 import soundfile
 
 from bench.sounds import Samples, voice
+from shared.audio.decode import decode_audio
 from shared.audio.pcm import Pcm, resample
+from shared.settings import Settings
+from tests.support.paths import EXAMPLES
 from tests.support.pulse_audio import RATE_HZ, PulseAudio
 from tests.support.sounds import likeness
 
@@ -48,30 +51,30 @@ def python(pulse_audio: PulseAudio, code: str, *arguments: str) -> str:
 
 @contextmanager
 def program(pulse_audio: PulseAudio, name: str, folder: Path, *, ready: int = 1) -> Iterator[dict[str, Any]]:
-    """Runs one of the programs; inside, its devices are open; afterwards there is what it told."""
+    """Runs one of the programs; inside, its devices are open; afterwards there is what it found out."""
     command = [sys.executable, "-m", "tests.support.sound_programs", name, str(folder)]
-    told: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     with subprocess.Popen(command, env=pulse_audio.environ, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout
             for _ in range(ready):
                 assert process.stdout.readline() == "ready\n"
-            yield told
+            yield found
             assert process.wait(TIMEOUT_S) == 0
         finally:
             process.kill()
-    if (folder / "told.json").exists():
-        told.update(json.loads((folder / "told.json").read_text()))
+    if (folder / "found.json").exists():
+        found.update(json.loads((folder / "found.json").read_text()))
 
 
 def take(pulse_audio: PulseAudio, name: str, folder: Path) -> tuple[Samples, dict[str, Any]]:
     """What the loudspeaker says while a program runs; once more where the machine was too busy for it."""
     for _ in range(5):
-        with pulse_audio.recorded_speaker() as recorded, program(pulse_audio, name, folder) as told:
+        with pulse_audio.recorded_speaker() as recorded, program(pulse_audio, name, folder) as found:
             pass
-        if not told["xruns"]:
+        if not found["underruns"]:
             break
-    return recorded[0], told
+    return recorded[0], found
 
 
 def sixteen_bit(num_samples: int, seed: int, sample_rate_hz: int = RATE_HZ) -> Samples:
@@ -103,14 +106,14 @@ def test_devices_are_listed_by_name(pulse_audio: PulseAudio) -> None:
     assert any(line.startswith("*") and "default" in line for line in table.splitlines())
 
 
-def test_a_name_that_chooses_no_device_or_several_is_told(pulse_audio: PulseAudio) -> None:
+def test_a_name_that_chooses_no_device_or_several_is_an_error(pulse_audio: PulseAudio) -> None:
     nobody, several = python(pulse_audio, WHY_NOT, "gramophone", "table_", "Table_Micro").splitlines()
     assert nobody.startswith("There is no microphone called 'gramophone', only: ")
     assert "table_microphone, ALSA" in nobody
     assert several.startswith("Several microphones are called 'table_': say which (")
 
 
-def test_the_microphone_hears_exactly_what_is_said_to_it(pulse_audio: PulseAudio, tmp_path: Path) -> None:
+def test_the_microphone_records_exactly_what_is_played_to_it(pulse_audio: PulseAudio, tmp_path: Path) -> None:
     said = sixteen_bit(2 * RATE_HZ, seed=1)
     soundfile.write(tmp_path / "said.wav", said, RATE_HZ, subtype="PCM_16")
     with program(pulse_audio, "hear", tmp_path, ready=2):
@@ -123,22 +126,22 @@ def test_the_microphone_hears_exactly_what_is_said_to_it(pulse_audio: PulseAudio
 
 
 def test_what_nobody_takes_from_the_microphone_is_counted(pulse_audio: PulseAudio, tmp_path: Path) -> None:
-    with program(pulse_audio, "stall", tmp_path, ready=0) as told:
+    with program(pulse_audio, "stall", tmp_path, ready=0) as found:
         pass
-    assert told["lost_samples"] > 0
+    assert found["lost_samples"] == found["lost_before_frames"] > 0
 
 
-def test_the_speaker_says_the_pieces_gapless(pulse_audio: PulseAudio, tmp_path: Path) -> None:
-    pieces = [sixteen_bit(RATE_HZ // 2, seed) for seed in range(4)]
-    for index, piece in enumerate(pieces):
-        np.save(tmp_path / f"piece{index}.npy", piece)
+def test_the_speaker_plays_the_segments_without_a_gap(pulse_audio: PulseAudio, tmp_path: Path) -> None:
+    segments = [sixteen_bit(RATE_HZ // 2, seed) for seed in range(4)]
+    for index, segment in enumerate(segments):
+        np.save(tmp_path / f"segment{index}.npy", segment)
     other_rate = sixteen_bit(24_000, seed=9, sample_rate_hz=24_000)
     np.save(tmp_path / "other_rate.npy", other_rate)
-    recorded, told = take(pulse_audio, "say", tmp_path)
-    assert told["underruns"] == 0
-    place_of(np.concatenate(pieces), recorded)
+    recorded, found = take(pulse_audio, "say", tmp_path)
+    assert found["underruns"] == 0
+    place_of(np.concatenate(segments), recorded)
     played = np.load(tmp_path / "played.npy")
-    behind = place_of(np.concatenate(pieces), played) + 2 * RATE_HZ
+    behind = place_of(np.concatenate(segments), played) + 2 * RATE_HZ
     resampled = resample(Pcm(other_rate, 24_000), RATE_HZ).samples
     start = behind + int(np.argmax(np.abs(played[behind:]) > 0.1))
     lags = np.correlate(played[start - 500 : start + RATE_HZ], resampled[: RATE_HZ // 2], "valid")
@@ -146,24 +149,37 @@ def test_the_speaker_says_the_pieces_gapless(pulse_audio: PulseAudio, tmp_path: 
     assert likeness(played[start : start + RATE_HZ], resampled) > 0.99
 
 
-def test_a_pause_is_heard_within_100_ms_and_nothing_is_lost(pulse_audio: PulseAudio, tmp_path: Path) -> None:
+def test_a_pause_is_audible_within_100_ms_and_nothing_is_lost(
+    pulse_audio: PulseAudio, tmp_path: Path
+) -> None:
     reply = sixteen_bit(4 * RATE_HZ, seed=3)
     np.save(tmp_path / "reply.npy", reply)
-    recorded, told = take(pulse_audio, "pause", tmp_path)
-    heard_before, heard_at_all = told["heard_before"], told["heard_at_all"]
-    before = place_of(reply[:heard_before], recorded)
+    recorded, found = take(pulse_audio, "pause", tmp_path)
+    begins, played = place_of(reply[: RATE_HZ // 4], recorded), found["played_samples"]
+    paused_at = int(np.argmax(np.abs(recorded[begins : begins + played] - reply[:played]) > 2 / 32_768))
     fade = RATE_HZ * 5 // 1_000
-    after = place_of(reply[heard_before + fade : heard_at_all], recorded)
-    silence = recorded[before + heard_before + fade : after - fade]
+    resumed = place_of(reply[paused_at + fade : played], recorded)
+    silence = recorded[begins + paused_at + fade : resumed - fade]
     assert not silence.any()
     assert silence.size > 0.3 * RATE_HZ
-    end = after + heard_at_all - heard_before - fade
-    assert not recorded[end + fade :].any()
-    assert (heard_before + fade) / RATE_HZ <= told["paused_after_s"] + 0.1
+    assert not recorded[resumed + played - paused_at :].any()
+    assert (paused_at + fade) / RATE_HZ <= found["paused_after_s"] + 0.1
 
 
-def test_a_lost_device_is_told(tmp_path: Path) -> None:
-    with PulseAudio() as server, program(server, "lose", tmp_path) as told:
+def test_the_reply_of_a_turn_is_played_whole(pulse_audio: PulseAudio, tmp_path: Path) -> None:
+    options = ["--output-device", "table_loudspeaker", "-o", str(tmp_path / "reply.wav")]
+    with pulse_audio.recorded_speaker() as recorded:
+        python(pulse_audio, S2S, "turn", str(EXAMPLES / "what-is-two-plus-two.mp3"), *options)
+    reply = resample(decode_audio((tmp_path / "reply.wav").read_bytes(), Settings()), RATE_HZ).samples
+    spoken, heard = (np.flatnonzero(np.abs(samples) > 0.02) for samples in (reply, recorded[0]))
+    assert abs((heard[-1] - heard[0]) - (spoken[-1] - spoken[0])) < 0.02 * RATE_HZ
+    reply = reply[spoken[0] : spoken[-1]]
+    lags = [likeness(recorded[0][heard[0] + lag :][: reply.size], reply) for lag in range(-100, 100)]
+    assert max(lags) > 0.95
+
+
+def test_a_lost_device_is_an_error(tmp_path: Path) -> None:
+    with PulseAudio() as server, program(server, "lose", tmp_path) as found:
         server.stop()
-    assert "table_microphone does not hear any more" in told["errors"][0]
-    assert "table_loudspeaker takes no more sound" in told["errors"][1]
+    assert "table_microphone delivers no more audio" in found["errors"][0]
+    assert "table_loudspeaker takes no more audio" in found["errors"][1]

@@ -1,33 +1,32 @@
-"""One turn as the client saw it, in integer microseconds by the client's own monotonic clock."""
+"""One turn as its listener experienced it, in integer microseconds of one process's monotonic clock."""
 
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from client.metrics.traffic import Count, Traffic
 from shared.ledger import Ledger, Microseconds
 from shared.payloads import Payload
 from shared.turn import Failure, Identifier, Models
 
 TurnOutcome = Literal["completed", "interrupted", "failed", "no_speech"]
-"""`interrupted`: the person spoke again, or ended the session, before the reply had been heard out."""
+"""`interrupted`: the person spoke again, or ended the conversation, before all of the reply was played."""
 
 
 class VoiceToVoice(Payload):
-    """From the end of speech to the first sound of the reply: contiguous spans that sum to `total_us`.
+    """From the end of speech to the first audio of the reply: contiguous spans that sum to `total_us`.
 
-    A speculative request goes out before the turn is certain. Then `pause_us` is shorter than the
-    end-of-turn silence, and `held_us` is what the pipeline left of it.
+    A speculative request is sent before the turn is certain. Then `pause_us` is shorter than the end-of-turn
+    silence, and `held_us` is what the pipeline left of it.
     """
 
     pause_us: Microseconds
-    """From the end of speech, as voice activity detection puts it, to the request."""
+    """From the end of speech, as voice activity detection estimates it, to the request."""
     first_audio_us: Microseconds
     """From the request to the arrival of the first speech: the pipeline's part and the network's."""
     held_us: Microseconds
     """From there until it was certain that the person had finished; 0 without speculation."""
     playback_us: Microseconds
-    """From there to the first sound."""
+    """From there to the first audio that was played."""
     total_us: Microseconds
 
     @model_validator(mode="after")
@@ -38,29 +37,21 @@ class VoiceToVoice(Payload):
         return self
 
 
-class DroppedSpeculation(Payload):
-    """A request that went out at a pause, and was cancelled since the person spoke on."""
-
-    pipeline_us: Microseconds
-    """From the request to its cancellation, or to its own end if that came before."""
-    traffic: Traffic = Traffic()
-
-
 class TurnRecord(Payload):
-    """One turn as the client saw it. What does not add up is no TurnRecord."""
+    """One turn as its listener experienced it. Figures that contradict each other are refused."""
 
     record: Literal["turn"] = "turn"
     session_id: Identifier
     turn_id: str = Field(default="", max_length=64)
-    """As the request whose answer was played gave it; "" if none went out."""
+    """Of the request whose reply was played; "" if none was sent."""
     began_us: Microseconds
-    """When the person began to speak, since the session began."""
+    """When the person began to speak, since the conversation began."""
     ended_us: Microseconds
-    """When the reply had been heard out, or was interrupted, since the session began."""
+    """When the reply was played to completion, or interrupted, since the conversation began."""
     outcome: TurnOutcome
     failure: Failure | None = None
     voice_to_voice: VoiceToVoice | None = None
-    """None if no sound of the reply was heard."""
+    """None if nothing of the reply was played."""
     end_to_end_us: Microseconds | None = None
     """From the request to the pipeline's last event; None if that did not come."""
     ledger: Ledger | None = None
@@ -68,34 +59,33 @@ class TurnRecord(Payload):
     models: Models = Models()
     reply_us: Microseconds = 0
     """Length of the speech that arrived."""
-    heard_us: Microseconds = 0
-    """How much of it was heard."""
-    underruns: Count = 0
+    played_us: Microseconds = 0
+    """How much of it was played."""
+    underruns: int = Field(default=0, ge=0, le=10**15)
     """How often playback ran out of speech in the middle of the reply."""
-    traffic: Traffic = Traffic()
-    """Of the request whose answer was played."""
     kept_speculation_us: Microseconds | None = None
-    """How long that request had been worked on when the turn became certain; None if it went out later."""
-    dropped_speculations: tuple[DroppedSpeculation, ...] = ()
+    """How long the pipeline had worked on that request when the turn became certain; None if sent later."""
+    dropped_requests_us: tuple[Microseconds, ...] = ()
+    """Requests that were cancelled since the person spoke on: how long the pipeline had worked on each."""
 
     @property
     def pipeline_us(self) -> int | None:
-        """The ledger's total. One that exceeds what the client saw is not believed."""
+        """The ledger's total, but not more than the client waited."""
         if self.ledger is None or self.end_to_end_us is None:
             return None
         return min(self.ledger.total_us, self.end_to_end_us)
 
     @property
     def network_us(self) -> int | None:
-        """What of `end_to_end_us` is not the pipeline's: the way there and back, the orchestrator's own cold
-        start, a first attempt that was lost."""
+        """The part of `end_to_end_us` that is not the pipeline's: the way there and back, the orchestrator's
+        own cold start, a first attempt that was lost."""
         if self.pipeline_us is None or self.end_to_end_us is None:
             return None
         return self.end_to_end_us - self.pipeline_us
 
     @property
     def hidden_us(self) -> int:
-        """How much sooner the reply was heard than it would have been without speculation."""
+        """How much earlier than without speculation the reply was played."""
         if self.kept_speculation_us is None or self.voice_to_voice is None:
             return 0
         return min(self.kept_speculation_us, self.voice_to_voice.first_audio_us)
@@ -110,9 +100,9 @@ class TurnRecord(Payload):
             raise ValueError("the ledger comes with the last event")
         if self.outcome == "completed" and self.ledger is None:
             raise ValueError("a completed turn has a ledger")
-        heard, end_to_end_us = self.voice_to_voice, self.end_to_end_us
-        if heard and end_to_end_us is not None and heard.first_audio_us > end_to_end_us:
+        spans, end_to_end_us = self.voice_to_voice, self.end_to_end_us
+        if spans and end_to_end_us is not None and spans.first_audio_us > end_to_end_us:
             raise ValueError("the first speech came after the last event")
-        if self.heard_us > self.reply_us:
-            raise ValueError("more was heard than arrived")
+        if self.played_us > self.reply_us:
+            raise ValueError("more was played than arrived")
         return self

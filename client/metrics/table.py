@@ -1,0 +1,103 @@
+"""A summary as a table, and remarks on it."""
+
+from collections.abc import Iterator
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from client.display.terminal import plain_table
+from client.metrics.summary import Metric, Summary
+from shared.errors import Stage
+
+_OUTCOMES = {
+    "completed": "completed",
+    "interrupted": "interrupted",
+    "failed": "failed",
+    "no_speech": "without speech",
+}
+_SUMS = {"End-to-end", "Voice-to-voice"}
+
+
+def summary_table(summary: Summary) -> RenderableType:
+    """The summary for a person, in 80 columns."""
+    parts: list[RenderableType] = [Text(_headline(summary), "bold")]
+    if summary.metrics:
+        parts.append(_table(summary.metrics))
+    parts += [Text(line) for line in _remarks(summary)]
+    return Group(*parts)
+
+
+def _headline(summary: Summary) -> str:
+    if not summary.conversations:
+        return "No conversation."
+    what = "Conversation" if summary.conversations == 1 else f"{summary.conversations:,} conversations"
+    at_least = "at least " if summary.conversations_without_end else ""
+    length = f"{what} of {at_least}{_length(summary.duration_us)}"
+    if not summary.turns:
+        return f"{length}, no turns: nobody spoke."
+    turns = f"{summary.turns:,} turn{'s' if summary.turns > 1 else ''}"
+    outcomes = (
+        f"{count:,} {name}" for key, name in _OUTCOMES.items() if (count := summary.outcomes.get(key))
+    )
+    return f"{length}, {turns}: {', '.join(outcomes)}."
+
+
+def _table(metrics: tuple[Metric, ...]) -> Table:
+    table = plain_table()
+    table.add_column("milliseconds", no_wrap=True)
+    for heading in ("turns", "average", "min", "max", "p50", "p95"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for metric in metrics:
+        times_us = (metric.average_us, metric.min_us, metric.max_us, metric.p50_us, metric.p95_us)
+        table.add_row(
+            metric.name,
+            f"{metric.turns:,}",
+            *(f"{us / 1000:,.0f}" for us in times_us),
+            style="bold" if metric.name in _SUMS else "",
+            end_section=metric.name == "End-to-end",
+        )
+    return table
+
+
+def _remarks(summary: Summary) -> Iterator[str]:
+    included = {metric.included for metric in summary.metrics}
+    if "completed" in included:
+        yield (
+            "ASR to end-to-end: completed turns. Pipeline total and network overhead add up to end-to-end; "
+            "ASR, LLM and TTS overlap."
+        )
+    if "played" in included:
+        yield (
+            "Pause to voice-to-voice: all turns with audio, interrupted ones too. Pause (end of speech to "
+            "request), time to first audio, held (until the turn was certain) and playback (until the audio "
+            "was played) add up to voice-to-voice."
+        )
+    if count := summary.outcomes.get("interrupted"):
+        played, reply = _seconds(summary.interrupted_played_us), _seconds(summary.interrupted_reply_us)
+        yield f"Interrupted: {count:,}. Of their replies, {played} of {reply} was played."
+    if summary.speculations_kept:
+        yield f"Speculation: {summary.speculations_kept:,} kept, {_seconds(summary.hidden_us)} saved in all."
+    if summary.requests_dropped:
+        yield (
+            f"Requests dropped because the speaker went on: {summary.requests_dropped:,}, "
+            f"{_seconds(summary.dropped_pipeline_us)} of pipeline time."
+        )
+    if summary.underruns:
+        yield f"Playback underruns: {summary.underruns:,}."
+    if summary.microphone_lost_us:
+        yield f"Dropped microphone audio: {_seconds(summary.microphone_lost_us)} (CPU overloaded)."
+    if summary.models:
+        models = (f"{Stage(stage).upper()} {', '.join(names)}" for stage, names in summary.models.items())
+        yield f"Models: {'; '.join(models)}."
+
+
+def _length(duration_us: int) -> str:
+    minutes, seconds = divmod(round(duration_us / 1e6), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = ((hours, "h"), (minutes, "min"), (seconds, "s"))
+    return " ".join(f"{count} {unit}" for count, unit in parts if count) or "0 s"
+
+
+def _seconds(duration_us: int) -> str:
+    return f"{duration_us / 1e6:,.1f} s"
