@@ -17,6 +17,7 @@ from shared.deployment import APPS, CLASSES
 from shared.errors import Stage
 from tests.support.control_plane_programs import Cloud
 from tests.support.paths import ROOT
+from tests.support.s2s_command import S2S
 
 COMMAND_TIMEOUT_S = 300.0
 DEPLOY = """
@@ -78,7 +79,7 @@ class Project:
 
     @property
     def command(self) -> list[str]:
-        return [sys.executable, "-c", "from client.cli import main; main()"]
+        return S2S
 
     def environ(self, **settings: str) -> dict[str, str]:
         """The environment of a command: the control plane, the settings, and these sources alone."""
