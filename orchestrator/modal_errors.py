@@ -32,29 +32,30 @@ def typed_errors(stage: Stage, app: str | None = None) -> Iterator[None]:
 def as_speech_error(error: Exception, stage: Stage, app: str) -> SpeechError:
     """The SpeechError for an exception of Modal's, or of a container."""
     who = "orchestrator" if stage is Stage.ORCHESTRATOR else stage.upper()
-    said = " ".join(str(error).split()) or type(error).__name__
+    detail = " ".join(str(error).split()) or type(error).__name__
     match error:
         case exception.AuthError():
-            remedy = "" if "modal token new" in said else " Run: modal token new"
-            return Misconfigured(f"Modal does not let you in: {said}{remedy}", stage)
+            remedy = "" if "modal token new" in detail else " Run: modal token new"
+            return Misconfigured(f"Modal does not let you in: {detail}{remedy}", stage)
         case exception.NotFoundError():
             target = "monolith" if app == MONOLITH_APP else stage
             return Misconfigured(f"The app {app} is not deployed. Run: make deploy-{target}", stage)
         case exception.PermissionDeniedError():
-            return Misconfigured(f"Your Modal account may not do this: {said}", stage)
+            return Misconfigured(f"Your Modal account may not do this: {detail}", stage)
         case exception.ResourceExhaustedError():
             return Overloaded(
-                f"Modal has nothing left for the {who}: {said} Try again, or raise your limits there.", stage
+                f"Modal has nothing left for the {who}: {detail} Try again, or raise your limits there.",
+                stage,
             )
         case exception.FunctionTimeoutError():
-            return StageTimedOut(f"Modal ended a call of the {who} that took too long: {said}", stage)
+            return StageTimedOut(f"Modal ended a call of the {who} that took too long: {detail}", stage)
         case exception.InternalFailure():
-            return AttemptLost(f"The container of the {who} died: {said}", stage)
+            return AttemptLost(f"The container of the {who} died: {detail}", stage)
         case exception.ConnectionError() | exception.ServiceError() | exception.InternalError():
-            return StageFailed(f"Modal does not answer: {said} Is there a network? Try again.", stage)
+            return StageFailed(f"Modal does not answer: {detail} Is there a network? Try again.", stage)
         case exception.VersionError() | exception.DeserializationError() | exception.SerializationError():
             return Misconfigured(
-                f"This side and the deployed {who} are of different versions: {said} Deploy again.", stage
+                f"This side and the deployed {who} are of different versions: {detail} Deploy again.", stage
             )
         case _:
-            return StageFailed(f"The {who} failed: {type(error).__name__}: {said}", stage)
+            return StageFailed(f"The {who} failed: {type(error).__name__}: {detail}", stage)

@@ -135,7 +135,7 @@ class _Turn:
         return text
 
     async def _reply(self, messages: list[ChatMessage]) -> None:
-        """Have the reply written, and each chunk of it spoken while the rest is being written."""
+        """Generate the reply, and synthesize each chunk of it while the rest is being generated."""
         self._output.begin_reply()
         chunker = Chunker(
             min_first=self._settings.min_first_chunk_characters,
@@ -150,7 +150,7 @@ class _Turn:
             await asyncio.wait({writing, speaking}, return_when=asyncio.FIRST_COMPLETED)
             if writing.done() and not self._output.segments:
                 writing.result()  # raises at once if the reply broke off unspoken: it can be retried
-            await speaking  # of one that broke off later, the complete sentences are still spoken
+            await speaking  # if the reply broke off later, its complete sentences are still synthesized
             await self._output.emit_text()  # what could not be spoken
         finally:
             await _cancel(writing, speaking)
@@ -226,7 +226,7 @@ class _Turn:
             logger.warning("The TTS made no speech of chunk %d; it is left out.", index)
 
     async def _retried(self, stage: Stage, work: Callable[[], Awaitable[T]]) -> T:
-        """Do a stage's work; if it fails and a retry can help, again, while nothing of it was spoken."""
+        """Run a stage's work; retry it if that can help and none of its output has been emitted."""
         for attempts_left in reversed(range(self._settings.stage_attempts)):
             segments = self._output.segments
             try:

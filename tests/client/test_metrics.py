@@ -14,10 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 from rich.console import Console
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from client.audio.microphone import FileMicrophone
-from client.cli import app
 from client.errors import OutputNotWritten
 from client.metrics.conversation_metrics import ConversationMetrics
 from client.metrics.metrics_file import (
@@ -37,6 +36,7 @@ from orchestrator.pipeline import Pipeline
 from shared.audio.pcm import Pcm
 from shared.settings import Settings
 from tests.support.metrics_lines import metrics_lines, turn_records
+from tests.support.s2s_command import s2s
 from tests.support.scripted_stages import REQUEST, cast
 from tests.support.virtual_clock import play
 
@@ -69,7 +69,7 @@ def printed(summary: Summary) -> str:
 
 
 def report(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(app, ["report", *map(str, arguments)])
+    return s2s("report", *arguments)
 
 
 def metrics_by_name(summary: Summary) -> dict[str, Metric]:
@@ -308,9 +308,9 @@ def test_the_table_of_a_real_turn_adds_up_with_speculation_in_the_silence() -> N
     assert metrics["Held"].average_us == max(0, 750_000 - first_audio_us)
     assert summary.hidden_us == min(750_000, first_audio_us)
     assert summary.models == {
-        "asr": ("scripted ears",),
-        "llm": ("scripted mind",),
-        "tts": ("scripted voice",),
+        "asr": ("scripted ASR",),
+        "llm": ("scripted LLM",),
+        "tts": ("scripted TTS",),
     }
 
 

@@ -1,4 +1,4 @@
-"""A deployed turn whose orchestrator is lost on the way: done anew before it spoke, never joined."""
+"""A deployed turn whose orchestrator is lost on the way: retried before its reply began, never mixed."""
 
 from collections.abc import AsyncGenerator, Callable
 
@@ -61,12 +61,12 @@ WHOLE = [type(event).__name__ for event in TURN]
 
 
 @pytest.mark.parametrize("before", range(3))
-async def test_a_turn_lost_before_it_spoke_is_played_anew_and_told_once(before: int) -> None:
+async def test_a_turn_lost_before_its_reply_began_is_retried_and_each_event_yielded_once(before: int) -> None:
     assert await told(of_run(1, *TURN[:before], LOST), of_run(2, *TURN)) == (WHOLE, None)
 
 
 @pytest.mark.parametrize("before", [3, 4])
-async def test_a_turn_lost_after_it_spoke_is_a_failure_that_can_be_tried_again(before: int) -> None:
+async def test_a_turn_lost_after_its_reply_began_is_a_retryable_failure(before: int) -> None:
     events, error = await told(of_run(1, *TURN[:before], LOST), of_run(2, *TURN))
     assert events == WHOLE[:before]
     assert isinstance(error, AttemptLost)
@@ -93,19 +93,19 @@ async def test_a_stream_that_ends_without_an_end_of_the_turn_is_a_lost_one(head:
         assert isinstance(error, AttemptLost)
 
 
-async def test_a_second_run_that_heard_something_else_is_not_told() -> None:
+async def test_a_second_run_with_another_transcript_is_not_yielded() -> None:
     other = of_run(2, STARTED, TranscriptReady(text="yellow"), WROTE, SPOKE, DONE)
     events, error = await told(of_run(1, STARTED, HEARD, LOST), other)
     assert events == ["TurnStarted", "TranscriptReady"]
     assert isinstance(error, AttemptLost)
 
 
-async def test_a_turn_that_is_lost_each_time_is_given_up() -> None:
+async def test_a_turn_that_is_lost_each_time_fails() -> None:
     events, error = await told(of_run(1, STARTED, LOST), of_run(2, STARTED, LOST))
     assert events == ["TurnStarted"]
     assert error is LOST
 
 
-async def test_other_errors_are_not_tried_again() -> None:
+async def test_other_errors_are_not_retried() -> None:
     busy = Overloaded("busy")
     assert await told(of_run(1, STARTED, busy), of_run(2, *TURN)) == (["TurnStarted"], busy)

@@ -1,4 +1,4 @@
-"""Every stage breaks at every point of its work, in every way: what is told stays whole."""
+"""Every stage breaks at every point of its work, in every way: the events stay whole."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ from tests.support.scripted_stages import (
     Script,
     Step,
     cast,
-    listen,
+    run_turn,
     speech,
 )
 from tests.support.virtual_clock import play
@@ -37,7 +37,7 @@ BREAKS: dict[str, Step] = {
     "fails": ConnectionError("gone"),
     "falls silent": HANG,
     "breaks off": BREAK_OFF,
-    "begins anew": RESTART,
+    "restarts": RESTART,
     "is spliced": SPLICE,
 }
 
@@ -63,20 +63,20 @@ def test_a_stage_that_breaks_never_joins_two_attempts_and_leaves_nothing_running
     stage: Stage, point: int, break_: Step, pause_s: float
 ) -> None:
     scripted = breaking(stage, point, break_, pause_s)
-    told = play(listen(scripted))
-    end = end_of(told)
+    emitted = play(run_turn(scripted))
+    end = end_of(emitted)
     assert scripted.under_way == []
     assert isinstance(end, TurnCompleted) or (isinstance(end, TurnFailed) and end.retryable)
     assert sum(span.duration_us for span in end.ledger.spans) == end.ledger.total_us
 
-    transcripts = [t.event.text for t in told if isinstance(t.event, TranscriptReady)]
+    transcripts = [t.event.text for t in emitted if isinstance(t.event, TranscriptReady)]
     assert len(transcripts) <= 1
 
-    reply, whole = reply_of(told), "".join(WORDS)
+    reply, whole = reply_of(emitted), "".join(WORDS)
     assert whole.startswith(reply) or whole.upper().startswith(reply)
     assert isinstance(end, TurnFailed) or len(reply) == len(whole)
 
-    chunks = chunks_of(told)
+    chunks = chunks_of(emitted)
     assert [(c.index, c.segment) for c in chunks] == sorted({(c.index, c.segment) for c in chunks})
     spoken = " ".join(dict.fromkeys(chunk.text for chunk in chunks))
     assert reply.startswith(spoken)

@@ -1,4 +1,4 @@
-"""A turn in which a stage fails, falls silent or begins anew, at every point of its work."""
+"""A turn in which a stage fails, falls silent or restarts, at every point of its work."""
 
 import asyncio
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from tests.support.scripted_stages import (
     Cast,
     Script,
     cast,
-    listen,
+    run_turn,
     speech,
     typed,
 )
@@ -44,7 +44,7 @@ def with_scripts(stage: Stage, *scripts: Script) -> Cast:
 
 
 def failure_of(scripted: Cast) -> TurnFailed:
-    end = end_of(play(listen(scripted)))
+    end = end_of(play(run_turn(scripted)))
     assert isinstance(end, TurnFailed)
     assert scripted.under_way == []
     return end
@@ -56,15 +56,15 @@ def failure_of(scripted: Cast) -> TurnFailed:
     [Overloaded("busy"), ConnectionError("gone"), HANG, BREAK_OFF],
     ids=["busy", "gone", "hang", "cut"],
 )
-def test_a_stage_that_fails_before_any_output_is_tried_again_and_the_turn_completes(
+def test_a_stage_that_fails_before_any_output_is_retried_and_the_turn_completes(
     stage: Stage, ending: str | Exception
 ) -> None:
     scripted = with_scripts(stage, [0.1, ending], GOOD[stage])
-    told = play(listen(scripted))
-    assert isinstance(end_of(told), TurnCompleted)
-    assert reply_of(told) == REPLY
-    assert " ".join(dict.fromkeys(chunk.text for chunk in chunks_of(told))) == REPLY
-    lost = [span.stage for span in end_of(told).ledger.spans if span.activity == "lost"]
+    emitted = play(run_turn(scripted))
+    assert isinstance(end_of(emitted), TurnCompleted)
+    assert reply_of(emitted) == REPLY
+    assert " ".join(dict.fromkeys(chunk.text for chunk in chunks_of(emitted))) == REPLY
+    lost = [span.stage for span in end_of(emitted).ledger.spans if span.activity == "lost"]
     assert lost == [stage]
 
 
@@ -82,73 +82,73 @@ def test_a_stage_that_fails_every_time_fails_the_turn_by_its_name(
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_an_error_that_a_retry_cannot_help_is_not_tried_again(stage: Stage) -> None:
+def test_an_error_that_a_retry_cannot_help_is_not_retried(stage: Stage) -> None:
     scripted = with_scripts(stage, [0.1, Misconfigured("no such voice")], GOOD[stage])
     failure = failure_of(scripted)
     assert (failure.kind, failure.stage, failure.message) == ("misconfigured", stage, "no such voice")
 
 
-def test_a_reply_that_breaks_off_unheard_is_written_anew_and_the_first_try_is_never_told() -> None:
+def test_a_reply_that_breaks_off_unspoken_is_retried_and_the_first_attempt_is_never_emitted() -> None:
     broken: Script = [0.1, "Nonsense that is never", 0.01, ConnectionError("gone")]
-    told = play(listen(with_scripts(Stage.LLM, broken, GOOD[Stage.LLM])))
-    assert reply_of(told) == REPLY
-    assert "Nonsense" not in "".join(chunk.text for chunk in chunks_of(told))
+    emitted = play(run_turn(with_scripts(Stage.LLM, broken, GOOD[Stage.LLM])))
+    assert reply_of(emitted) == REPLY
+    assert "Nonsense" not in "".join(chunk.text for chunk in chunks_of(emitted))
 
 
-def test_a_reply_that_breaks_off_unheard_is_not_spoken_although_its_first_clause_stood() -> None:
+def test_a_reply_that_breaks_off_unspoken_is_not_emitted_although_its_first_clause_was_complete() -> None:
     broken: Script = [0.1, "Nonsense that stands here. And", 0.1, ConnectionError("gone")]
-    told = play(listen(with_scripts(Stage.LLM, broken, GOOD[Stage.LLM])))
-    assert isinstance(end_of(told), TurnCompleted)
-    assert reply_of(told) == REPLY
-    assert "Nonsense" not in "".join(chunk.text for chunk in chunks_of(told))
+    emitted = play(run_turn(with_scripts(Stage.LLM, broken, GOOD[Stage.LLM])))
+    assert isinstance(end_of(emitted), TurnCompleted)
+    assert reply_of(emitted) == REPLY
+    assert "Nonsense" not in "".join(chunk.text for chunk in chunks_of(emitted))
 
 
 @pytest.mark.parametrize("ending", [Overloaded("busy"), ConnectionError("gone"), HANG, BREAK_OFF, RESTART])
-def test_a_reply_that_breaks_off_once_heard_is_not_written_anew_but_its_complete_sentences_are_spoken(
+def test_a_reply_that_breaks_off_once_spoken_is_not_retried_but_its_complete_sentences_are_synthesized(
     ending: str | Exception,
 ) -> None:
     broken: Script = [*typed("It is sunny outside. Take a hat with you. And al"), 5.0, ending, "never said"]
     scripted = with_scripts(Stage.LLM, broken, GOOD[Stage.LLM])
-    told = play(listen(scripted))
-    end = end_of(told)
+    emitted = play(run_turn(scripted))
+    end = end_of(emitted)
     assert isinstance(end, TurnFailed)
     assert (end.stage, end.retryable) == (Stage.LLM, True)
-    assert dict.fromkeys(c.text for c in chunks_of(told)) == dict.fromkeys(
+    assert dict.fromkeys(c.text for c in chunks_of(emitted)) == dict.fromkeys(
         ["It is sunny outside.", "Take a hat with you."]
     )
     assert len(scripted.llm.calls) == 1
 
 
 @pytest.mark.parametrize("ending", [Overloaded("busy"), ConnectionError("gone"), HANG, BREAK_OFF, RESTART])
-def test_a_chunk_that_breaks_off_once_heard_is_not_spoken_again(ending: str | Exception) -> None:
+def test_a_chunk_that_breaks_off_once_emitted_is_not_retried(ending: str | Exception) -> None:
     scripted = with_scripts(Stage.TTS, [0.2, speech(1.0), ending, speech(2.0)])
-    told = play(listen(scripted))
-    end = end_of(told)
+    emitted = play(run_turn(scripted))
+    end = end_of(emitted)
     assert isinstance(end, TurnFailed)
     assert (end.stage, end.retryable) == (Stage.TTS, True)
-    assert [(c.index, c.segment) for c in chunks_of(told)] == [(0, 0)]
+    assert [(c.index, c.segment) for c in chunks_of(emitted)] == [(0, 0)]
     assert len(scripted.tts.calls) == 1
 
 
-def test_a_later_chunk_that_fails_unheard_is_tried_again() -> None:
+def test_a_later_chunk_that_fails_before_its_audio_is_retried() -> None:
     good = GOOD[Stage.TTS]
-    told = play(listen(with_scripts(Stage.TTS, good, [0.1, ConnectionError("gone")], good)))
-    assert isinstance(end_of(told), TurnCompleted)
-    assert [(c.index, c.segment) for c in chunks_of(told)] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    emitted = play(run_turn(with_scripts(Stage.TTS, good, [0.1, ConnectionError("gone")], good)))
+    assert isinstance(end_of(emitted), TurnCompleted)
+    assert [(c.index, c.segment) for c in chunks_of(emitted)] == [(0, 0), (0, 1), (1, 0), (1, 1)]
 
 
-def test_a_failed_turn_has_told_what_was_finished_before_it_failed() -> None:
-    told = play(listen(with_scripts(Stage.TTS, [3.0, SpeechError("broken")])))
-    assert any(isinstance(t.event, TranscriptReady) for t in told)
-    assert reply_of(told) == REPLY
+def test_a_failed_turn_has_emitted_what_was_finished_before_it_failed() -> None:
+    emitted = play(run_turn(with_scripts(Stage.TTS, [3.0, SpeechError("broken")])))
+    assert any(isinstance(t.event, TranscriptReady) for t in emitted)
+    assert reply_of(emitted) == REPLY
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_that_began_anew_before_any_output_goes_on_with_the_new_attempt(stage: Stage) -> None:
+def test_a_stage_that_restarted_before_any_output_goes_on_with_the_new_attempt(stage: Stage) -> None:
     scripted = with_scripts(stage, [0.1, RESTART, *GOOD[stage]])
-    told = play(listen(scripted))
-    assert isinstance(end_of(told), TurnCompleted)
-    assert reply_of(told) == REPLY
+    emitted = play(run_turn(scripted))
+    assert isinstance(end_of(emitted), TurnCompleted)
+    assert reply_of(emitted) == REPLY
 
 
 @pytest.mark.parametrize("break_", [RESTART, SPLICE], ids=["restart", "splice"])
@@ -157,12 +157,12 @@ def test_heads_and_tails_of_two_attempts_are_never_joined(outputs_before: int, b
     words = ["One ", "two ", "three, ", "four ", "five ", "six. ", "Seven ", "eight."]
     head: Script = [step for word in words[:outputs_before] for step in (0.2, word)]
     whole: Script = [step for word in words for step in (0.2, word.upper())]
-    told = play(listen(with_scripts(Stage.LLM, [*head, break_, *whole])))
-    reply = reply_of(told)
+    emitted = play(run_turn(with_scripts(Stage.LLM, [*head, break_, *whole])))
+    reply = reply_of(emitted)
     assert "".join(words).startswith(reply) or "".join(words).upper().startswith(reply)
-    spoken = " ".join(dict.fromkeys(chunk.text for chunk in chunks_of(told)))
+    spoken = " ".join(dict.fromkeys(chunk.text for chunk in chunks_of(emitted)))
     assert spoken == spoken.upper() or spoken.lower() in "".join(words).lower()
-    end = end_of(told)
+    end = end_of(emitted)
     assert isinstance(end, TurnCompleted) or (isinstance(end, TurnFailed) and end.kind == "attempt_lost")
 
 
@@ -198,8 +198,10 @@ def test_the_ledger_of_a_failed_turn_adds_up_too() -> None:
 
 
 def test_events_of_a_failed_turn_stay_in_order() -> None:
-    told = play(listen(with_scripts(Stage.LLM, [*typed(REPLY + " And al"), 5.0, ConnectionError("gone")])))
-    pieces = [(t.event.index, t.event.segment) for t in told if isinstance(t.event, SpeechChunk)]
+    emitted = play(
+        run_turn(with_scripts(Stage.LLM, [*typed(REPLY + " And al"), 5.0, ConnectionError("gone")]))
+    )
+    pieces = [(t.event.index, t.event.segment) for t in emitted if isinstance(t.event, SpeechChunk)]
     assert pieces == sorted(set(pieces))
 
 
@@ -216,9 +218,9 @@ def test_a_chunk_that_the_voice_cannot_speak_is_left_out_and_the_turn_completes(
         ],
         tts=[GOOD[Stage.TTS], silent, GOOD[Stage.TTS]],
     )
-    told = play(listen(scripted))
-    assert isinstance(end_of(told), TurnCompleted)
-    assert {chunk.index for chunk in chunks_of(told)} == {0, 2}
+    emitted = play(run_turn(scripted))
+    assert isinstance(end_of(emitted), TurnCompleted)
+    assert {chunk.index for chunk in chunks_of(emitted)} == {0, 2}
     assert len(scripted.tts.calls) == 3
     assert "made no speech of chunk 1" in caplog.text
 
@@ -226,7 +228,7 @@ def test_a_chunk_that_the_voice_cannot_speak_is_left_out_and_the_turn_completes(
 def test_an_overloaded_stage_is_given_a_moment_before_the_retry_and_a_lost_one_is_not() -> None:
     for error, least_s, most_s in ((Overloaded("busy"), 0.1, 0.3), (AttemptLost("gone"), 0.0, 0.0)):
         scripted = with_scripts(Stage.LLM, [error], GOOD[Stage.LLM])
-        play(listen(scripted))
+        play(run_turn(scripted))
         first, second = scripted.llm.calls
         assert first.ended_s is not None
         assert least_s <= second.began_s - first.ended_s <= most_s

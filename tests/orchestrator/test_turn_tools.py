@@ -21,7 +21,7 @@ from shared.turn import (
     TurnFailed,
     TurnRequest,
 )
-from tests.support.scripted_stages import REQUEST, Cast, cast, listen, typed
+from tests.support.scripted_stages import REQUEST, Cast, cast, run_turn, typed
 from tests.support.virtual_clock import play
 
 WEATHER = Tool(name="weather", description="The weather somewhere.", parameters={"type": "object"})
@@ -32,7 +32,7 @@ RESULT = ChatMessage(role="tool", tool_call_id="call_1", content="12 degrees")
 
 
 def events_of(scripted: Cast, request: TurnRequest = REQUEST, **settings: int) -> list[TurnEvent]:
-    return [told.event for told in play(listen(scripted, request, **settings))]
+    return [emitted.event for emitted in play(run_turn(scripted, request, **settings))]
 
 
 def with_tools(request: TurnRequest = REQUEST) -> TurnRequest:
@@ -78,7 +78,7 @@ def test_text_before_a_tool_call_is_spoken() -> None:
     assert isinstance(events[-1], TurnCompleted)
 
 
-def test_text_that_cannot_be_spoken_beside_a_tool_call_is_still_told() -> None:
+def test_text_that_cannot_be_spoken_beside_a_tool_call_is_still_emitted() -> None:
     events = events_of(cast(llm=[["***", CALL]]), with_tools())
     assert [one.text for one in events if isinstance(one, ReplyDelta)] == ["***"]
     assert isinstance(events[-1], TurnCompleted)

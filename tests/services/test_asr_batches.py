@@ -175,34 +175,34 @@ async def test_an_utterance_that_breaks_the_engine_does_not_take_its_neighbours_
     assert "ears: broken at" in str(results[2])
 
 
-async def test_a_call_that_is_given_up_while_it_waits_is_never_begun(ears: Ears, speech: Pcm) -> None:
+async def test_a_call_that_is_cancelled_while_it_waits_is_never_begun(ears: Ears, speech: Pcm) -> None:
     host = ASRHost(ears, Settings())
     first = await asked(host, speech)
     await at_work(ears)
-    given_up, kept = await asked(host, lengthened(speech, 1), lengthened(speech, 2))
-    given_up.cancel()
-    await asyncio.wait([given_up])
+    cancelled, kept = await asked(host, lengthened(speech, 1), lengthened(speech, 2))
+    cancelled.cancel()
+    await asyncio.wait([cancelled])
     ears.may_go_on.set()
     assert [await first[0], await kept] == [str(speech.num_samples), str(speech.num_samples + 2)]
     await host.close()
     assert str(speech.num_samples + 1) not in [text for batch in ears.batches for text in batch]
 
 
-async def test_a_call_that_is_given_up_in_mid_batch_leaves_the_others_their_words(
+async def test_a_call_that_is_cancelled_in_mid_batch_leaves_the_others_their_words(
     ears: Ears, speech: Pcm
 ) -> None:
     host = ASRHost(ears, Settings())
-    (given_up,) = await asked(host, speech)
+    (cancelled,) = await asked(host, speech)
     await at_work(ears)
-    given_up.cancel()
-    await asyncio.wait([given_up])
+    cancelled.cancel()
+    await asyncio.wait([cancelled])
     (kept,) = await asked(host, lengthened(speech, 1))
     ears.may_go_on.set()
     assert await kept == str(speech.num_samples + 1)
     await host.close()
 
 
-async def test_an_engine_that_goes_on_when_all_of_a_batch_have_given_up_is_reported_as_stuck(
+async def test_an_engine_that_goes_on_when_all_calls_of_a_batch_are_cancelled_is_reported_as_stuck(
     ears: Ears, speech: Pcm
 ) -> None:
     stuck = asyncio.Event()
@@ -221,13 +221,13 @@ async def test_an_engine_that_somebody_still_waits_for_is_not_stuck(ears: Ears, 
     host = ASRHost(ears, Settings(engine_stuck_after_s=0.01), on_stuck=stuck.set)
     (first,) = await asked(host, speech)
     await at_work(ears)
-    given_up, kept = await asked(host, speech, speech)
+    cancelled, kept = await asked(host, speech, speech)
     first_may_end, ears.may_go_on = ears.may_go_on, threading.Event()
     ears.working.clear()
     first_may_end.set()
     await first
     await at_work(ears)
-    given_up.cancel()
+    cancelled.cancel()
     await asyncio.sleep(0.1)
     assert not stuck.is_set()
     ears.may_go_on.set()
@@ -240,9 +240,9 @@ async def test_without_anybody_to_end_the_container_a_stuck_engine_is_logged(
     ears: Ears, speech: Pcm, caplog: pytest.LogCaptureFixture
 ) -> None:
     host = ASRHost(ears, Settings(engine_stuck_after_s=0.01))
-    (given_up,) = await asked(host, speech)
+    (cancelled,) = await asked(host, speech)
     await at_work(ears)
-    given_up.cancel()
+    cancelled.cancel()
     await until_async(lambda: "ears keeps working on an abandoned call" in caplog.text)
     ears.may_go_on.set()
     await host.close()

@@ -61,7 +61,7 @@ async def test_it_answers_many_at_once_each_its_own(rules: EngineProcess) -> Non
     assert len(set(one_by_one)) == len(questions)
 
 
-async def test_loading_tells_what_it_is_however_often_it_is_asked(rules: EngineProcess) -> None:
+async def test_loading_returns_its_health_however_often_it_is_asked(rules: EngineProcess) -> None:
     first, second = await asyncio.gather(rules.load(), rules.load())
     assert (first.name, first.model, first.device) == ("rules", "offline rules", "cpu")
     assert second.load_s == first.load_s
@@ -88,7 +88,7 @@ async def test_an_environment_without_the_packages_fails_the_load_and_the_log_sa
         assert "No module named" in caplog.text
 
 
-async def test_a_python_that_is_not_there_is_told() -> None:
+async def test_a_python_that_is_not_there_is_an_error_that_names_it() -> None:
     with pytest.raises(EngineLoadFailed, match="/nowhere/python"):
         async with EngineProcess(RULES, python=Path("/nowhere/python")):
             pass
@@ -113,7 +113,7 @@ async def test_no_process_is_left_after_the_block() -> None:
     assert not any(one.is_running() for one in left)
 
 
-async def test_a_call_that_breaks_in_its_process_is_told_at_once_and_logged_there(
+async def test_a_call_that_breaks_in_its_process_fails_at_once_and_is_logged_there(
     rules: EngineProcess, capfd: pytest.CaptureFixture[str]
 ) -> None:
     nobody = ChatMessage.model_construct(role="nobody")  # type: ignore[arg-type]

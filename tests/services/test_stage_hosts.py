@@ -178,7 +178,7 @@ async def test_what_an_engine_raises_is_a_failure_of_its_stage() -> None:
     assert raised.value.stage is Stage.TTS
 
 
-async def test_closing_a_tts_stream_stops_the_engine_within_a_piece() -> None:
+async def test_closing_a_tts_stream_stops_the_engine_within_a_segment() -> None:
     engine = Voice()
     host = TTSHost(engine, Settings())
     stream = host.synthesize("word " * 100_000)
@@ -191,7 +191,7 @@ async def test_closing_a_tts_stream_stops_the_engine_within_a_piece() -> None:
     assert engine.pieces_made < 1000
 
 
-async def test_the_time_of_a_piece_is_never_before_that_of_the_piece_before_it(
+async def test_the_time_of_a_segment_is_never_before_that_of_the_one_before_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     durations_s = iter([0.2, 0.0, 0.0])

@@ -42,7 +42,7 @@ def runs(pid: int) -> bool:
         return False
 
 
-def test_an_end_is_told_with_its_code_and_the_last_lines_of_both_streams(
+def test_an_end_is_reported_with_its_code_and_the_last_lines_of_both_streams(
     start: Callable[[str], WatchedProcess],
 ) -> None:
     process = start(
@@ -55,7 +55,7 @@ def test_an_end_is_told_with_its_code_and_the_last_lines_of_both_streams(
     assert "\n10\n" not in process.last_lines
 
 
-def test_an_end_by_a_signal_is_told_by_its_name(start: Callable[[str], WatchedProcess]) -> None:
+def test_an_end_by_a_signal_is_reported_by_its_name(start: Callable[[str], WatchedProcess]) -> None:
     process = start("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     assert process.wait(30)
     assert process.how_it_ended == "was ended by SIGKILL"

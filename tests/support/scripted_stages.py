@@ -106,7 +106,7 @@ class ScriptedStage:
 
 @dataclass
 class ScriptedASR(ScriptedStage):
-    model = "scripted ears"
+    model = "scripted ASR"
     languages: list[str | None] = field(default_factory=list)
 
     def transcribe(self, audio: Speech, *, language: str | None = None) -> AsyncGenerator[StageItem, None]:
@@ -118,7 +118,7 @@ class ScriptedASR(ScriptedStage):
 
 
 class ScriptedLLM(ScriptedStage):
-    model = "scripted mind"
+    model = "scripted LLM"
 
     def generate(
         self,
@@ -145,7 +145,7 @@ class ScriptedLLM(ScriptedStage):
 class ScriptedTTS(ScriptedStage):
     """Without scripts: 0.25 s, then a quarter of the speech's length, at 0.06 s a character."""
 
-    model = "scripted voice"
+    model = "scripted TTS"
 
     scripts: list[Script] = field(default_factory=list)
 
@@ -205,16 +205,16 @@ def cast(
 
 
 @dataclass(frozen=True)
-class Told:
+class Emitted:
     """An event and when it came, in seconds since the turn was asked for."""
 
     at_s: float
     event: TurnEvent
 
 
-async def listen(scripted: Cast, request: TurnRequest = REQUEST, **settings: Any) -> list[Told]:
+async def run_turn(scripted: Cast, request: TurnRequest = REQUEST, **settings: Any) -> list[Emitted]:
     """Run a turn to its end and take every event at once."""
     now = asyncio.get_running_loop().time
     began_s = now()
     pipeline = Pipeline(scripted, Settings(**settings))
-    return [Told(now() - began_s, event) async for event in pipeline.stream(request)]
+    return [Emitted(now() - began_s, event) async for event in pipeline.stream(request)]
