@@ -136,7 +136,8 @@ class ModalService:
     @modal.enter(snap=False)
     async def resume(self) -> None:
         """A container that comes out of a snapshot is new, whenever its engine was loaded."""
-        await self.host.restored(with_engine=loads_before_snapshot(self.registered, settings()))
+        if loads_before_snapshot(self.registered, settings()):  # else `start`, after this, loads it
+            await self.host.restored()
 
     @modal.exit()
     async def stop(self) -> None:
