@@ -12,7 +12,7 @@ import pytest
 
 from local_cloud.virtual_environments import KEPT_UNUSED_S, Contents, VirtualEnvironments
 
-LOCKS = Path(__file__).parents[2] / "locks"
+LOCKS = ROOT / "locks"
 
 ONE = Contents(installs=(), site_files=(("one.py", b"name = 'one'"),))
 OTHER = Contents(installs=(), site_files=(("one.py", b"name = 'other'"),))
@@ -36,6 +36,7 @@ INSTALL_SINGER = """
 import sys
 from pathlib import Path
 from local_cloud.virtual_environments import Contents, VirtualEnvironments
+from tests.support.paths import ROOT
 python = VirtualEnvironments(Path(sys.argv[1])).interpreter("image", Contents((("singer",),)))
 (wheel,) = python.parents[1].glob("lib/*/site-packages/singer-1.dist-info/WHEEL")
 print(wheel.read_text())

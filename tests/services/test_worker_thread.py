@@ -5,7 +5,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Generator, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -183,6 +182,7 @@ def test_a_program_does_not_wait_for_work_that_it_has_abandoned() -> None:
     code = """
 import asyncio, time
 from services.host.worker_thread import WorkerThread
+from tests.support.paths import ROOT
 
 async def main():
     worker = WorkerThread("test")
@@ -192,4 +192,4 @@ async def main():
 
 asyncio.run(main())
 """
-    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
