@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from local_cloud.virtual_environments import KEPT_UNUSED_S, Contents, VirtualEnvironments
+from tests.support.paths import ROOT
 
 LOCKS = ROOT / "locks"
 
@@ -36,7 +37,6 @@ INSTALL_SINGER = """
 import sys
 from pathlib import Path
 from local_cloud.virtual_environments import Contents, VirtualEnvironments
-from tests.support.paths import ROOT
 python = VirtualEnvironments(Path(sys.argv[1])).interpreter("image", Contents((("singer",),)))
 (wheel,) = python.parents[1].glob("lib/*/site-packages/singer-1.dist-info/WHEEL")
 print(wheel.read_text())

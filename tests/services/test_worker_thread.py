@@ -9,6 +9,7 @@ from collections.abc import Generator, Iterator
 import pytest
 
 from services.host.worker_thread import WorkerThread
+from tests.support.paths import ROOT
 
 
 @pytest.fixture
@@ -182,7 +183,6 @@ def test_a_program_does_not_wait_for_work_that_it_has_abandoned() -> None:
     code = """
 import asyncio, time
 from services.host.worker_thread import WorkerThread
-from tests.support.paths import ROOT
 
 async def main():
     worker = WorkerThread("test")
