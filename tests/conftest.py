@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from shared.settings import Settings
@@ -45,7 +46,9 @@ for name in [
 Settings.model_config["env_file"] = None
 
 # How long an example takes is the machine's business, and what fails must fail again.
-hypothesis_settings.register_profile("tests", deadline=None, derandomize=True)
+hypothesis_settings.register_profile(
+    "tests", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+)
 hypothesis_settings.load_profile("tests")
 
 

@@ -61,11 +61,9 @@ class StageHost(ABC, Generic[EngineType]):
             self._loading = asyncio.create_task(self._load(), name=f"load {self.stage} engine")
         await asyncio.shield(self._loading)
 
-    async def restored(self, *, with_engine: bool) -> None:
-        """The container comes out of a snapshot, `with_engine` if that was loaded before: whatever its age,
-        it is ready from now on."""
-        if with_engine:
-            await asyncio.to_thread(self.engine.restored)
+    async def restored(self) -> None:
+        """The container comes out of a snapshot: whatever its age, it is ready from now on."""
+        await asyncio.to_thread(self.engine.restored)
         self._ready_s = time.monotonic()
 
     async def health(self, name: str, *, on_gpu: bool) -> Health:
