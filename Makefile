@@ -16,8 +16,11 @@ S2S = $(BIN)/s2s$(if $(call yes,$(LOCAL)), --local-cloud)
 
 LOGS = $(S2S) logs$(if $(call yes,$(FOLLOW)), --follow)
 
+# Tests of a file share what it deploys, so they run on one worker.
+PYTEST = $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-devices test-engines check format bench examples lock clean \
+.PHONY: help setup demo test test-fast test-devices test-engines check format bench examples lock clean \
 	fetch-weights deploy-all deploy-asr deploy-llm deploy-tts deploy-orchestrator deploy-monolith smoke \
 	status warm logs-asr logs-llm logs-tts logs-orchestrator logs-monolith stop-all chaos local-cloud
 
@@ -30,7 +33,10 @@ demo: setup ## Answer a spoken question aloud with engines in this process; writ
 	@$(BIN)/s2s turn examples/what-is-two-plus-two.mp3 --output output.mp3 --play
 
 test: setup check ## Check the code, then run all tests
-	@$(BIN)/pytest --numprocesses auto --dist loadfile
+	@$(PYTEST)
+
+test-fast: setup ## Run the tests that deploy nothing, while you work
+	@$(PYTEST) --ignore tests/deployed --ignore tests/local_cloud
 
 test-devices: setup ## Test talking over a sound server, in real time (needs pulseaudio, libasound2-plugins)
 	@$(BIN)/pytest -m devices

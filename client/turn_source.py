@@ -1,4 +1,4 @@
-"""Where turns are played: on engines in this process, or by the deployed orchestrator."""
+"""Where turns run: on engines in this process, or on the deployed orchestrator."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -17,10 +17,10 @@ from shared.settings import Settings
 from shared.turn import TurnEvent, TurnRequest
 
 Waiting = Callable[[str], None]
-"""Is told what is being waited for."""
+"""Called with what is being waited for."""
 
 Loading = Callable[[dict[Stage, str]], None]
-"""Is told which models are still being loaded."""
+"""Called with the models that are still being loaded."""
 
 
 def turns_at(

@@ -172,7 +172,7 @@ class Conversation:
 
         async def request() -> TurnRequest:
             if self._remembering:
-                await asyncio.wait([self._remembering])
+                await asyncio.shield(self._remembering)
             request = TurnRequest(
                 audio=question,
                 conversation=self._memory.messages,

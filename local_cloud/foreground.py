@@ -74,7 +74,8 @@ def run(state: Path | None = None, cache: Path | None = None) -> None:
             stop.wait()
     finally:
         file.remove()
-    console.print(f"The local cloud and all containers have ended; {file.path} is gone.", highlight=False)
+    ended = f"The local cloud and all containers have ended; {file.path} is gone."
+    console.print(ended, soft_wrap=True, highlight=False)
 
 
 class EventLines:

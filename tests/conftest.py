@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from shared.settings import Settings
@@ -34,6 +35,7 @@ SYSTEM_NEEDS = {
         "pulseaudio pulseaudio-utils libasound2-plugins",
     ),
 }
+THAT_DEPLOY = {"deployed", "local_cloud"}
 OF_THE_TESTS = {"S2S_RECORDINGS", "S2S_FORBID_SKIPS"}
 
 for name in [
@@ -44,13 +46,20 @@ for name in [
 Settings.model_config["env_file"] = None
 
 # How long an example takes is the machine's business, and what fails must fail again.
-hypothesis_settings.register_profile("tests", deadline=None, derandomize=True)
+hypothesis_settings.register_profile(
+    "tests", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+)
 hypothesis_settings.load_profile("tests")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "devices: real time, on a sound server: make test-devices")
     config.addinivalue_line("markers", "needs(*names): system libraries or programs that the test uses")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What deploys goes first: its files take longest, and no worker should be left with one at the end."""
+    items.sort(key=lambda item: item.path.relative_to(Path(__file__).parent).parts[0] not in THAT_DEPLOY)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -120,7 +120,7 @@ def _audio_processing(cancel_echo: bool, suppress_noise: bool) -> "AudioProcessi
     except ImportError as error:
         raise Misconfigured(
             "Echo cancellation and noise suppression need the library livekit: pip install -e '.[talk]', "
-            "or make setup; or use --no-echo-cancellation --no-noise-suppression"
+            "or make setup; or use --no-aec --no-denoise"
         ) from error
     return AudioProcessingModule(echo_cancellation=cancel_echo, noise_suppression=suppress_noise)
 

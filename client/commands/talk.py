@@ -70,55 +70,47 @@ def _check_system_prompt(system: str | None) -> None:
         TurnRequest.checked(audio=Pcm(np.zeros(1, np.float32), ASR_SAMPLE_RATE_HZ), system_prompt=system)
 
 
+@dataclass
 class _Talk:
     """One conversation; `metrics` is set once it has begun."""
 
-    def __init__(
-        self,
-        options: TalkOptions,
-        turns: AbstractAsyncContextManager[TurnSource],
-        audio: TalkAudio,
-        display: TalkDisplay,
-        metrics_file: MetricsFile | None,
-        saved: SavedTurns | None,
-    ) -> None:
-        self._options = options
-        self._turns = turns
-        self._audio = audio
-        self._display = display
-        self._metrics_file = metrics_file
-        self._saved = saved
-        self.metrics: ConversationMetrics | None = None
+    options: TalkOptions
+    turns: AbstractAsyncContextManager[TurnSource]
+    audio: TalkAudio
+    display: TalkDisplay
+    metrics_file: MetricsFile | None
+    saved: SavedTurns | None
+    metrics: ConversationMetrics | None = None
 
     async def run(self) -> None:
         """Talk to the end. Raises SpeechError if there is nobody or nothing to talk with."""
         async with AsyncExitStack() as stack:
-            turns = await stack.enter_async_context(self._turns)
-            if apps := self._options.target.apps:
+            turns = await stack.enter_async_context(self.turns)
+            if apps := self.options.target.apps:
                 from client.cloud.modal_connection import check_deployed  # needs modal
 
                 await check_deployed(apps[-1])
                 stack.push_async_callback(_cancelled, asyncio.create_task(self._warm()))
-            if self._saved:
-                await stack.enter_async_context(self._saved)
-            speaker = await stack.enter_async_context(self._audio.speaker)
-            microphone = await stack.enter_async_context(self._audio.microphone)
-            self._display.waiting("")
+            if self.saved:
+                await stack.enter_async_context(self.saved)
+            speaker = await stack.enter_async_context(self.audio.speaker)
+            microphone = await stack.enter_async_context(self.audio.microphone)
+            self.display.waiting("")
             now = asyncio.get_running_loop().time
-            self.metrics = stack.enter_context(ConversationMetrics(now, self._metrics_file, microphone))
+            self.metrics = stack.enter_context(ConversationMetrics(now, self.metrics_file, microphone))
             conversation = Conversation(
                 turns,
                 speaker,
                 settings(),
-                lag_s=self._audio.lag_s,
-                speculative=self._options.speculative,
-                system_prompt=self._options.system,
+                lag_s=self.audio.lag_s,
+                speculative=self.options.speculative,
+                system_prompt=self.options.system,
                 session_id=self.metrics.session_id,
-                on_phase=self._display.phase,
-                on_event=self._display.event,
+                on_phase=self.display.phase,
+                on_event=self.display.event,
                 on_turn=self._turn_over,
             )
-            async with aclosing(self._audio.frames()) as frames:
+            async with aclosing(self.audio.frames()) as frames:
                 await conversation.run(frames, ended=lambda: microphone.ended)
 
     def print_summary(self, output: Console) -> None:
@@ -129,25 +121,25 @@ class _Talk:
     def _turn_over(self, turn: SpokenTurn) -> None:
         if self.metrics:
             self.metrics.add(turn.record)
-        self._display.turn_over(turn)
-        if self._saved:
-            self._saved.save(turn)
+        self.display.turn_over(turn)
+        if self.saved:
+            self.saved.save(turn)
 
     async def _warm(self) -> None:
         """Have what is deployed start while the person gets ready."""
         from client.cloud.warm import warmed  # needs modal
 
-        self._display.remark("Starting what is deployed; you can speak already.")
+        self.display.remark("Starting what is deployed; you can speak already.")
         try:
-            apps = await warmed(self._options.target.apps)
+            apps = await warmed(self.options.target.apps)
         except SpeechError as error:
-            self._display.problem(error.message)
+            self.display.problem(error.message)
             return
         failures = [one.message for one in apps.values() if isinstance(one, Failure)]
         for message in failures:
-            self._display.problem(message)
+            self.display.problem(message)
         if not failures:
-            self._display.remark("All that is deployed has started.")
+            self.display.remark("All that is deployed has started.")
 
 
 async def _cancelled(task: "asyncio.Task[None]") -> None:

@@ -62,7 +62,7 @@ class StageHost(ABC, Generic[EngineType]):
         await asyncio.shield(self._loading)
 
     async def restored(self) -> None:
-        """Go on after a snapshot of the container: the engine is ready from now on."""
+        """The container comes out of a snapshot: whatever its age, it is ready from now on."""
         await asyncio.to_thread(self.engine.restored)
         self._ready_s = time.monotonic()
 

@@ -47,12 +47,15 @@ class VllmServer:
         than `keep_alive_s`, so that only the client closes them."""
         self._folder = Path(tempfile.mkdtemp(prefix="vllm-"))  # no other user can enter it
         self.socket = self._folder / "socket"
-        self._compiled = CompileCache.of_container(model)
-        self._command = vllm_command(weights, model, self.socket, flags)
-        keep_alive = {"VLLM_HTTP_TIMEOUT_KEEP_ALIVE": str(round(2 * keep_alive_s))}
-        self._environ = (
-            os.environ | _ENVIRON | keep_alive | (self._compiled.environ if self._compiled else {})
-        )
+        volume = weights_volume_folder()
+        self._compiled = CompileCache(volume, model) if volume else None
+        self._command = [sys.executable, "-P", "-m", "vllm.entrypoints.cli.main", "serve", str(weights)]
+        self._command += ["--served-model-name", model, "--uds", str(self.socket)]
+        self._command += ["--disable-uvicorn-access-log", *flags]
+        self._environ = os.environ | _ENVIRON
+        self._environ |= {"VLLM_HTTP_TIMEOUT_KEEP_ALIVE": str(round(2 * keep_alive_s))}
+        if self._compiled:
+            self._environ |= {"VLLM_CACHE_ROOT": str(self._compiled.folder)}
         self._process: WatchedProcess | None = None
         self._closed = False
 
@@ -163,34 +166,21 @@ class CompileCache:
     writes leaves nothing behind that a later start would read.
     """
 
-    def __init__(self, folder: Path, archive: Path) -> None:
-        self._folder = folder
-        self._archive = archive
+    def __init__(self, volume: Path, model: str) -> None:
+        self.folder = Path(tempfile.gettempdir()) / "vllm-cache"
+        self._archive = volume / f"vllm-{model}.tar"
         self._restored: set[Path] = set()
-
-    @classmethod
-    def of_container(cls, model: str) -> "CompileCache | None":
-        """The cache of this container on Modal; None elsewhere, where vLLM's own default is kept."""
-        volume = weights_volume_folder()
-        return (
-            cls(Path(tempfile.gettempdir()) / "vllm-cache", volume / f"vllm-{model}.tar") if volume else None
-        )
-
-    @property
-    def environ(self) -> dict[str, str]:
-        """The variable that makes vLLM use it."""
-        return {"VLLM_CACHE_ROOT": str(self._folder)}
 
     def restore(self) -> None:
         """Lay out what has been published, if anything; without it, or where it is damaged, vLLM compiles."""
         try:
             with tarfile.open(self._archive) as archive:
-                archive.extractall(self._folder, filter="data")
+                archive.extractall(self.folder, filter="data")
         except FileNotFoundError:
             return
         except (OSError, tarfile.TarError) as error:
             _log.warning("vLLM compiles anew: %s cannot be read (%s).", self._archive, error)
-            shutil.rmtree(self._folder, ignore_errors=True)
+            shutil.rmtree(self.folder, ignore_errors=True)
         self._restored = self._files()
 
     def publish(self) -> None:
@@ -200,18 +190,11 @@ class CompileCache:
         partial = self._archive.with_name(f"{self._archive.name}.{os.getpid()}-{time.time_ns()}")
         try:
             with tarfile.open(partial, "w") as archive:
-                archive.add(self._folder, ".")
+                archive.add(self.folder, ".")
             partial.replace(self._archive)
         except OSError as error:
             _log.warning("What vLLM compiled is not kept: %s", error)
             partial.unlink(missing_ok=True)
 
     def _files(self) -> set[Path]:
-        return {path for path in self._folder.rglob("*") if path.is_file()}
-
-
-def vllm_command(weights: Path, model: str, socket: Path, flags: Sequence[str]) -> list[str]:
-    """The command that serves the weights on that socket."""
-    command = [sys.executable, "-P", "-m", "vllm.entrypoints.cli.main", "serve", str(weights)]
-    options = ["--served-model-name", model, "--uds", str(socket), "--disable-uvicorn-access-log"]
-    return [*command, *options, *flags]
+        return {path for path in self.folder.rglob("*") if path.is_file()}

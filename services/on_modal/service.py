@@ -135,8 +135,9 @@ class ModalService:
 
     @modal.enter(snap=False)
     async def resume(self) -> None:
-        """A container that comes out of a snapshot is new, whenever its engine was loaded."""
-        if loads_before_snapshot(self.registered, settings()):  # else `start`, after this, loads it
+        """A container that comes out of a snapshot is new, whenever its engine was loaded. An engine that is
+        not in the snapshot is loaded after this: Modal runs the methods of a base class first."""
+        if loads_before_snapshot(self.registered, settings()):
             await self.host.restored()
 
     @modal.exit()

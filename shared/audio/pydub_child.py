@@ -41,12 +41,15 @@ def main(demuxer: str, max_s: float, decoded_s: int) -> None:
 
 
 def _probe(demuxer: str) -> tuple[float, int]:
-    """The length that the file claims (0.0: none) and the bytes of a second of it, decoded to 16 bits."""
+    """The length that the file claims (0.0: none), and the bytes of a second of it, decoded to 16 bits."""
     command = ["ffprobe", "-v", "error", "-f", demuxer, "-select_streams", "a:0", "-of", "json"]
     show = ["-show_entries", "stream=channels,sample_rate:format=duration", _INPUT]
     found = json.loads(subprocess.run([*command, *show], check=True, stdout=subprocess.PIPE).stdout)
     stream = found["streams"][0]
-    return float(found["format"].get("duration", 0)), int(stream["channels"]) * int(stream["sample_rate"]) * 2
+    claimed = (
+        0 if demuxer == "aac" else found["format"].get("duration", 0)
+    )  # of AAC a guess, often far too long
+    return float(claimed), int(stream["channels"]) * int(stream["sample_rate"]) * 2
 
 
 def _limit(what: int, most: int) -> None:

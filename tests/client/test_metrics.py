@@ -14,10 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 from rich.console import Console
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from client.audio.microphone import FileMicrophone
-from client.cli import app
 from client.errors import OutputNotWritten
 from client.metrics.conversation_metrics import ConversationMetrics
 from client.metrics.metrics_file import (
@@ -37,6 +36,7 @@ from orchestrator.pipeline import Pipeline
 from shared.audio.pcm import Pcm
 from shared.settings import Settings
 from tests.support.metrics_lines import metrics_lines, turn_records
+from tests.support.s2s_command import s2s
 from tests.support.scripted_stages import REQUEST, cast
 from tests.support.virtual_clock import play
 
@@ -69,7 +69,7 @@ def printed(summary: Summary) -> str:
 
 
 def report(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(app, ["report", *map(str, arguments)])
+    return s2s("report", *arguments)
 
 
 def metrics_by_name(summary: Summary) -> dict[str, Metric]:
@@ -143,9 +143,9 @@ def test_conversations_are_summed_and_one_without_an_end_counts_to_its_last_turn
 
 @given(turn_records() | st.just(STARTED))
 def test_a_line_is_the_same_after_it_was_json(line: MetricsLine) -> None:
-    told = line.model_dump_json()
-    assert "\n" not in told
-    assert LINE.validate_json(told) == line
+    json_line = line.model_dump_json()
+    assert "\n" not in json_line
+    assert LINE.validate_json(json_line) == line
 
 
 def test_the_report_of_a_file_is_the_live_summary(tmp_path: Path) -> None:

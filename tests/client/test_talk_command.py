@@ -6,7 +6,6 @@ import re
 import resource
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,21 +17,19 @@ import numpy as np
 import psutil
 import pytest
 import soundfile
-from typer.testing import CliRunner, Result
 
 from bench.sounds import HZ, example, recording
-from client.cli import app
 from client.errors import ExitCode
 from services.asr.pocketsphinx import PocketsphinxASR
 from shared.audio.decode import decode_audio
 from shared.audio.pcm import Pcm, encode_wav, resample
 from shared.engines import MODEL_REGISTRY, EngineSpec, RegisteredModel, TTSModel
 from shared.errors import Stage
-from shared.settings import Settings, settings
+from shared.settings import Settings
+from tests.support.s2s_command import S2S, s2s
 from tests.support.terminal_screen import ProgramInTerminal
 from tests.support.waiting import until
 
-S2S = [sys.executable, "-c", "from client.cli import main; main()"]
 ANSWERED = {
     "my-name-is-peter": "Nice to meet you, Peter.",
     "what-is-my-name": "Your name is Peter.",
@@ -158,14 +155,6 @@ class Unloadable(TTSModel):
 
     def synthesize(self, text: str, cancelled: threading.Event, **options: str | None) -> Iterator[Pcm]:
         raise AssertionError
-
-
-def s2s(*arguments: str | Path, **variables: str) -> Result:
-    """Run the command in this process."""
-    settings.cache_clear()
-    result = CliRunner().invoke(app, [str(one) for one in arguments], env=variables)
-    settings.cache_clear()
-    return result
 
 
 def test_in_noise_alone_nothing_is_asked_and_the_end_is_a_good_one(runs: Runs) -> None:

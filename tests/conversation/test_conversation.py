@@ -228,11 +228,11 @@ def test_who_speaks_again_before_the_transcript_is_answered_to_all_of_it(
 
 def assert_holds(audio: Mp3Audio, *lines: Pcm) -> None:
     """The lines are in it, in their order."""
-    heard, start = to_pcm(audio).samples, 0
+    whole, start = to_pcm(audio).samples, 0
     for line in lines:
-        match = np.correlate(heard[start:], line.samples, "valid")
+        match = np.correlate(whole[start:], line.samples, "valid")
         at = int(match.argmax())
-        part = heard[start + at :][: line.num_samples]
+        part = whole[start + at :][: line.num_samples]
         assert likeness(part, line.samples) > 0.9
         start += at + line.num_samples
 
@@ -365,14 +365,17 @@ def test_hanging_up_in_the_middle_of_a_speculation_leaves_nothing_running(talkin
     assert not scripted.under_way
 
 
-def test_an_error_at_the_end_of_a_turn_leaves_nothing_running(tmp_path: Path) -> None:
+@pytest.mark.parametrize("questions", [1, 5], ids=["hanging up", "in a monologue"])
+def test_an_error_at_the_end_of_a_turn_leaves_nothing_running(tmp_path: Path, questions: int) -> None:
     scripted = answering(LONG_REPLY)
+    lines = [(0.5 + number * QUESTION.duration_s, QUESTION) for number in range(questions)]
 
     async def conversation() -> None:
-        microphone = FileMicrophone(recording([(0.5, QUESTION)], 20.0))
-        async with microphone, FileSpeaker(tmp_path / "played.wav") as speaker, asyncio.timeout(5.0):
-            turns = Pipeline(scripted, Settings()).stream
-            await Conversation(turns, speaker, Settings(), on_turn=broken).run(microphone)
+        microphone, settings = FileMicrophone(recording(lines, 20.0)), Settings(max_utterance_s=4.0)
+        hang_up_at_s = lines[-1][0] + 5.0
+        async with microphone, FileSpeaker(tmp_path / "played.wav") as speaker, asyncio.timeout(hang_up_at_s):
+            turns = Pipeline(scripted, settings).stream
+            await Conversation(turns, speaker, settings, on_turn=broken).run(microphone)
 
     def broken(turn: SpokenTurn) -> None:
         raise ZeroDivisionError

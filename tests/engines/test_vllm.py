@@ -370,7 +370,7 @@ def test_closing_it_while_it_starts_ends_its_processes() -> None:
 
 @pytest.mark.parametrize("engine", [Phi3, Llama, AnyOnVllm])
 def test_vllm_s_own_parser_accepts_the_flags_of_production(engine: type[VllmLLM]) -> None:
-    options = parsed(vllm_flags(engine, Settings()))
+    options = parsed(vllm_flags(engine, Settings(vllm_flags="")))
     assert options.max_model_len == engine.spec.context_length
     assert options.performance_mode == "interactivity"
     assert options.enable_sleep_mode

@@ -17,9 +17,9 @@ import pytest
 from client.errors import ExitCode
 from local_cloud import DEFAULT_CACHE, ControlPlane
 from tests.support.paths import EXAMPLES, ROOT
+from tests.support.s2s_command import S2S
 from tests.support.waiting import until
 
-S2S = (sys.executable, "-c", "from client.cli import main; main()")
 PROGRAM = """
 import modal, os
 app = modal.App("kept")

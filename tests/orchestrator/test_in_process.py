@@ -1,20 +1,26 @@
 """The stages in this process: they load by themselves, serve turns, and leave nothing behind."""
 
 import asyncio
+import contextlib
 import threading
+from collections.abc import Iterator
+from dataclasses import replace
 
 import psutil
+import pytest
 
 from orchestrator.in_process import InProcessStages
 from orchestrator.pipeline import Pipeline
 from orchestrator.turn_result import TurnResultBuilder
-from services.selection import select
+from services.asr.pocketsphinx import PocketsphinxASR
+from services.selection import Selection, select
 from shared.audio.decode import decode_audio
 from shared.audio.pcm import Pcm
 from shared.errors import Stage
 from shared.settings import Settings
 from shared.turn import StageWaiting, TranscriptReady, TurnRequest, TurnResult
 from tests.support.paths import EXAMPLES
+from tests.support.waiting import GIVE_UP_S
 
 EXAMPLE = EXAMPLES / "what-is-two-plus-two.mp3"
 SETTINGS = Settings(tts_model="espeak")
@@ -32,10 +38,26 @@ async def answer(engines: InProcessStages) -> TurnResult:
     return result
 
 
-def left_behind() -> tuple[list[str], list[str]]:
-    threads = [thread.name for thread in threading.enumerate() if "engine" in thread.name]
-    processes = [" ".join(child.cmdline()) for child in psutil.Process().children(recursive=True)]
-    return threads, [process for process in processes if "pocketsphinx" in process]
+def threads_and_processes() -> set[str]:
+    """The engines' threads and worker processes that there are."""
+    found = {f"{thread.name} {thread.ident}" for thread in threading.enumerate() if "engine" in thread.name}
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended, waited for or not
+            if "pocketsphinx" in " ".join(child.cmdline()):
+                found.add(str(child.pid))
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_behind() -> Iterator[None]:
+    before = threads_and_processes()  # what other tests have left is not ours
+    yield
+    assert threads_and_processes() <= before
+
+
+def selection_with(asr: type[PocketsphinxASR]) -> Selection:
+    selection = select(SETTINGS)
+    return replace(selection, asr=replace(selection.asr, engine=asr))
 
 
 async def test_several_turns_at_once_each_get_the_answer_to_their_question() -> None:
@@ -43,7 +65,6 @@ async def test_several_turns_at_once_each_get_the_answer_to_their_question() -> 
         results = await asyncio.gather(*(answer(engines) for _ in range(3)))
     assert {result.reply for result in results} == {"Two plus two is four."}
     assert all(isinstance(result.audio, Pcm) and result.audio.duration_s > 0.5 for result in results)
-    assert left_behind() == ([], [])
 
 
 async def test_a_turn_that_comes_before_the_engines_are_loaded_waits_for_them() -> None:
@@ -55,22 +76,40 @@ async def test_a_turn_that_comes_before_the_engines_are_loaded_waits_for_them() 
     assert any(isinstance(event, TranscriptReady) for event in events)
 
 
-async def test_every_engine_is_told_as_it_is_loaded() -> None:
-    told: list[Stage] = []
-    async with InProcessStages(select(SETTINGS), SETTINGS) as engines:
-        await engines.loaded(told.append)
-    assert sorted(told) == [Stage.ASR, Stage.LLM, Stage.TTS]
-    assert told[-1] is Stage.ASR  # it takes half a second, the others next to nothing
+async def test_every_engine_is_observed_as_soon_as_it_is_loaded() -> None:
+    others_observed = threading.Event()
+
+    class LoadsLast(PocketsphinxASR):
+        def load(self) -> None:
+            assert others_observed.wait(GIVE_UP_S)
+            super().load()
+
+    observed: list[Stage] = []
+
+    def on_loaded(stage: Stage) -> None:
+        observed.append(stage)
+        if set(observed) == {Stage.LLM, Stage.TTS}:
+            others_observed.set()
+
+    async with InProcessStages(selection_with(LoadsLast), SETTINGS) as engines:
+        await engines.loaded(on_loaded)
+    assert sorted(observed) == [Stage.ASR, Stage.LLM, Stage.TTS]
 
 
 async def test_a_turn_cancelled_in_the_middle_of_recognition_leaves_nothing_behind() -> None:
-    async with InProcessStages(select(SETTINGS), SETTINGS) as engines:
+    at_work = threading.Event()
+
+    class Watched(PocketsphinxASR):
+        def transcribe(self, pcm: Pcm, *, language: str | None = None) -> str:
+            at_work.set()
+            return super().transcribe(pcm, language=language)
+
+    async with InProcessStages(selection_with(Watched), SETTINGS) as engines:
         await engines.loaded(lambda stage: None)
         turn = asyncio.create_task(answer(engines))
-        await asyncio.sleep(0.1)
+        assert await asyncio.to_thread(at_work.wait, GIVE_UP_S)
         turn.cancel()
         await asyncio.wait([turn])
         assert turn.cancelled()
         again = await answer(engines)
     assert again.reply == "Two plus two is four."
-    assert left_behind() == ([], [])

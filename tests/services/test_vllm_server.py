@@ -15,14 +15,16 @@ import psutil
 import pytest
 
 from services.llm.vllm import AnyOnVllm, Llama, Phi3, VllmLLM, tool_parser, vllm_flags
-from shared.errors import EngineLoadFailed, Misconfigured, SpeechError, StageFailed, StageTimedOut
+from services.on_modal.image_locks import LOCKS, lock_file
+from services.selection import discover
+from shared.engines import MODEL_REGISTRY
+from shared.errors import EngineLoadFailed, Misconfigured, SpeechError, Stage, StageFailed, StageTimedOut
 from shared.payloads import ChatMessage, TextDelta
 from shared.settings import Settings, settings
 from tests.engines.hub_cache import put_into_hub_cache
 from tests.support.local_hub import local_hub
+from tests.support.paths import ROOT
 from tests.support.stand_in.vllm.entrypoints.cli.main import DIE, HANG
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -313,6 +315,12 @@ def test_tools_are_there_where_vllm_can_parse_the_family_s_calls(
 def test_llama_has_tools_and_phi3_has_none(configure: Callable[..., None]) -> None:
     assert Llama().supports_tools
     assert not Phi3().supports_tools
+
+
+def test_all_of_them_are_installed_from_one_lock_file() -> None:
+    discover(Stage.LLM)
+    models = [MODEL_REGISTRY[Stage.LLM][name] for name in ("vllm", "phi3", "llama")]
+    assert {lock_file(model) for model in models} == {LOCKS / "llm-vllm.txt"}
 
 
 def test_vllm_works_on_as_many_replies_as_the_container_takes() -> None:

@@ -67,6 +67,14 @@ def test_half_an_hour_of_m4a_is_too_long(tmp_path: Path) -> None:
 
 
 @pytest.mark.needs("ffmpeg")
+def test_aac_whose_length_is_but_guessed_from_its_quiet_beginning_is_decoded() -> None:
+    """ffprobe takes it for 3,000 s."""
+    noise = np.random.default_rng(0).uniform(-0.9, 0.9, 60 * 16_000).astype(np.float32)
+    aac = ffmpeg_stream(sound_file(np.concatenate([np.zeros(30 * 16_000, np.float32), noise])), "-f", "adts")
+    assert decode_audio(aac, SETTINGS).duration_s == pytest.approx(90.0, abs=0.2)
+
+
+@pytest.mark.needs("ffmpeg")
 @pytest.mark.parametrize("kind", ["matroska", "webm"])
 def test_a_stream_that_does_not_say_how_long_it_is_is_too_long_all_the_same(kind: str) -> None:
     stream = ffmpeg_stream(sound_file(np.zeros(200 * 8_000, np.float32), 8_000), "-f", kind)

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import cache
@@ -66,9 +65,8 @@ class AnsweringProject(Project):
         return Points(self.folder / "points")
 
     def deploy_all(self, *stages: Stage, **settings: str) -> None:
-        """Deploy these apps, or all four, two at a time."""
-        with ThreadPoolExecutor(2) as two:
-            list(two.map(lambda stage: self.deploy(stage, **MODELS, **settings), stages or Stage))
+        """Deploy these apps, or all four, with the answering engines."""
+        super().deploy_all(*stages, **MODELS, **settings)
 
 
 def answering_project(folder: Path, cloud: Cloud) -> AnsweringProject:

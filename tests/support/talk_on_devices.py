@@ -3,7 +3,6 @@
 import json
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -25,11 +24,12 @@ from client.metrics.metrics_file import (
 from conversation.turn_record import TurnRecord
 from shared.audio.pcm import Pcm
 from tests.support.pulse_audio import RATE_HZ, PulseAudio
+from tests.support.s2s_command import S2S
 from tests.support.sound_recording import SOUND, Recording
 
 PATIENCE_S = 60.0
 """For what comes in a second or ten."""
-COMMAND = [sys.executable, "-c", "from client.cli import main; main()", "talk"]
+COMMAND = [*S2S, "talk"]
 DEVICES = ["--input-device", "table_microphone", "--output-device", "table_loudspeaker"]
 SETTINGS = {
     "S2S_END_OF_TURN_SILENCE_S": "0.5",
