@@ -3,7 +3,7 @@
 import typer
 
 from services.selection import select
-from services.weights.fetching import fetch
+from services.weights import fetch
 from shared.settings import settings
 
 
