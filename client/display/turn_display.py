@@ -50,7 +50,7 @@ class TurnDisplay(TurnProgress):
         super().event(event)
         match event:
             case TurnStarted():
-                self.waiting("Listening")
+                self.waiting("Transcribing")
             case TranscriptReady(text=text):
                 self._line("You    ", text)
                 self.waiting("Thinking")

@@ -143,9 +143,9 @@ def test_conversations_are_summed_and_one_without_an_end_counts_to_its_last_turn
 
 @given(turn_records() | st.just(STARTED))
 def test_a_line_is_the_same_after_it_was_json(line: MetricsLine) -> None:
-    told = line.model_dump_json()
-    assert "\n" not in told
-    assert LINE.validate_json(told) == line
+    json_line = line.model_dump_json()
+    assert "\n" not in json_line
+    assert LINE.validate_json(json_line) == line
 
 
 def test_the_report_of_a_file_is_the_live_summary(tmp_path: Path) -> None:

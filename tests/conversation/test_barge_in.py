@@ -11,49 +11,52 @@ PAUSE, RESUME, INTERRUPT = BargeInEvent.PAUSE, BargeInEvent.RESUME, BargeInEvent
 SPEECH, SILENCE = 0.95, 0.02
 
 
-def heard(probabilities: list[float], settings: Settings | None = None) -> list[tuple[int, BargeInEvent]]:
-    """Every event, behind the number of frames that had been heard when it came."""
+def events_of(probabilities: list[float], settings: Settings | None = None) -> list[tuple[int, BargeInEvent]]:
+    """Every event, behind the number of frames that had been processed when it came."""
     barge_in = BargeIn(settings or Settings())
     events = [(at, barge_in.process(probability)) for at, probability in enumerate(probabilities, start=1)]
     return [(at, event) for at, event in events if event]
 
 
 def test_the_first_frame_of_speech_pauses_the_reply() -> None:
-    assert heard([SILENCE] * 9 + [SPEECH]) == [(10, PAUSE)]
+    assert events_of([SILENCE] * 9 + [SPEECH]) == [(10, PAUSE)]
 
 
 def test_half_a_second_of_speech_interrupts_it() -> None:
-    assert heard([SILENCE] * 9 + [SPEECH] * 50) == [(10, PAUSE), (25, INTERRUPT)]
+    assert events_of([SILENCE] * 9 + [SPEECH] * 50) == [(10, PAUSE), (25, INTERRUPT)]
 
 
 def test_how_much_speech_interrupts_is_a_setting() -> None:
-    assert heard([SPEECH] * 50, Settings(barge_in_after_s=1.0)) == [(1, PAUSE), (31, INTERRUPT)]
+    assert events_of([SPEECH] * 50, Settings(barge_in_after_s=1.0)) == [(1, PAUSE), (31, INTERRUPT)]
 
 
 def test_after_shorter_speech_the_reply_goes_on() -> None:
-    assert heard([SPEECH] * 15 + [SILENCE] * 50) == [(1, PAUSE), (22, RESUME)]
+    assert events_of([SPEECH] * 15 + [SILENCE] * 50) == [(1, PAUSE), (22, RESUME)]
 
 
 def test_a_short_dip_is_passed_over_and_does_not_count() -> None:
-    assert heard([SPEECH] * 8 + [SILENCE] * 6 + [SPEECH] * 8) == [(1, PAUSE), (22, INTERRUPT)]
+    assert events_of([SPEECH] * 8 + [SILENCE] * 6 + [SPEECH] * 8) == [(1, PAUSE), (22, INTERRUPT)]
 
 
 def test_each_back_channel_is_one_of_its_own() -> None:
     mm_hm = [SPEECH] * 12 + [SILENCE] * 30
-    assert [event for _, event in heard(mm_hm * 5)] == [PAUSE, RESUME] * 5
+    assert [event for _, event in events_of(mm_hm * 5)] == [PAUSE, RESUME] * 5
 
 
 def test_clicks_in_a_row_do_not_interrupt() -> None:
-    assert INTERRUPT not in [event for _, event in heard(([SPEECH] + [SILENCE] * 8) * 100)]
+    assert INTERRUPT not in [event for _, event in events_of(([SPEECH] + [SILENCE] * 8) * 100)]
 
 
 def test_a_little_doubt_neither_pauses_nor_resumes() -> None:
-    assert heard([0.55] * 100) == []
-    assert heard([SPEECH] + [0.55] * 14) == [(1, PAUSE)]
+    assert events_of([0.55] * 100) == []
+    assert events_of([SPEECH] + [0.55] * 14) == [(1, PAUSE)]
 
 
 def test_after_an_interruption_nothing_comes() -> None:
-    assert [event for _, event in heard([SPEECH] * 20 + [SILENCE] * 50 + [SPEECH] * 50)] == [PAUSE, INTERRUPT]
+    assert [event for _, event in events_of([SPEECH] * 20 + [SILENCE] * 50 + [SPEECH] * 50)] == [
+        PAUSE,
+        INTERRUPT,
+    ]
 
 
 @pytest.mark.parametrize("after_s", [0.05, 0.5, 5.0])
@@ -65,7 +68,7 @@ def test_pauses_and_resumptions_alternate_and_an_interruption_is_the_last(
 ) -> None:
     probabilities = [p for p, n in stretches for _ in range(n)]
     settings = Settings(barge_in_after_s=after_s)
-    events = heard(probabilities, settings)
+    events = events_of(probabilities, settings)
     for (_, before), (_, after) in pairwise([(0, RESUME), *events]):
         assert after in ({PAUSE} if before is RESUME else {RESUME, INTERRUPT})
         assert before is not INTERRUPT

@@ -228,11 +228,11 @@ def test_who_speaks_again_before_the_transcript_is_answered_to_all_of_it(
 
 def assert_holds(audio: Mp3Audio, *lines: Pcm) -> None:
     """The lines are in it, in their order."""
-    heard, start = to_pcm(audio).samples, 0
+    whole, start = to_pcm(audio).samples, 0
     for line in lines:
-        match = np.correlate(heard[start:], line.samples, "valid")
+        match = np.correlate(whole[start:], line.samples, "valid")
         at = int(match.argmax())
-        part = heard[start + at :][: line.num_samples]
+        part = whole[start + at :][: line.num_samples]
         assert likeness(part, line.samples) > 0.9
         start += at + line.num_samples
 

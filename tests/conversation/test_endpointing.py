@@ -28,10 +28,10 @@ MAY_FOLLOW: dict[type | None, set[type]] = {
 }
 
 
-def heard(
+def events_of(
     probabilities: list[float], endpointer: Endpointer | None = None
 ) -> list[tuple[int, EndpointingEvent]]:
-    """Every event, behind the number of frames that had been heard when it came."""
+    """Every event, behind the number of frames that had been processed when it came."""
     endpointer = endpointer or Endpointer(Settings())
     return [
         (at, event)
@@ -41,7 +41,7 @@ def heard(
 
 
 def kinds(probabilities: list[float], settings: Settings | None = None) -> list[type]:
-    return [type(event) for _, event in heard(probabilities, Endpointer(settings or Settings()))]
+    return [type(event) for _, event in events_of(probabilities, Endpointer(settings or Settings()))]
 
 
 def speech(num_frames: int) -> list[float]:
@@ -53,7 +53,7 @@ def silence(num_frames: int) -> list[float]:
 
 
 def test_speech_then_silence_is_an_utterance() -> None:
-    events = heard(silence(50) + speech(40) + silence(60))
+    events = events_of(silence(50) + speech(40) + silence(60))
     start, end, speech_end = (50 - 16) * FRAME, 90 * FRAME, 87 * FRAME
     assert events == [
         (51, SpeechStarted(start)),
@@ -63,8 +63,8 @@ def test_speech_then_silence_is_an_utterance() -> None:
 
 
 def test_the_first_sounds_are_kept_as_far_as_the_microphone_was_open() -> None:
-    assert heard(silence(3) + speech(10))[0] == (4, SpeechStarted(0))
-    assert heard(silence(40) + speech(10))[0] == (41, SpeechStarted(24 * FRAME))
+    assert events_of(silence(3) + speech(10))[0] == (4, SpeechStarted(0))
+    assert events_of(silence(40) + speech(10))[0] == (41, SpeechStarted(24 * FRAME))
 
 
 def test_silence_has_no_events() -> None:
@@ -81,7 +81,7 @@ def test_short_sounds_between_silences_do_not_add_up() -> None:
 
 
 def test_who_goes_on_after_a_pause_is_still_in_the_same_utterance() -> None:
-    events = heard(speech(20) + silence(15) + speech(20) + silence(40))
+    events = events_of(speech(20) + silence(15) + speech(20) + silence(40))
     assert [type(event) for _, event in events] == [
         SpeechStarted,
         PauseReached,
@@ -106,7 +106,7 @@ def test_a_little_doubt_neither_begins_speech_nor_ends_it() -> None:
 
 def test_an_utterance_as_long_as_is_allowed_ends_in_mid_speech_and_the_next_begins_there() -> None:
     settings = Settings(max_utterance_s=2.0)
-    events = heard(speech(80) + silence(40), Endpointer(settings))
+    events = events_of(speech(80) + silence(40), Endpointer(settings))
     assert [event for _, event in events if not isinstance(event, PauseReached)] == [
         SpeechStarted(0),
         UtteranceEnded(0, 62 * FRAME, 59 * FRAME),
@@ -118,7 +118,7 @@ def test_an_utterance_as_long_as_is_allowed_ends_in_mid_speech_and_the_next_begi
 def test_an_utterance_is_never_longer_than_audio_may_be() -> None:
     (ended,) = [
         event
-        for _, event in heard(speech(100), Endpointer(Settings(max_audio_s=3.0)))
+        for _, event in events_of(speech(100), Endpointer(Settings(max_audio_s=3.0)))
         if isinstance(event, UtteranceEnded)
     ]
     assert ended.end_sample - ended.start_sample <= 3 * 16_000
@@ -133,18 +133,20 @@ def test_without_a_pause_before_the_end_there_is_no_word_of_one() -> None:
 
 def test_what_was_forgotten_is_in_no_utterance() -> None:
     endpointer = Endpointer(Settings())
-    heard(speech(20), endpointer)
+    events_of(speech(20), endpointer)
     endpointer.forget()
-    assert heard(silence(40), endpointer) == []
+    assert events_of(silence(40), endpointer) == []
     endpointer.forget()
-    assert [event for _, event in heard(silence(2) + speech(1), endpointer)] == [SpeechStarted(60 * FRAME)]
+    assert [event for _, event in events_of(silence(2) + speech(1), endpointer)] == [
+        SpeechStarted(60 * FRAME)
+    ]
 
 
 def test_what_extends_a_question_counts_towards_its_maximum() -> None:
     endpointer = Endpointer(Settings(max_utterance_s=2.0))
     endpointer.question_has(30 * FRAME)
     assert endpointer.samples_left == 32 * FRAME
-    assert [event for _, event in heard(speech(40), endpointer)][:2] == [
+    assert [event for _, event in events_of(speech(40), endpointer)][:2] == [
         SpeechStarted(0),
         UtteranceEnded(0, 32 * FRAME, 29 * FRAME),
     ]
@@ -153,14 +155,14 @@ def test_what_extends_a_question_counts_towards_its_maximum() -> None:
 @pytest.mark.parametrize("spoken", [3, 20])
 def test_an_utterance_that_may_not_end_ends_when_it_may(spoken: int) -> None:
     endpointer = Endpointer(Settings())
-    heard(speech(spoken), endpointer)
+    events_of(speech(spoken), endpointer)
     held = [event for p in silence(60) for event in endpointer.process(p, may_end=False)]
     assert not {SpeechDropped, UtteranceEnded} & set(map(type, held))
-    ((_, ended),) = heard(silence(1), endpointer)
+    ((_, ended),) = events_of(silence(1), endpointer)
     assert type(ended) is (SpeechDropped if spoken < 5 else UtteranceEnded)
 
 
-# Whatever is heard
+# Whatever the probabilities
 
 STRETCHES = st.lists(
     st.tuples(st.sampled_from([0.02, 0.4, 0.55, 0.95]) | st.floats(0, 1), st.integers(1, 50)), max_size=20
@@ -180,7 +182,7 @@ SETTINGS = st.builds(
 def test_events_come_in_their_order_and_places_only_grow(
     stretches: list[tuple[float, int]], settings: Settings
 ) -> None:
-    events = heard([p for p, n in stretches for _ in range(n)], Endpointer(settings))
+    events = events_of([p for p, n in stretches for _ in range(n)], Endpointer(settings))
     for (_, before), (_, after) in pairwise([(0, None), *events]):
         assert type(after) in MAY_FOLLOW[type(before) if before else None]
     used = start = 0
@@ -203,7 +205,9 @@ def test_events_come_in_their_order_and_places_only_grow(
 def test_what_ends_without_being_resumed_ends_where_it_paused(
     stretches: list[tuple[float, int]], settings: Settings
 ) -> None:
-    events = [event for _, event in heard([p for p, n in stretches for _ in range(n)], Endpointer(settings))]
+    events = [
+        event for _, event in events_of([p for p, n in stretches for _ in range(n)], Endpointer(settings))
+    ]
     for before, after in pairwise(events):
         if isinstance(before, PauseReached) and isinstance(after, UtteranceEnded):
             assert (before.end_sample, before.speech_end_sample) == (

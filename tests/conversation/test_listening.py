@@ -47,7 +47,7 @@ and between 82 ms early and 108 ms late in nine of ten; the farthest were 146 ms
 HARDLY_A_SOUND_DB = -70.0
 
 
-def heard(samples: Samples, settings: Settings | None = None) -> list[ListeningEvent]:
+def events_of(samples: Samples, settings: Settings | None = None) -> list[ListeningEvent]:
     """The events of a fresh listener whose microphone hears this."""
     with closing(Listener(settings or Settings(), lambda: 0.0)) as listener:
         return [event for _, event in listened(samples, listener)]
@@ -77,7 +77,7 @@ def utterances(events: list[ListeningEvent]) -> list[UtteranceEnded]:
 def assert_heard_once_and_whole(name: str, sound: Samples) -> None:
     """The sound holds the speech after a second."""
     begins_s, ends_s = SPEECH_S[name]
-    (utterance,) = utterances(heard(sound))
+    (utterance,) = utterances(events_of(sound))
     assert utterance.start_sample <= (1.0 + begins_s) * HZ
     assert EARLIEST_S <= utterance.speech_end_sample / HZ - (1.0 + ends_s) <= LATEST_S
 
@@ -118,7 +118,7 @@ def test_pauses_inside_a_speech_are_told_and_taken_back(recordings: Path, where:
     )
     if where == "in an office":
         speech = with_noise(speech, recording(recordings / "office-ambience.mp3"), snr_db=10)
-    events = heard(speech, Settings(end_of_turn_silence_s=2.0))
+    events = events_of(speech, Settings(end_of_turn_silence_s=2.0))
     assert [type(event) for event in events] == [
         SpeechStarted,
         *[PauseReached, SpeechResumed] * 3,  # after "Americans", "ask" and "not"
@@ -130,7 +130,7 @@ def test_pauses_inside_a_speech_are_told_and_taken_back(recordings: Path, where:
     for pause_s, (_, ends_s) in zip(pauses_s, JFK_PHRASES_S, strict=True):
         assert EARLIEST_S <= pause_s - ends_s <= LATEST_S
 
-    ended = utterances(heard(speech))
+    ended = utterances(events_of(speech))
     for utterance, (begins_s, ends_s) in zip(ended, JFK_PHRASES_S, strict=True):
         assert utterance.start_sample / HZ <= begins_s
         assert EARLIEST_S <= utterance.speech_end_sample / HZ - ends_s <= LATEST_S
@@ -153,19 +153,19 @@ NO_SPEECH = {
 
 @pytest.mark.parametrize("name", NO_SPEECH)
 def test_noise_is_no_utterance(name: str) -> None:
-    assert utterances(heard(with_silence(NO_SPEECH[name]))) == []
+    assert utterances(events_of(with_silence(NO_SPEECH[name]))) == []
 
 
 @pytest.mark.parametrize("gain_db", [0, 20])
 def test_an_office_is_no_utterance(recordings: Path, gain_db: float) -> None:
     office = recording(recordings / "office-ambience.mp3")[: 15 * HZ] * decibels(gain_db)
-    assert utterances(heard(office.clip(-1, 1))) == []
+    assert utterances(events_of(office.clip(-1, 1))) == []
 
 
 @pytest.mark.needs("flite")
 @pytest.mark.parametrize("word", ["yes", "no", "stop", "hi", "up"])
 def test_one_short_word_is_an_utterance(word: str) -> None:
-    assert len(utterances(heard(with_silence(flite_says(word).samples)))) == 1
+    assert len(utterances(events_of(with_silence(flite_says(word).samples)))) == 1
 
 
 @pytest.mark.parametrize("lost_samples", [0, HZ])
@@ -233,7 +233,7 @@ def test_what_is_sent_at_a_pause_is_what_was_said_and_the_same_at_the_end(listen
     sound = with_silence(recording(EXAMPLES / name))
     at_pause, at_end = questions(sound, listener)
     assert at_pause == at_end  # byte for byte: it was not encoded again
-    (start,) = (event.start_sample for event in heard(sound) if isinstance(event, SpeechStarted))
+    (start,) = (event.start_sample for event in events_of(sound) if isinstance(event, SpeechStarted))
     said = decode_mp3(at_pause).samples
     assert likeness(said, sound[start : start + said.size]) > 0.98
     assert start / HZ <= 1.0 + SPEECH_S[name][0]
@@ -272,8 +272,8 @@ def test_once_its_reply_is_audible_or_over_a_question_is_not_extended(
 def end_of_speech_s(
     samples: Samples, *, late_s: float = 0.0, late_from_s: float = 1.5, lost: dict[int, int] | None = None
 ) -> float:
-    """When the speaker stopped, by a listener that takes frames so late from some moment on. Of some frames
-    it is told that so many samples were lost before them."""
+    """When the speaker stopped, by a listener that takes frames so late from some moment on. `lost` samples
+    are missing just before a frame, by its number."""
     lost_in_all = captured_s = 0.0
 
     def now() -> float:

@@ -1,4 +1,4 @@
-"""What the assistant remembers: what was said, and of its replies what was heard."""
+"""What the assistant remembers: what was said, and of the replies what was played."""
 
 import numpy as np
 import pytest

@@ -29,7 +29,7 @@ from shared.turn import (
 QUESTION = Mp3Audio(mp3=b"a question", sample_rate_hz=16_000, num_samples=16_000)
 SPEECH = Pcm(np.full(1600, 0.1, np.float32), 16_000)
 ENDED = TurnCompleted(ledger=Ledger(spans=(), total_us=0), models=Models())
-HEARD, WRITTEN = TranscriptReady(text="two plus two"), ReplyDelta(text="four")
+TRANSCRIBED, WRITTEN = TranscriptReady(text="two plus two"), ReplyDelta(text="four")
 SPOKEN = SpeechChunk(index=0, segment=0, text="It is four.", audio=SPEECH)
 
 
@@ -83,12 +83,12 @@ def turn_of(reply: Reply, *played: SegmentPlayed) -> SpokenTurn:
 
 
 async def test_events_are_recorded_at_once_and_emitted_in_their_order_once_released() -> None:
-    turns = Turns((HEARD, WRITTEN, SPOKEN, ENDED))
+    turns = Turns((TRANSCRIBED, WRITTEN, SPOKEN, ENDED))
     reply = await turns.begun()
     assert (turns.emitted, turns.recorder.record().reply_us) == ([], 100_000)
     assert reply.transcribed.is_set()
     reply.release()
-    assert turns.emitted == [HEARD, WRITTEN, SPOKEN, ENDED]
+    assert turns.emitted == [TRANSCRIBED, WRITTEN, SPOKEN, ENDED]
     turn = turn_of(reply, SegmentPlayed(1600, 800))
     assert (turn.transcript, turn.reply, turn.played) == ("two plus two", "It is four.", "It …")
     assert (turn.question, turn.speech, turn.record.played_us) == (QUESTION, [SPEECH], 50_000)
@@ -107,7 +107,7 @@ async def test_speech_is_emitted_decoded() -> None:
 
 
 async def test_a_cancelled_reply_emits_no_more_and_closes_its_turn() -> None:
-    turns = Turns((HEARD,))
+    turns = Turns((TRANSCRIBED,))
     reply = await turns.begun()
     stopping = reply.cancel()
     reply.release()
@@ -116,7 +116,7 @@ async def test_a_cancelled_reply_emits_no_more_and_closes_its_turn() -> None:
 
 
 async def test_a_muted_reply_emits_no_more_and_its_turn_goes_on() -> None:
-    turns = Turns((HEARD, SPOKEN))
+    turns = Turns((TRANSCRIBED, SPOKEN))
     reply = turns.reply()
     reply.mute()
     reply.release()
@@ -127,7 +127,7 @@ async def test_a_muted_reply_emits_no_more_and_its_turn_goes_on() -> None:
 
 
 async def test_a_reply_that_is_cancelled_before_it_begins_never_asks() -> None:
-    turns = Turns((HEARD,))
+    turns = Turns((TRANSCRIBED,))
     reply = turns.reply()
     await asyncio.wait([reply.cancel()])
     await asyncio.wait_for(reply.transcribed.wait(), 1.0)
@@ -136,7 +136,7 @@ async def test_a_reply_that_is_cancelled_before_it_begins_never_asks() -> None:
 
 @pytest.mark.parametrize("error", [Overloaded("Too much at once."), BadAudio("No MP3.")])
 async def test_a_turn_that_breaks_off_ends_the_reply_with_its_error(error: Overloaded | BadAudio) -> None:
-    reply = await Turns((HEARD,), error).begun()
+    reply = await Turns((TRANSCRIBED,), error).begun()
     assert (reply.ended, turn_of(reply).record.failure) == (True, Failure.of(error))
 
 
@@ -161,7 +161,7 @@ async def test_an_unexpected_error_is_raised_where_the_reply_is_looked_after() -
 
 
 async def test_an_error_of_who_gets_the_events_closes_the_turn_and_is_none_of_the_turn() -> None:
-    turns = Turns((HEARD, WRITTEN))
+    turns = Turns((TRANSCRIBED, WRITTEN))
 
     def broken(event: TurnEvent) -> None:
         raise ZeroDivisionError

@@ -25,8 +25,8 @@ from shared.turn import (
 from tests.support.scripted_stages import REQUEST
 
 UTTERANCE = Mp3Audio(mp3=b"u" * 4_000, sample_rate_hz=16_000, num_samples=16_000)
-PIECE = Mp3Audio(mp3=b"p" * 1_000, sample_rate_hz=24_000, num_samples=12_000)
-CHUNK = SpeechChunk(index=0, segment=0, text="Four.", audio=PIECE)
+SEGMENT = Mp3Audio(mp3=b"p" * 1_000, sample_rate_hz=24_000, num_samples=12_000)
+CHUNK = SpeechChunk(index=0, segment=0, text="Four.", audio=SEGMENT)
 
 
 def ledger(total_us: int = 400_000) -> Ledger:
@@ -37,7 +37,7 @@ def ledger(total_us: int = 400_000) -> Ledger:
 
 
 def completed(total_us: int = 400_000) -> TurnCompleted:
-    return TurnCompleted(ledger=ledger(total_us), models=Models(asr="ears"))
+    return TurnCompleted(ledger=ledger(total_us), models=Models(asr="tiny"))
 
 
 class Story:
@@ -57,7 +57,7 @@ class Story:
 def spoken(
     story: Story, *, sent_s: float, certain_s: float, arrived_s: float, audible_s: float
 ) -> TurnRecord:
-    """A turn in which speech ended at second 102; each moment is told in its order."""
+    """A turn in which speech ended at second 102; the moments come in their order."""
     moments: list[tuple[float, Callable[[TurnRecorder], None]]] = [
         (certain_s, TurnRecorder.turn_certain),
         (sent_s, lambda recorder: recorder.request_sent(TurnRequest(audio=UTTERANCE, turn_id="turn"))),
@@ -114,7 +114,7 @@ def test_voice_to_voice_adds_up_exactly_and_speculation_explains_what_it_saved(
 
 
 @given(st.lists(st.floats(0, 200), min_size=6, max_size=6))
-def test_moments_told_in_any_order_still_make_a_record(times_s: list[float]) -> None:
+def test_moments_in_any_order_still_make_a_record(times_s: list[float]) -> None:
     ended_s, audible_s, began_s, *clock_s = times_s
     sent_s, arrived_s, certain_s = accumulate(clock_s)
     story = Story()

@@ -17,8 +17,8 @@ FRAME = 512
 def encoder(samples: Samples, splits: list[int] | None = None, kbps: int = 64) -> UtteranceEncoder:
     """One that has been given the samples, cut at these places or into frames."""
     made = UtteranceEncoder(kbps)
-    for piece in np.split(samples, splits or range(FRAME, samples.size, FRAME)):
-        made.write(piece)
+    for part in np.split(samples, splits or range(FRAME, samples.size, FRAME)):
+        made.write(part)
     return made
 
 

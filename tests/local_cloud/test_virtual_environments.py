@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from local_cloud.virtual_environments import KEPT_UNUSED_S, Contents, VirtualEnvironments
+from tests.support.paths import ROOT
 
-LOCKS = Path(__file__).parents[2] / "locks"
+LOCKS = ROOT / "locks"
 
 ONE = Contents(installs=(), site_files=(("one.py", b"name = 'one'"),))
 OTHER = Contents(installs=(), site_files=(("one.py", b"name = 'other'"),))

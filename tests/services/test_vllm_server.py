@@ -23,9 +23,8 @@ from shared.payloads import ChatMessage, TextDelta
 from shared.settings import Settings, settings
 from tests.engines.hub_cache import put_into_hub_cache
 from tests.support.local_hub import local_hub
+from tests.support.paths import ROOT
 from tests.support.stand_in.vllm.entrypoints.cli.main import DIE, HANG
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture

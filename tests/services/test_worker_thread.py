@@ -5,11 +5,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Generator, Iterator
-from pathlib import Path
 
 import pytest
 
 from services.host.worker_thread import WorkerThread
+from tests.support.paths import ROOT
 
 
 @pytest.fixture
@@ -192,4 +192,4 @@ async def main():
 
 asyncio.run(main())
 """
-    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)

@@ -48,7 +48,7 @@ def turn_records(draw: st.DrawFn) -> TurnRecord:
         voice_to_voice=VoiceToVoice(**spans, total_us=sum(spans.values())) if spans else None,
         end_to_end_us=first_audio_us + draw(durations_us) if ledger else None,
         ledger=ledger,
-        models=Models(asr="ears", llm=draw(st.sampled_from(["", "mind", "другой ум"]))),
+        models=Models(asr="tiny", llm=draw(st.sampled_from(["", "rules", "другая модель"]))),
         reply_us=reply_us,
         played_us=draw(st.integers(0, reply_us)),
         underruns=draw(st.integers(0, 3)),
