@@ -17,26 +17,21 @@ from shared.settings import Settings
 from shared.turn import TurnEvent, TurnRequest
 
 Waiting = Callable[[str], None]
-"""Called with what is being waited for."""
-
-Loading = Callable[[dict[Stage, str]], None]
-"""Called with the models that are still being loaded."""
+"""Called with what is being waited for; "" for nothing any more."""
 
 
-def turns_at(
-    target: Target, settings: Settings, waiting: Waiting, loading: Loading
-) -> AbstractAsyncContextManager[TurnSource]:
+def turns_at(target: Target, settings: Settings, waiting: Waiting) -> AbstractAsyncContextManager[TurnSource]:
     """Turns where a command wants them. Raises Misconfigured if the selected engines cannot run here."""
     if target.apps:
         return deployed_turns(target.apps[-1], settings, waiting)
     selection = select(settings)
     check_runs_here(selection)
-    return turns_in_process(selection, settings, loading)
+    return turns_in_process(selection, settings, waiting)
 
 
 @asynccontextmanager
 async def turns_in_process(
-    selection: Selection, settings: Settings, loading: Loading
+    selection: Selection, settings: Settings, waiting: Waiting
 ) -> AsyncIterator[TurnSource]:
     """Turns on engines in this process, which are loaded first.
 
@@ -47,9 +42,9 @@ async def turns_in_process(
 
         def loaded(stage: Stage) -> None:
             del left[stage]
-            loading(left)
+            waiting(f"Loading {', '.join(left.values())}" if left else "")
 
-        loading(left)
+        waiting(f"Loading {', '.join(left.values())}")
         await engines.loaded(loaded)
         yield Pipeline(engines, settings).stream
 

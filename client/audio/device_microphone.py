@@ -6,6 +6,7 @@ from contextlib import suppress
 from threading import Lock
 from typing import Self
 
+from client.audio.microphone import Microphone
 from client.audio.samples import SampleQueue, StreamResampler
 from client.audio.sound_devices import Direction, SoundDevice, SoundDeviceLost
 from client.audio.sound_stream import SoundStream
@@ -21,7 +22,7 @@ LATENCY_S = 0.04
 reports, 0.19 s there, is how much its buffer can hold."""
 
 
-class DeviceMicrophone:
+class DeviceMicrophone(Microphone):
     """A microphone of this machine, by (a part of) its name; the default one without.
 
     Opened at the device's own rate, and resampled, where it does not take `sample_rate_hz`. Audio that
@@ -30,7 +31,6 @@ class DeviceMicrophone:
     Opening raises NoSoundDevice; iterating SoundDeviceLost if the device stops delivering.
     """
 
-    ended = False
     latency_s = LATENCY_S
 
     def __init__(
@@ -48,7 +48,6 @@ class DeviceMicrophone:
         self._lost: int = 0  # at the device's rate
         self._reported = 0  # of lost_samples, to who iterates
         self._resampled = SampleQueue()
-        self._closed = False
 
     @property
     def device(self) -> SoundDevice:
@@ -60,11 +59,6 @@ class DeviceMicrophone:
         """How many samples at 16 kHz were lost: dropped because nobody took them in time, and a block each
         time that the device itself has lost audio, as it does not say how much."""
         return self._lost * ASR_SAMPLE_RATE_HZ // self._stream.sample_rate_hz
-
-    def close(self) -> None:
-        """Let the iteration end."""
-        self._closed = True
-        self._arrived.set()
 
     async def __aenter__(self) -> Self:
         self._loop: AbstractEventLoop = asyncio.get_running_loop()
@@ -82,18 +76,12 @@ class DeviceMicrophone:
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        self.close()
         await asyncio.to_thread(self._stream.close)
-
-    def __aiter__(self) -> Self:
-        return self
 
     async def __anext__(self) -> Frame:
         await asyncio.sleep(0)  # a backlog comes without waiting, and must not keep others from running
-        while len(self._resampled) < FRAME_SAMPLES and not self._closed:
+        while len(self._resampled) < FRAME_SAMPLES:
             self._resampled.append(self._resampler.convert(await self._next_block()))
-        if self._closed:
-            raise StopAsyncIteration
         lost, self._reported = self.lost_samples - self._reported, self.lost_samples
         return Frame(self._resampled.take(FRAME_SAMPLES), lost)
 
@@ -118,7 +106,7 @@ class DeviceMicrophone:
         with self._lock:
             self._arrived.clear()
             samples = self._waiting.take(len(self._waiting))
-        if not samples.size and not self._closed:
+        if not samples.size:
             raise SoundDeviceLost(
                 f"The microphone {self.device.name} delivers no more audio: is it still plugged in?"
             )

@@ -1,7 +1,8 @@
 """Where speech comes from: frames of audio, of a device or of a recording."""
 
 import asyncio
-from typing import Protocol, Self
+from abc import ABC, abstractmethod
+from typing import Self
 
 import numpy as np
 
@@ -16,50 +17,50 @@ from shared.errors import BadAudio
 from shared.settings import Settings
 
 
-class Microphone(Protocol):
-    """An async context manager that opens the microphone, and an async iterator of its frames.
+class Microphone(ABC):
+    """An async context manager that opens the microphone, and an endless async iterator of its frames.
 
-    It records from when it is opened, and is iterated by one task. Iterating ends when it is closed.
+    It records from when it is opened, and is iterated by one task.
     """
+
+    latency_s = 0.0
+    """How long audio takes from the air to a frame."""
 
     @property
     def ended(self) -> bool:
         """Whether nothing but silence can follow."""
+        return False
 
     @property
+    @abstractmethod
     def lost_samples(self) -> int:
         """How many samples at 16 kHz were lost in all."""
 
-    @property
-    def latency_s(self) -> float:
-        """How long audio takes from the air to a frame."""
-
-    def close(self) -> None:
-        """Let the iteration end."""
-
+    @abstractmethod
     async def __aenter__(self) -> Self: ...
 
+    @abstractmethod
     async def __aexit__(self, *error: object) -> None: ...
 
-    def __aiter__(self) -> Self: ...
+    def __aiter__(self) -> Self:
+        return self
 
+    @abstractmethod
     async def __anext__(self) -> Frame: ...
 
 
-class FileMicrophone:
-    """A recording, at the pace of the event loop's clock, then silence until it is closed.
+class FileMicrophone(Microphone):
+    """A recording, at the pace of the event loop's clock, then silence.
 
     Its frames come when they would have been spoken, counted from opening: delays do not add up, and a
     reader that is late gets at once what is due.
     """
 
     lost_samples = 0
-    latency_s = 0.0
 
     def __init__(self, pcm: Pcm) -> None:
         self._left = SampleQueue()
         self._left.append(resample(pcm, ASR_SAMPLE_RATE_HZ).samples)
-        self._closed = False
 
     @classmethod
     def of(cls, source: str, settings: Settings) -> Self:
@@ -76,10 +77,6 @@ class FileMicrophone:
         """Whether the recording is over, and only silence follows."""
         return not len(self._left)
 
-    def close(self) -> None:
-        """Let the iteration end."""
-        self._closed = True
-
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
         self._opened_at_s = self._loop.time()
@@ -87,16 +84,11 @@ class FileMicrophone:
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        self.close()
-
-    def __aiter__(self) -> Self:
-        return self
+        """There is nothing to close."""
 
     async def __anext__(self) -> Frame:
         self._frames += 1
         due_s = self._opened_at_s + self._frames * FRAME_S
         await asyncio.sleep(max(0.0, due_s - self._loop.time()))
-        if self._closed:
-            raise StopAsyncIteration
         samples = self._left.take(FRAME_SAMPLES)
         return Frame(np.pad(samples, (0, FRAME_SAMPLES - samples.size)))

@@ -24,20 +24,30 @@ class PlaybackBuffer:
     are played again when it is resumed, so that nothing is lost.
     """
 
-    _ended: bool
-    _paused: bool
-    _faded: int
-    _dry: bool
-
     def __init__(self, sample_rate_hz: int, fade_s: float = FADE_S) -> None:
         self.sample_rate_hz = sample_rate_hz
         self.underruns = 0
         """How often a segment came too late."""
         self._lock = Lock()
         self._fade = max(1, round(fade_s * sample_rate_hz))
-        self._position = 0  # in the stream of all that was read
+        self.position = 0
+        """How many samples have been read in all."""
         self._cut_off = SampleQueue()  # the end of a cleared reply, fading
         self._begin()
+
+    def _begin(self, *, paused: bool = False) -> None:
+        self._ahead = SampleQueue()
+        self._sizes: list[int] = []
+        self._played = 0
+        self.begun_at: int | None = None
+        """How many samples had been read in all before the reply's first; None until then."""
+        self._ended = True
+        self._paused = paused
+        self.sounding = False
+        """Whether the last sample played was one of the reply."""
+        self._gain = 0 if paused else self._fade  # of full volume, in steps of a sample
+        self._faded = 0  # samples played while fading, which are still ahead
+        self._dry = False  # silence was played where the reply was expected
 
     def append(self, pcm: Pcm) -> None:
         """Play a segment behind those before it.
@@ -75,7 +85,7 @@ class PlaybackBuffer:
         """The next samples to be played, float32 (num_samples,); silence where there is nothing."""
         block = np.zeros(num_samples, np.float32)
         with self._lock:
-            self._position += num_samples
+            self.position += num_samples
             rest = block[self._put(self._cut_off.take(num_samples), block) :]
             if self._paused:
                 self._fade_out(rest)
@@ -102,28 +112,10 @@ class PlaybackBuffer:
         """
         with self._lock:
             played = tuple(_segments_played(self._sizes, self._played))
-            if self._sounding:
+            if self.sounding:
                 self._cut_off.append(self._fading(self._ahead.peek(self._faded, self._gain)))
             self._begin()
             return played
-
-    @property
-    def begun_at(self) -> int | None:
-        """How many samples had been read in all before the reply's first; None until then."""
-        with self._lock:
-            return self._begun_at
-
-    @property
-    def position(self) -> int:
-        """How many samples have been read in all."""
-        with self._lock:
-            return self._position
-
-    @property
-    def sounding(self) -> bool:
-        """Whether the last sample played was one of a reply."""
-        with self._lock:
-            return self._sounding
 
     @property
     def done(self) -> bool:
@@ -131,40 +123,28 @@ class PlaybackBuffer:
         with self._lock:
             return self._ended and not len(self._ahead) and not len(self._cut_off)
 
-    def _begin(self, *, paused: bool = False) -> None:
-        self._ahead = SampleQueue()
-        self._sizes: list[int] = []
-        self._played = 0
-        self._begun_at: int | None = None
-        self._ended = True
-        self._paused = paused
-        self._sounding = False  # the last sample played was one of the reply
-        self._gain = 0 if paused else self._fade  # of full volume, in steps of a sample
-        self._faded = 0  # samples played while fading, which are still ahead
-        self._dry = False  # silence was played where the reply was expected
-
     def _play(self, block: Samples) -> None:
         samples = self._ahead.take(block.size)
-        if samples.size and self._begun_at is None:
-            self._begun_at = self._position - block.size
+        if samples.size and self.begun_at is None:
+            self.begun_at = self.position - block.size
         self._played += samples.size
         rising = min(samples.size, self._fade - self._gain)
         samples[:rising] *= self._gains(self._gain + 1, rising, 1)
         self._gain += rising
         silence = block.size - self._put(samples, block)
         if block.size:
-            self._sounding = not silence
+            self.sounding = not silence
         if silence and self._played and not self._ended:
             self._dry = True
 
     def _fade_out(self, block: Samples) -> None:
-        samples = self._ahead.peek(self._faded, min(block.size, self._gain)) if self._sounding else block[:0]
+        samples = self._ahead.peek(self._faded, min(block.size, self._gain)) if self.sounding else block[:0]
         self._put(self._fading(samples), block)
         self._faded += samples.size
         self._gain -= samples.size
         if samples.size < block.size or not self._gain:
             self._gain = self._faded = 0
-            self._sounding = False
+            self.sounding = False
 
     def _fading(self, samples: Samples) -> Samples:
         return samples * self._gains(self._gain - 1, samples.size, -1)

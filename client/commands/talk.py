@@ -50,7 +50,7 @@ def talk_command(options: TalkOptions) -> None:
         if terminal.is_terminal:
             configure_logging(settings(), FileProxy(terminal, sys.stderr))
         display = TalkDisplay(output, terminal)
-        turns = turns_at(options.target, settings(), display.waiting, display.loading)
+        turns = turns_at(options.target, settings(), display.waiting)
         audio = TalkAudio.chosen(options.audio, settings())
         _check_system_prompt(options.system)
         saved = SavedTurns(options.save, display.problem) if options.save else None

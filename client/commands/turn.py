@@ -48,7 +48,7 @@ def turn_command(options: TurnOptions) -> None:
     terminal = Console(stderr=True)
     output = terminal if options.output == STANDARD_OUTPUT else Console()
     display = TurnProgress(terminal) if options.as_json else TurnDisplay(output, terminal)
-    turns = turns_at(options.target, settings(), display.waiting, display.loading)
+    turns = turns_at(options.target, settings(), display.waiting)
     check_writable(options.output)
     if options.output_device is not None:
         find_device(Direction.OUTPUT, options.output_device)

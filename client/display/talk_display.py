@@ -10,7 +10,6 @@ from rich.text import Text
 from client.display.terminal import printable
 from conversation.conversation import Phase
 from conversation.reply import SpokenTurn
-from shared.errors import Stage
 from shared.turn import ReplyDelta, SpeechChunk, StageWaiting, TranscriptReady, TurnEvent, TurnStarted
 
 METER_CELLS = 12
@@ -45,10 +44,6 @@ class TalkDisplay:
         self._transcript = ""
         self._transcript_printed = False
         self._reply = ""
-
-    def loading(self, models: dict[Stage, str]) -> None:
-        """Show which models are still being loaded."""
-        self.waiting("Loading " + ", ".join(models.values()) if models else "")
 
     def waiting(self, what: str) -> None:
         """Show what is being waited for; in a conversation, once somebody has asked something."""

@@ -1,12 +1,16 @@
 """A turn on the terminal: what is being waited for, the transcript, the reply, where the time went."""
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from client.display.terminal import printable
-from client.display.waterfall import waterfall
 from shared.errors import Stage
+from shared.ledger import Ledger, Span
 from shared.turn import ReplyDelta, StageWaiting, TranscriptReady, TurnEnd, TurnEvent, TurnStarted
+
+BAR_CELLS = 44
+COLOURS = {Stage.ORCHESTRATOR: "white", Stage.ASR: "cyan", Stage.LLM: "magenta", Stage.TTS: "green"}
 
 
 class TurnProgress:
@@ -14,10 +18,6 @@ class TurnProgress:
 
     def __init__(self, terminal: Console) -> None:
         self._status = terminal.status("")
-
-    def loading(self, models: dict[Stage, str]) -> None:
-        """Show which models are still being loaded."""
-        self.waiting("Loading " + ", ".join(models.values()) if models else "")
 
     def waiting(self, what: str) -> None:
         """Show what is being waited for, until it is ""."""
@@ -77,3 +77,37 @@ class TurnDisplay(TurnProgress):
         if end.ledger.total_us:
             self._output.print()
             self._output.print(waterfall(end.ledger))
+
+
+def waterfall(ledger: Ledger) -> RenderableType:
+    """A bar for each span of a millisecond or more, where and as long as it was on the critical path; then
+    time to first audio and total."""
+    table = Table(box=None, show_header=False, padding=(0, 1, 0, 0))
+    table.add_column("span", no_wrap=True)
+    table.add_column("bar", no_wrap=True)
+    table.add_column("ms", justify="right", no_wrap=True)
+    start_us = 0
+    for span in ledger.spans:
+        if span.duration_us >= 1000:
+            bar = Text(_bar(start_us, span.duration_us, ledger.total_us), COLOURS[span.stage])
+            table.add_row(_label(span), bar, _ms(span.duration_us))
+        start_us += span.duration_us
+    first_us = ledger.time_to_first_audio_us
+    first = "no audio" if first_us is None else f"first audio after {_ms(first_us)}"
+    return Group(table, Text(f"{first}, total {_ms(ledger.total_us)}", "bold"))
+
+
+def _label(span: Span) -> str:
+    if span.stage is Stage.ORCHESTRATOR:
+        return span.activity
+    return f"{span.stage.upper()} {span.activity}"
+
+
+def _bar(start_us: int, duration_us: int, total_us: int) -> str:
+    first = min(start_us * BAR_CELLS // total_us, BAR_CELLS - 1)
+    last = max(first + 1, round((start_us + duration_us) * BAR_CELLS / total_us))
+    return " " * first + "█" * (last - first) + " " * (BAR_CELLS - last)
+
+
+def _ms(duration_us: int) -> str:
+    return f"{duration_us / 1000:,.0f} ms"

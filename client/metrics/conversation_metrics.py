@@ -1,14 +1,12 @@
 """Collects the records of one conversation."""
 
 from collections.abc import Callable
-from types import TracebackType
 from typing import Self
 from uuid import uuid4
 
 from client.audio.microphone import Microphone
 from client.metrics.metrics_file import ConversationEnded, ConversationStarted, MetricsFile, MetricsLine
 from client.metrics.summary import Summary, summarized
-from conversation.turn_record import TurnRecord
 from shared.engines import ASR_SAMPLE_RATE_HZ
 
 
@@ -33,14 +31,12 @@ class ConversationMetrics:
         self._lines: list[MetricsLine] = []
 
     def __enter__(self) -> Self:
-        self._add(ConversationStarted(session_id=self.session_id))
+        self.add(ConversationStarted(session_id=self.session_id))
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         lost = self._microphone.lost_samples if self._microphone else 0
-        self._add(
+        self.add(
             ConversationEnded(
                 session_id=self.session_id,
                 duration_us=max(0, round((self._now() - self._began_s) * 1e6)),
@@ -48,15 +44,12 @@ class ConversationMetrics:
             )
         )
 
-    def add(self, record: TurnRecord) -> None:
+    def add(self, line: MetricsLine) -> None:
         """Add a turn that is over."""
-        self._add(record)
+        self._lines.append(line)
+        if self._file:
+            self._file.write(line)
 
     def summary(self) -> Summary:
         """The sums so far."""
         return summarized(self._lines)
-
-    def _add(self, line: MetricsLine) -> None:
-        self._lines.append(line)
-        if self._file:
-            self._file.write(line)

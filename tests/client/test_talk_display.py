@@ -112,9 +112,9 @@ def test_it_says_when_it_listens_hears_thinks_speaks_and_pauses(terminal: Shown)
 
 
 def test_what_is_being_loaded_is_said_until_it_is_there(terminal: Shown) -> None:
-    terminal.display.loading({Stage.ASR: "ears", Stage.TTS: "voice"})
+    terminal.display.waiting("Loading ears, voice")
     assert "Loading ears, voice" in terminal.last_shown()
-    terminal.display.loading({})
+    terminal.display.waiting("")
     assert terminal.screen().lines == []
 
 
@@ -208,7 +208,7 @@ def test_an_utterance_in_which_no_word_was_understood_is_told(piped: Shown) -> N
 
 def test_a_file_gets_whole_lines_and_nothing_else(piped: Shown) -> None:
     display = piped.display
-    display.loading({Stage.ASR: "ears"})
+    display.waiting("Loading ears")
     display.phase(Phase.LISTENING, 0.1)
     display.phase(Phase.HEARING, 0.9)
     piped.emit(TurnStarted(), TranscriptReady(text="what is two plus two"), REPLY[0])

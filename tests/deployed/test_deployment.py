@@ -217,7 +217,7 @@ def test_the_command_smoke_has_every_app_answer_twice(deployed: Project) -> None
 
 
 def test_the_readme_calls_it_from_python_as_shown(deployed: Project, tmp_path: Path) -> None:
-    from tests.deployed.test_readme import block_with
+    from tests.support.documentation import block_with
 
     (tmp_path / "question.wav").write_bytes(encode_wav(decode_audio(QUESTION.read_bytes(), Settings())))
     subprocess.run(
@@ -254,7 +254,7 @@ def test_a_service_that_is_not_deployed_is_named_with_the_command_that_deploys_i
 def test_the_model_to_be_added_of_the_readme_is_deployed_by_its_name_and_answers(
     deployed: Project, tmp_path: Path
 ) -> None:
-    from tests.deployed.test_readme import block_with
+    from tests.support.documentation import block_with
 
     deployed.add_engine(Stage.LLM, "parrot", block_with("class Parrot"))
     assert "parrot (Parrot), no GPU" in deployed.s2s("deploy", "llm", LLM_MODEL="parrot").stderr

@@ -21,10 +21,10 @@ from shared.deployment import MONOLITH_APP, MONOLITH_CLASS, Health
 from shared.errors import BadAudio, Stage
 from shared.settings import Settings
 from shared.turn import StageWaiting, TurnCompleted, TurnEvent, TurnRequest, TurnResult, TurnStarted
-from tests.deployed.test_readme import block_with
 from tests.support.answering_deployment import AnsweringProject, answering_project
 from tests.support.answering_engines import reply_to
 from tests.support.control_plane_programs import Cloud
+from tests.support.documentation import block_with
 from tests.support.paths import EXAMPLES
 from tests.support.waiting import until_async
 

@@ -33,8 +33,6 @@ async def hear(folder: Path) -> None:
             assert all(frame.shape == (512,) and frame.dtype == np.float32 for frame in frames)
             np.save(folder / f"{name}.npy", np.concatenate(frames))
             assert microphone.lost_samples == 0
-            microphone.close()
-            assert [frame async for frame in microphone] == []
 
     await asyncio.gather(one("same_rate", 16_000), one("other_rate", 48_000))
 
