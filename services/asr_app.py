@@ -13,9 +13,7 @@ from services.on_modal.service import (
 from services.selection import select_model
 from shared.deployment import APPS
 from shared.errors import Stage
-from shared.payloads import Mp3Audio
 from shared.settings import settings
-from shared.stage_stream import StageStream
 
 MODEL = select_model(Stage.ASR, settings(), on_modal=True)
 
@@ -28,15 +26,6 @@ class ASR(ModalService):
     """The selected ASR engine."""
 
     registered = MODEL
-    host: ASRHost
-
-    @modal.enter(snap=loads_before_snapshot(MODEL, settings()))
-    async def start(self) -> None:
-        """Load the engine."""
-        await self.begin(ASRHost)
-
-    @modal.method()
-    @served
-    def transcribe(self, audio: Mp3Audio, *, language: str | None = None) -> StageStream:
-        """See `Stages`."""
-        return self.host.transcribe(audio, language=language)
+    host_type = ASRHost
+    start = modal.enter(snap=loads_before_snapshot(MODEL, settings()))(ModalService.load_engine)
+    transcribe = modal.method()(served(ASRHost.transcribe))

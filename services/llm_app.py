@@ -1,7 +1,5 @@
 """Modal app speech-to-speech-llm: conversation to reply. Deploy: make deploy-llm"""
 
-from collections.abc import Sequence
-
 import modal
 
 from services.host.llm_host import LLMHost
@@ -15,9 +13,7 @@ from services.on_modal.service import (
 from services.selection import select_model
 from shared.deployment import APPS
 from shared.errors import Stage
-from shared.payloads import ChatMessage, Tool
 from shared.settings import settings
-from shared.stage_stream import StageStream
 
 MODEL = select_model(Stage.LLM, settings(), on_modal=True)
 
@@ -30,22 +26,6 @@ class LLM(ModalService):
     """The selected LLM engine."""
 
     registered = MODEL
-    host: LLMHost
-
-    @modal.enter(snap=loads_before_snapshot(MODEL, settings()))
-    async def start(self) -> None:
-        """Load the engine."""
-        await self.begin(LLMHost)
-
-    @modal.method()
-    @served
-    def generate(
-        self,
-        messages: Sequence[ChatMessage],
-        *,
-        tools: Sequence[Tool] = (),
-        max_tokens: int,
-        temperature: float,
-    ) -> StageStream:
-        """See `Stages`."""
-        return self.host.generate(messages, tools=tools, max_tokens=max_tokens, temperature=temperature)
+    host_type = LLMHost
+    start = modal.enter(snap=loads_before_snapshot(MODEL, settings()))(ModalService.load_engine)
+    generate = modal.method()(served(LLMHost.generate))

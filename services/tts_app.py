@@ -14,7 +14,6 @@ from services.selection import select_model
 from shared.deployment import APPS
 from shared.errors import Stage
 from shared.settings import settings
-from shared.stage_stream import StageStream
 
 MODEL = select_model(Stage.TTS, settings(), on_modal=True)
 
@@ -27,15 +26,6 @@ class TTS(ModalService):
     """The selected TTS engine."""
 
     registered = MODEL
-    host: TTSHost
-
-    @modal.enter(snap=loads_before_snapshot(MODEL, settings()))
-    async def start(self) -> None:
-        """Load the engine."""
-        await self.begin(TTSHost)
-
-    @modal.method()
-    @served
-    def synthesize(self, text: str, *, voice: str | None = None, language: str | None = None) -> StageStream:
-        """See `Stages`; the audio is MP3."""
-        return self.host.synthesize_mp3(text, voice=voice, language=language)
+    host_type = TTSHost
+    start = modal.enter(snap=loads_before_snapshot(MODEL, settings()))(ModalService.load_engine)
+    synthesize = modal.method()(served(TTSHost.synthesize_mp3))

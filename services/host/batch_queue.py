@@ -59,10 +59,6 @@ class BatchQueue(Generic[Item, Result]):
         while batch := self._next_batch():
             try:
                 outcomes = await self._run(batch)
-            except asyncio.CancelledError:
-                if _is_cancelled():
-                    raise
-                outcomes = [RuntimeError("closed before its turn")] * len(batch)
             except Exception as error:
                 outcomes = [error] * len(batch)
             for ticket, outcome in zip(batch, outcomes, strict=True):
@@ -91,12 +87,6 @@ class BatchQueue(Generic[Item, Result]):
             if not ticket.result.done() and not ticket.begun.done():  # else it was abandoned
                 batch.append(ticket)
         return batch
-
-
-def _is_cancelled() -> bool:
-    """Whether this task itself is cancelled; otherwise the thread dropped the job."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def _settle(result: asyncio.Future[Result], outcome: Result | Exception) -> None:

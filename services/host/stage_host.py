@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import platform
 import subprocess
 import time
@@ -131,6 +132,13 @@ class StageHost(ABC, Generic[EngineType]):
         logger.error(
             "%s keeps working on an abandoned call, and all later calls wait for it.", self.engine.model_name
         )
+
+
+def end_process() -> None:
+    """For `on_stuck`, where another process takes this one's place: its engine would block every queued call.
+    Other calls in flight fail and are retried there."""
+    logger.error("The engine is stuck in a cancelled call: ending its process.")
+    os._exit(1)
 
 
 class Stopwatch:

@@ -76,11 +76,12 @@ class WorkerThread:
             asyncio.get_running_loop().call_later(self._stuck_after_s, self._check, running)
 
     def close(self, *, wait: bool = True) -> None:
-        """Drop the jobs that have not begun and, if `wait`, let the running one finish."""
+        """Fail the jobs that have not begun and, if `wait`, let the running one finish."""
         self._closed = True
         with suppress(Empty):
             while job := self._jobs.get_nowait():
-                job[0].cancel()
+                if job[0].set_running_or_notify_cancel():
+                    job[0].set_exception(RuntimeError(f"{self._thread.name} is closed"))
         self._jobs.put(None)
         if wait and self._thread.is_alive():
             self._thread.join()

@@ -23,8 +23,6 @@ class ThoughtFilter:
     def __init__(self) -> None:
         self._held = ""
         self._thinking = False
-        self.thought = False
-        """Whether anything was removed."""
 
     def feed(self, text: str) -> str:
         """The text to be spoken of what has come; what may be the beginning of a tag is held back."""
@@ -43,7 +41,6 @@ class ThoughtFilter:
         return self._unless_thought(self._held)
 
     def _unless_thought(self, text: str) -> str:
-        self.thought |= self._thinking
         return "" if self._thinking else text
 
 

@@ -1,17 +1,15 @@
 """What the three services have in common on Modal: their options, their start, their health."""
 
 import asyncio
-import logging
-import os
 from collections.abc import Callable
 from contextlib import aclosing
 from functools import wraps
-from typing import Any, ClassVar, Concatenate, Literal, ParamSpec, TypeVar
+from typing import Any, ClassVar, Concatenate, Literal, ParamSpec, TypeVar, cast
 
 import modal
 import modal.experimental
 
-from services.host.stage_host import StageHost
+from services.host.stage_host import StageHost, end_process
 from services.on_modal.images import WEIGHTS_FOLDER, service_image
 from shared.deployment import COLD_WITHIN_S, Health
 from shared.engines import RegisteredModel, capacity
@@ -19,8 +17,6 @@ from shared.errors import Misconfigured, SpeechError
 from shared.logs import configure_logging
 from shared.settings import ServiceSettings, Settings, settings
 from shared.stage_stream import StageStarted, StageStream
-
-logger = logging.getLogger(__name__)
 
 WEIGHTS_VOLUME = "speech-to-speech-weights"
 
@@ -111,24 +107,18 @@ def weights_volume() -> modal.Volume:
     return modal.Volume.from_name(WEIGHTS_VOLUME, create_if_missing=True)
 
 
-def end_container() -> None:
-    """Terminate this container: its engine is stuck and would block every queued call. Other calls in flight
-    fail and are retried on another container."""
-    logger.error("The engine is stuck in a cancelled call: terminating this container.")
-    os._exit(1)
-
-
 class ModalService:
-    """Base of a service's class: its life in a container. A subclass adds `start` and its verb."""
+    """Base of a service's class: its life in a container. A subclass adds engine, host, `start` and verb."""
 
     registered: ClassVar[RegisteredModel]
+    host_type: ClassVar[type[StageHost[Any]]]
     host: StageHost[Any]
     calls_ended = 0
 
-    async def begin(self, host: type[StageHost[Any]]) -> None:
-        """Load the engine; what a subclass does in its `start`."""
+    async def load_engine(self) -> None:
+        """What a subclass does in its `start`, which the snapshot comes before or after."""
         configure_logging(settings())
-        self.host = host(self.registered.engine(), settings(), on_stuck=end_container)
+        self.host = self.host_type(self.registered.engine(), settings(), on_stuck=end_process)
         await self.host.load()
         if loads_before_snapshot(self.registered, settings()):
             await asyncio.to_thread(self.host.engine.before_snapshot)
@@ -154,22 +144,23 @@ class ModalService:
         return health.model_copy(update={"versions": {"modal": modal.__version__, **health.versions}})
 
 
-Service = TypeVar("Service", bound=ModalService)
+Host = TypeVar("Host", bound=StageHost[Any])
 Arguments = ParamSpec("Arguments")
 
 
 def served(
-    verb: Callable[Concatenate[Service, Arguments], StageStream],
-) -> Callable[Concatenate[Service, Arguments], StageStream]:
-    """Decorates a service's verb: its stage stream starts with the call's id, and with whether the call was a
-    cold start. A container whose engine has broken takes no more calls: Modal starts another one."""
+    verb: Callable[Concatenate[Host, Arguments], StageStream],
+) -> Callable[Concatenate[ModalService, Arguments], StageStream]:
+    """The method of a service for a verb of its host: the stage stream starts with the call's id, and with
+    whether the call was a cold start. A container whose engine has broken takes no more calls: Modal starts
+    another one."""
 
     @wraps(verb)
-    async def stream(self: Service, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> StageStream:
+    async def stream(self: ModalService, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> StageStream:
         cold = not self.calls_ended and self.host.uptime_s < COLD_WITHIN_S
         call = {"call_id": modal.current_function_call_id() or "", "cold": cold}
         try:
-            async with aclosing(verb(self, *args, **kwargs)) as items:
+            async with aclosing(verb(cast(Host, self.host), *args, **kwargs)) as items:
                 async for item in items:
                     yield item.model_copy(update=call) if isinstance(item, StageStarted) else item
         except SpeechError:

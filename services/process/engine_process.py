@@ -10,10 +10,9 @@ import tempfile
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
-from services.process.engine_process_worker import LOAD, VERBS, Call, receive, send
+from services.process.engine_process_worker import LOAD, VERBS, receive, send
 from services.process.watched_process import WatchedProcess
 from shared.deployment import Health
 from shared.engines import RegisteredModel
@@ -59,9 +58,7 @@ class EngineProcess:
             ) from None
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await asyncio.to_thread(self._process.end, _END_WITHIN_S)
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -76,7 +73,7 @@ class EngineProcess:
         Raises SpeechError: EngineLoadFailed if the process ended, unless the engine itself raises something
         more exact.
         """
-        async with aclosing(self._call(Call(LOAD), EngineLoadFailed)) as answers:
+        async with aclosing(self._call(EngineLoadFailed, LOAD)) as answers:
             health: Health = await anext(answers)
             return health
 
@@ -85,8 +82,7 @@ class EngineProcess:
 
         Raises SpeechError: StageFailed if the process ended.
         """
-        call = Call(VERBS[self._model.stage], arguments, tuple(keywords.items()))
-        return self._call(call, StageFailed)
+        return self._call(StageFailed, VERBS[self._model.stage], *arguments, **keywords)
 
     def _started(self, listening_fd: int) -> WatchedProcess:
         worker = "from services.process.engine_process_worker import main"
@@ -95,13 +91,15 @@ class EngineProcess:
         # Its lines are log lines already, of the level that the settings ask for.
         return WatchedProcess(command, self._environ, _to_stderr, pass_fds=[listening_fd])
 
-    async def _call(self, call: Call, lost: type[SpeechError]) -> AsyncGenerator[Any, None]:
+    async def _call(
+        self, lost: type[SpeechError], method: str, *arguments: Any, **keywords: Any
+    ) -> AsyncGenerator[Any, None]:
         try:
             reader, writer = await asyncio.open_unix_connection(str(self._folder / "socket"))
         except OSError:
             raise await self._lost(lost) from None
         try:
-            await send(writer, call)
+            await send(writer, (method, arguments, keywords))
             while (item := await receive(reader)) is not None:
                 if isinstance(item, SpeechError):
                     raise item

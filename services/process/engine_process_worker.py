@@ -1,29 +1,27 @@
 """The program of an engine's own process, which `EngineProcess` starts: one engine behind a socket.
 
-Every connection is one call: a Call comes in, what it yields goes out, None at the end of it; a SpeechError
-goes out instead. Closing the connection stops the work.
+Every connection is one call: its method, arguments and keywords come in, what it yields goes out, and None at
+the end, or a SpeechError. Closing the connection stops the work.
 """
 
 import asyncio
 import logging
-import os
 import pickle
 import signal
 import socket
 from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from contextlib import aclosing, closing, suppress
 from typing import Any
 
 from services.host.asr_host import ASRHost
 from services.host.llm_host import LLMHost
+from services.host.stage_host import end_process
 from services.host.tts_host import TTSHost
 from services.selection import select_model
 from shared.engines import RegisteredModel, has_gpu
 from shared.errors import SpeechError, Stage, StageFailed
 from shared.logs import configure_logging
 from shared.settings import settings
-from shared.stage_stream import StageStream
 
 logger = logging.getLogger(__name__)
 
@@ -36,15 +34,6 @@ VERBS = {Stage.ASR: "transcribe", Stage.LLM: "generate", Stage.TTS: "synthesize_
 _LENGTH_BYTES = 4
 
 _HOSTS: dict[Stage, Any] = {Stage.ASR: ASRHost, Stage.LLM: LLMHost, Stage.TTS: TTSHost}
-
-
-@dataclass(frozen=True)
-class Call:
-    """A call of the engine: LOAD, or the verb of its stage."""
-
-    method: str
-    arguments: tuple[Any, ...] = ()
-    keywords: tuple[tuple[str, Any], ...] = ()
 
 
 def main(stage: str, listening_fd: int) -> None:
@@ -60,7 +49,7 @@ async def _serve(model: RegisteredModel, listening_fd: int) -> None:
     listening = socket.socket(fileno=listening_fd)
     async with await asyncio.start_unix_server(engine.serve, sock=listening):
         await ending.wait()
-        await engine.close()
+        await engine.host.close()
 
 
 class _ServedEngine:
@@ -69,47 +58,31 @@ class _ServedEngine:
     def __init__(self, model: RegisteredModel, ending: asyncio.Event) -> None:
         self._model = model
         self._ending = ending
-        self._host = _HOSTS[model.stage](model.engine(), settings(), on_stuck=_end_process)
+        self.host = _HOSTS[model.stage](model.engine(), settings(), on_stuck=end_process)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection."""
-        try:
-            with suppress(EOFError, OSError):  # the caller is gone
-                await self._serve(reader, writer)
-        finally:
-            writer.close()
+        with closing(writer), suppress(EOFError, OSError):  # the caller is gone
+            try:
+                await self._answer_until_closed(reader, writer)
+            except (EOFError, OSError):
+                raise
+            except Exception as error:
+                await send(writer, self._failure(error))
+                if self.host.engine.is_broken():
+                    self._ending.set()
 
-    async def close(self) -> None:
-        """End the engine and its processes."""
-        await self._host.close()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            call = await receive(reader)
-        except (EOFError, OSError):
-            raise
-        except Exception as error:
-            await send(writer, self._failure(error))
-            return
-        answering = asyncio.create_task(self._answer(call, writer))
+    async def _answer_until_closed(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        method, arguments, keywords = await receive(reader)
+        outputs = self._health() if method == LOAD else getattr(self.host, method)(*arguments, **keywords)
+        answering = asyncio.create_task(_send_all(writer, outputs))
         leaving = asyncio.ensure_future(reader.read(1))
         await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
         leaving.cancel()
         answering.cancel()
         await asyncio.gather(answering, leaving, return_exceptions=True)
-
-    async def _answer(self, call: Call, writer: asyncio.StreamWriter) -> None:
-        try:
-            async with aclosing(self._outputs(call)) as outputs:
-                async for output in outputs:
-                    await send(writer, output)
-            await send(writer, None)
-        except OSError:
-            return  # the caller is gone
-        except Exception as error:
-            await send(writer, self._failure(error))
-            if self._host.engine.is_broken():
-                self._ending.set()
+        if not answering.cancelled():
+            answering.result()
 
     def _failure(self, error: Exception) -> SpeechError:
         if isinstance(error, SpeechError):
@@ -117,17 +90,16 @@ class _ServedEngine:
         logger.error("A call of %s failed.", self._model.name, exc_info=error)
         return StageFailed(f"{self._model.name}: {error!r}", self._model.stage)
 
-    def _outputs(self, call: Call) -> AsyncGenerator[object, None]:
-        if call.method == LOAD:
-            return self._health()
-        if call.method != VERBS[self._model.stage]:
-            raise StageFailed(f"The engine's process knows no {call.method}.", self._model.stage)
-        stream: StageStream = getattr(self._host, call.method)(*call.arguments, **dict(call.keywords))
-        return stream
-
     async def _health(self) -> AsyncGenerator[object, None]:
         on_gpu = bool(self._model.spec.gpu) and has_gpu()
-        yield await self._host.health(self._model.name, on_gpu=on_gpu)
+        yield await self.host.health(self._model.name, on_gpu=on_gpu)
+
+
+async def _send_all(writer: asyncio.StreamWriter, outputs: AsyncGenerator[object, None]) -> None:
+    async with aclosing(outputs):
+        async for output in outputs:
+            await send(writer, output)
+    await send(writer, None)
 
 
 async def send(writer: asyncio.StreamWriter, item: object) -> None:
@@ -144,7 +116,3 @@ async def receive(reader: asyncio.StreamReader) -> Any:
     """The next object. Raises EOFError (IncompleteReadError is one) or OSError if the other side is gone."""
     length = int.from_bytes(await reader.readexactly(_LENGTH_BYTES), "big")
     return pickle.loads(await reader.readexactly(length))
-
-
-def _end_process() -> None:
-    os._exit(1)

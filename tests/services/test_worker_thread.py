@@ -157,7 +157,7 @@ async def test_two_streams_never_work_at_the_same_time(worker: WorkerThread) -> 
     assert await asyncio.gather(*(read() for _ in range(20))) == [[0, 1, 2]] * 20
 
 
-async def test_what_has_not_begun_is_dropped_when_it_closes() -> None:
+async def test_what_has_not_begun_fails_when_it_closes() -> None:
     worker, begun, go_on, second = WorkerThread("test"), threading.Event(), threading.Event(), []
 
     def first() -> str:
@@ -169,7 +169,7 @@ async def test_what_has_not_begun_is_dropped_when_it_closes() -> None:
     waiting = asyncio.create_task(worker.run(lambda: second.append(2)))
     await asyncio.to_thread(begun.wait, 10)
     closing = asyncio.create_task(asyncio.to_thread(worker.close))
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(RuntimeError, match="closed"):
         await waiting
     go_on.set()
     await closing
