@@ -6,21 +6,23 @@ One recording, with nothing deployed:
 modal run -m orchestrator.monolith_app --audio-path input.wav
 """
 
+import asyncio
 import os
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import modal
 
-from orchestrator.process_stages import ProcessStages
 from orchestrator.turn_service import TurnService, answer_recording
 from services.on_modal.images import WEIGHTS_FOLDER, interpreter_variable, monolith_image
 from services.on_modal.service import container_options, secret_of, weights_volume
 from services.process.engine_process import EngineProcess
 from services.selection import Selection, select
-from shared.deployment import MONOLITH_APP
+from shared.deployment import MONOLITH_APP, Health
 from shared.engines import RegisteredModel
 from shared.settings import Settings, settings
+from shared.turn import Failure
 
 TURNS_AT_ONCE = 4
 
@@ -32,6 +34,39 @@ TURNS_AT_ONCE = 4
 #   chatterbox in float32: 0.35 billion parameters of T3, 1.4; S3Gen, 1.0; activations, 1; CUDA, 0.5  3.9 GiB
 # which leaves 3.5 GiB for fragmentation and error. S2S_VLLM_FLAGS comes behind this and wins.
 VLLM_FLAGS = "--gpu-memory-utilization 0.55"
+
+
+class ProcessStages:
+    """The `Stages` of three engines' processes, which it owns from the entry of its
+    `async with` block to the exit."""
+
+    def __init__(self, asr: EngineProcess, llm: EngineProcess, tts: EngineProcess) -> None:
+        self._asr, self._llm, self._tts = self._processes = asr, llm, tts
+        self._exit = AsyncExitStack()
+        self.transcribe, self.generate, self.synthesize = asr.stream, llm.stream, tts.stream
+
+    async def __aenter__(self) -> Self:
+        for process in self._processes:
+            await self._exit.enter_async_context(process)
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._exit.aclose()
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether one of the processes runs no more."""
+        return any(process.has_ended for process in self._processes)
+
+    async def warm(self) -> list[Health | Failure]:
+        """Load the engines, unless they are loaded: first the LLM, then the others at once. A server of
+        language models measures what is free on the GPU when it starts, so nobody else may be claiming it.
+
+        Raises SpeechError if one cannot be loaded.
+        """
+        llm = await self._llm.load()
+        asr, tts = await asyncio.gather(self._asr.load(), self._tts.load())
+        return [asr, llm, tts]
 
 
 def gpu_of(selection: Selection, settings: Settings) -> str | None:
