@@ -1,19 +1,18 @@
 """`s2s turn`: one turn on a recording."""
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import typer
 from rich.console import Console
 from rich.text import Text
 
 from client.audio.audio_file import STANDARD_OUTPUT, check_writable, read_audio, write_audio
 from client.audio.device_speaker import DeviceSpeaker
 from client.audio.sound_devices import Direction, NoSoundDevice, SoundDeviceLost, find_device
+from client.display.terminal import print_json
 from client.display.turn_display import TurnDisplay, TurnProgress
 from client.errors import reported_errors
 from client.targets import Target
@@ -65,7 +64,7 @@ def _finish(result: TurnResult, options: TurnOptions, output: Console) -> None:
     if audio:
         write_audio(options.output, audio, settings())
     if options.as_json:
-        typer.echo(json.dumps(_as_json(result, options.output, audio), indent=2))
+        print_json(_as_json(result, options.output, audio))
     elif audio:
         output.print(f"Wrote {options.output} ({audio.duration_s:.1f} s of speech).", markup=False)
     with reported_errors(as_json=False):
@@ -81,10 +80,7 @@ def _as_json(result: TurnResult, output: Path, audio: Pcm | None) -> dict[str, o
         "duration_s": round(audio.duration_s, 3),
         "sample_rate_hz": audio.sample_rate_hz,
     }
-    return result.model_dump(mode="json", exclude={"audio", "failure"}) | {
-        "audio": written,
-        "error": result.failure.model_dump(mode="json") if result.failure else None,
-    }
+    return result.model_dump(exclude={"audio", "failure"}) | {"audio": written, "error": result.failure}
 
 
 class _OneTurn:
