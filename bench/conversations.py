@@ -21,7 +21,7 @@ from conversation.reply import SpokenTurn
 from orchestrator.pipeline import Pipeline
 from shared.audio.pcm import Pcm
 from shared.settings import Settings
-from shared.stages import Stages
+from shared.stage_stream import Stages
 
 QUESTIONS = (
     ("what-is-two-plus-two",),

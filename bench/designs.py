@@ -10,8 +10,7 @@ from bench.simulated_stages import ASR_S, SENTENCES, speaking_s, writing_s
 from orchestrator.pipeline import Pipeline
 from shared.payloads import ChatMessage, Mp3Audio, TextDelta
 from shared.settings import Settings
-from shared.stage_stream import AudioSegment, LLMOutput, StageItem
-from shared.stages import Stages
+from shared.stage_stream import AudioSegment, LLMOutput, StageItem, Stages
 from shared.turn import SpeechChunk, TurnFailed, TurnRequest
 
 AUDIO = Mp3Audio(mp3=bytes(16_000), sample_rate_hz=16_000, num_samples=32_000)

@@ -20,7 +20,7 @@ from services.selection import check_runs_here, select
 from shared.audio.mp3 import encode_mp3
 from shared.payloads import Mp3Audio
 from shared.settings import Settings
-from shared.stages import Stages
+from shared.stage_stream import Stages
 
 REPLY = "Leave at eight. Take a coat."
 SIMULATED_ROOM_S = {0.5: 4.0, 1.0: 4.5, 2.0: 6.0}

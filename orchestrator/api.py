@@ -13,7 +13,7 @@ from shared.errors import BadRequest, NoSpeech
 from shared.logs import configure_logging
 from shared.payloads import Mp3Audio
 from shared.settings import Settings
-from shared.stages import Stages
+from shared.stage_stream import Stages
 from shared.turn import TurnEvent, TurnRequest, TurnResult
 
 

@@ -14,7 +14,7 @@ from shared.settings import Settings
 
 
 class InProcessStages:
-    """The `shared.stages.Stages` of the selected engines, which it owns from the entry of its `async with`
+    """The `Stages` of the selected engines, which it owns from the entry of its `async with`
     block to the exit. They begin to load on entry, all at once; a turn that comes earlier waits for them."""
 
     def __init__(self, selection: Selection, settings: Settings) -> None:

@@ -19,7 +19,7 @@ from shared.turn import Failure
 
 
 class ModalStages:
-    """The `shared.stages.Stages` of the deployment that this process belongs to: calls of its services, each
+    """The `Stages` of the deployment that this process belongs to: calls of its services, each
     by its app's name. At the exit of its `async with` block, what was cancelled has been."""
 
     is_broken = False

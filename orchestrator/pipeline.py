@@ -17,8 +17,7 @@ from shared.errors import BadAudio, Overloaded, SpeechError, Stage, StageFailed,
 from shared.ledger import Ledger
 from shared.payloads import MAX_TEXT_CHARACTERS, ChatMessage, Mp3Audio, Speech, ToolCall
 from shared.settings import Settings
-from shared.stage_stream import AudioSegment, LLMOutput, StageStream, Transcript
-from shared.stages import Stages
+from shared.stage_stream import AudioSegment, LLMOutput, Stages, StageStream, Transcript
 from shared.turn import (
     Failure,
     Models,

@@ -10,7 +10,7 @@ from shared.turn import Failure
 
 
 class ProcessStages:
-    """The `shared.stages.Stages` of three engines' processes, which it owns from the entry of its
+    """The `Stages` of three engines' processes, which it owns from the entry of its
     `async with` block to the exit."""
 
     def __init__(self, asr: EngineProcess, llm: EngineProcess, tts: EngineProcess) -> None:

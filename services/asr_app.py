@@ -38,5 +38,5 @@ class ASR(ModalService):
     @modal.method()
     @served
     def transcribe(self, audio: Mp3Audio, *, language: str | None = None) -> StageStream:
-        """See `shared.stages.Stages`."""
+        """See `Stages`."""
         return self.host.transcribe(audio, language=language)

@@ -47,5 +47,5 @@ class LLM(ModalService):
         max_tokens: int,
         temperature: float,
     ) -> StageStream:
-        """See `shared.stages.Stages`."""
+        """See `Stages`."""
         return self.host.generate(messages, tools=tools, max_tokens=max_tokens, temperature=temperature)

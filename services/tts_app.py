@@ -37,5 +37,5 @@ class TTS(ModalService):
     @modal.method()
     @served
     def synthesize(self, text: str, *, voice: str | None = None, language: str | None = None) -> StageStream:
-        """See `shared.stages.Stages`; the audio is MP3."""
+        """See `Stages`; the audio is MP3."""
         return self.host.synthesize_mp3(text, voice=voice, language=language)

@@ -10,7 +10,7 @@ import modal
 from services.on_modal.images import WEIGHTS_FOLDER, weights_image
 from services.on_modal.service import secret_of, weights_volume
 from services.selection import select_model
-from services.weights.fetching import fetch
+from services.weights import fetch
 from shared.engines import Weights
 from shared.errors import SpeechError, Stage
 from shared.settings import settings

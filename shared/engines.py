@@ -173,11 +173,6 @@ class TTSModel(Engine):
     """Text to speech."""
 
     @property
-    @abstractmethod
-    def sample_rate_hz(self) -> int:
-        """The rate of the speech that it makes; known once it is loaded."""
-
-    @property
     def voices(self) -> tuple[str, ...]:
         """The voices that a request may choose, none if there is only the engine's own; known once it is
         loaded."""

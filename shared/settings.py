@@ -230,20 +230,13 @@ class Settings(BaseSettings):
 
     def output_timeout_s(self, stage: Stage) -> float:
         """The time-out between two outputs of a started call of the stage."""
-        return {
-            Stage.ASR: self.asr_timeout_s,
-            Stage.LLM: self.llm_timeout_s,
-            Stage.TTS: self.tts_timeout_s,
-        }[stage]
+        timeout_s: float = getattr(self, f"{stage}_timeout_s")
+        return timeout_s
 
     def service(self, stage: Stage) -> ServiceSettings:
         """How the stage's app is deployed."""
-        return {
-            Stage.ASR: self.asr,
-            Stage.LLM: self.llm,
-            Stage.TTS: self.tts,
-            Stage.ORCHESTRATOR: self.orchestrator,
-        }[stage]
+        service: ServiceSettings = getattr(self, stage)
+        return service
 
     def environ(self) -> dict[str, str]:
         """The environment variables that make the same settings elsewhere; defaults need none."""

@@ -1,15 +1,16 @@
-"""What a stage call yields: first StageStarted, then its outputs, at the end StageFinished.
+"""The three stages of a turn, and what their calls yield: StageStarted, then outputs, then StageFinished.
 
 Every item carries the attempt it belongs to: a platform may interrupt a call and run it again elsewhere,
 and the outputs of different attempts must never be joined. Times are durations by the stage's own clock:
 clocks of different machines are never subtracted.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
+from typing import Protocol
 
 from pydantic import Field
 
-from shared.payloads import MAX_TEXT_CHARACTERS, LLMDelta, Payload, Speech
+from shared.payloads import MAX_TEXT_CHARACTERS, ChatMessage, LLMDelta, Payload, Speech, Tool
 
 
 class StageItem(Payload):
@@ -61,3 +62,27 @@ class StageFinished(StageOutput):
 
 
 StageStream = AsyncGenerator[StageItem, None]
+
+
+class Stages(Protocol):
+    """The three stages of a turn, as the pipeline calls them.
+
+    Closing a call's stream, or cancelling the task that reads it, stops the work where it happens. A stage
+    whose engine lacks what is asked for (a voice, a language, tools) raises BadRequest, before StageStarted.
+    """
+
+    def transcribe(self, audio: Speech, *, language: str | None = None) -> StageStream:
+        """Yields one Transcript, of empty text if nobody speaks."""
+
+    def generate(
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        tools: Sequence[Tool] = (),
+        max_tokens: int,
+        temperature: float,
+    ) -> StageStream:
+        """Yields LLMOutputs."""
+
+    def synthesize(self, text: str, *, voice: str | None = None, language: str | None = None) -> StageStream:
+        """Yields AudioSegments."""

@@ -54,7 +54,7 @@ def fetch_weights(target: TargetOption = Target.LOCAL) -> None:
     They go to this machine's Hugging Face cache, or to the Volume on Modal ('s2s deploy' does that too).
     """
     from services.selection import select
-    from services.weights.fetching import fetch
+    from services.weights import fetch
     from shared.settings import settings
 
     on_modal = target is not Target.LOCAL

@@ -6,7 +6,7 @@ import numpy as np
 
 from services.asr.nemo_model import NemoModel
 from services.cuda import is_cuda_broken
-from services.weights.snapshot import weights_folder
+from services.weights import weights_folder
 from shared.audio.pcm import Pcm
 from shared.engines import ASR_SAMPLE_RATE_HZ, ASRModel, EngineSpec, Weights, register_model
 from shared.errors import EngineLoadFailed, Stage, TooLong

@@ -49,7 +49,7 @@ class ASRHost(StageHost[ASRModel]):
         )
 
     async def transcribe(self, audio: Speech, *, language: str | None = None) -> StageStream:
-        """See `shared.stages.Stages`. It starts when the engine does: a queue is a wait for the start."""
+        """See `Stages`. It starts when the engine does: a queue is a wait for the start."""
         started, tag = await self._start(), self._language(language)
         watch, transcribed = Stopwatch(), _Transcribed("", 0, 1)
         with self._speech_errors():

@@ -31,7 +31,7 @@ class LLMHost(StageHost[LLMModel]):
         max_tokens: int,
         temperature: float,
     ) -> StageStream:
-        """See `shared.stages.Stages`."""
+        """See `Stages`."""
         started = await self._start()
         if tools and not self.engine.supports_tools:
             raise BadRequest(f"{self.engine.model_name} has no tools. It answers with text only.", self.stage)

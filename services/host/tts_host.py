@@ -21,7 +21,7 @@ class TTSHost(StageHost[TTSModel]):
     async def synthesize(
         self, text: str, *, voice: str | None = None, language: str | None = None
     ) -> StageStream:
-        """See `shared.stages.Stages`."""
+        """See `Stages`."""
         started, tag = await self._start(), self._language(language)
         if voice is not None:
             self._refuse_unless_offered("voice", voice, self.engine.voices)

@@ -11,7 +11,7 @@ from functools import partial
 from services.llm.chat_api import KEEP_ALIVE_S, OPENAI_CLIENT, ChatApi, as_openai, tools_as_openai
 from services.llm.conversation import truncate_to_context, utf8_length
 from services.llm.vllm_server import URL, VllmServer
-from services.weights.snapshot import weights_folder
+from services.weights import weights_folder
 from shared.engines import EngineSpec, LLMModel, Weights, capacity, register_model
 from shared.errors import EngineLoadFailed, SpeechError, Stage, StageFailed, StageTimedOut
 from shared.payloads import ChatMessage, LLMDelta, Tool

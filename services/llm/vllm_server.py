@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from services.process.watched_process import WatchedProcess
-from services.weights.snapshot import weights_volume_folder
+from services.weights import weights_volume_folder
 from shared.errors import EngineLoadFailed, Stage, StageFailed
 
 URL = "http://vllm"

@@ -8,8 +8,8 @@ from services.cuda import is_cuda_broken
 from services.tts.chatterbox_model import ChatterboxModel, SynthesisCancelled
 from services.tts.chatterbox_tail import Tail
 from services.tts.chatterbox_text import chatterbox_utterances, ends_in_sound, longest_s
-from services.tts.silence import trimmed
-from services.weights.snapshot import weights_folder
+from services.tts.preparation import trimmed
+from services.weights import weights_folder
 from shared.audio.pcm import Pcm
 from shared.engines import EngineSpec, TTSModel, Weights, register_model
 from shared.errors import Misconfigured, Stage, StageFailed
@@ -73,11 +73,6 @@ class ChatterboxTTS(TTSModel):
         """The model and its voice."""
         clip = None if self._clips and self._clips.is_dir() else self._clips
         return f"Chatterbox Turbo, voice {clip.stem}" if clip else "Chatterbox Turbo"
-
-    @property
-    def sample_rate_hz(self) -> int:
-        """24 kHz."""
-        return SAMPLE_RATE_HZ
 
     @property
     def voices(self) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from services.tts.silence import MAX_AFTER_S, trimmed
+from services.tts.preparation import MAX_AFTER_S, trimmed
 from shared.audio.pcm import Pcm, resample
 from shared.audio.vad import FRAME_SAMPLES, VoiceActivityDetector
 

@@ -4,7 +4,7 @@
 import re
 from collections.abc import Iterator
 
-from services.tts.text import to_ascii, utterances
+from services.tts.preparation import to_ascii, utterances
 from shared.sentences import has_words
 
 SOUNDS = frozenset(

@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from services.tts.silence import trimmed
-from services.tts.text import utterances
+from services.tts.preparation import trimmed, utterances
 from shared.audio.pcm import Pcm
 from shared.engines import EngineSpec, TTSModel, register_model
 from shared.errors import EngineLoadFailed, Stage, StageFailed
@@ -58,11 +57,6 @@ class EspeakTTS(TTSModel):
     def model_name(self) -> str:
         """The engine and its voice."""
         return f"eSpeak NG {VOICE}"
-
-    @property
-    def sample_rate_hz(self) -> int:
-        """22.05 kHz."""
-        return SAMPLE_RATE_HZ
 
     @property
     def languages(self) -> tuple[str, ...]:

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from services.tts.silence import trimmed
-from services.tts.text import to_ascii, utterances
+from services.tts.preparation import to_ascii, trimmed, utterances
 from shared.audio.pcm import Pcm
 from shared.engines import EngineSpec, TTSModel, register_model
 from shared.errors import EngineLoadFailed, Stage, StageFailed
@@ -53,11 +52,6 @@ class FliteTTS(TTSModel):
     def model_name(self) -> str:
         """The engine and its voice."""
         return f"flite {self._voice}"
-
-    @property
-    def sample_rate_hz(self) -> int:
-        """16 kHz, whatever the voice."""
-        return SAMPLE_RATE_HZ
 
     @property
     def voices(self) -> tuple[str, ...]:
@@ -107,8 +101,8 @@ class _Wave(ctypes.Structure):
 class _Library:
     """libflite, and the voices that have been asked for. Several threads may synthesize at once.
 
-    Give it `services.tts.text.utterances` only: a run of 320 punctuation marks overflows a buffer, and the
-    process dies (version 2.2); what it needs for very long words or numbers grows without bound.
+    Give it `utterances` only: a run of 320 punctuation marks overflows a buffer, and the process dies
+    (version 2.2); what it needs for very long words or numbers grows without bound.
     """
 
     def __init__(self) -> None:

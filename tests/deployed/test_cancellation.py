@@ -88,7 +88,6 @@ SPEAKS = """
 @register_model("tts", "speaks", EngineSpec(summary="Speaks for a minute.", licence="MIT"))
 class Speaks(TTSModel):
     model_name = "speaks"
-    sample_rate_hz = 16000
     def load(self): ...
     def synthesize(self, text, cancelled, **options):
         for n in range(600):

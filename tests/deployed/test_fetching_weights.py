@@ -19,7 +19,7 @@ FILES = {"voice.bin": b"a voice", "notes/readme.md": b"not needed", "config.json
 
 FETCH = f"""
 import sys
-from services.weights.fetching import fetch
+from services.weights import fetch
 from shared.engines import Weights
 from shared.errors import SpeechError
 weights = Weights(repository="{REPOSITORY}", revision="main", files=("*.bin", "*.json"), token="VOICE_TOKEN")
@@ -43,7 +43,6 @@ from shared.audio.pcm import Pcm
 ))
 class Voice(TTSModel):
     model_name = "voice"
-    sample_rate_hz = 16_000
     def load(self) -> None: ...
     def synthesize(
         self, text: str, cancelled: threading.Event, **options: str | None

@@ -27,7 +27,6 @@ from shared.audio.pcm import Pcm
 ))
 class Grand(TTSModel):
     model_name = "Grand"
-    sample_rate_hz = 24_000
     def load(self) -> None: ...
     def synthesize(
         self, text: str, cancelled: threading.Event, **options: str | None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from services.weights.snapshot import weights_folder
+from services.weights import weights_folder
 from shared.engines import Weights
 from shared.errors import WeightsMissing
 from tests.engines.hub_cache import put_into_hub_cache

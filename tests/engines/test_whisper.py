@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from faster_whisper import WhisperModel
 
-from services.asr.whisper import WhisperASR
-from services.asr.whisper_models import whisper_weights
+from services.asr.whisper import WhisperASR, whisper_weights
 from services.host.asr_host import ASRHost
 from shared.audio.decode import decode_audio
 from shared.audio.pcm import Pcm, join, resample

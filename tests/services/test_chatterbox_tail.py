@@ -9,7 +9,7 @@ import pytest
 
 from bench.sounds import Samples
 from services.tts.chatterbox_tail import Tail
-from services.tts.silence import trimmed
+from services.tts.preparation import trimmed
 from shared.audio.decode import decode_audio
 from shared.audio.pcm import Pcm, resample
 from shared.settings import Settings

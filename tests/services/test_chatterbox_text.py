@@ -13,7 +13,7 @@ from services.tts.chatterbox_text import (
     ends_in_sound,
     longest_s,
 )
-from services.tts.text import MAX_CHARACTERS
+from services.tts.preparation import MAX_CHARACTERS
 
 SENTENCE = "This is a sentence of sixty characters, give or take a few. "
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from services.host.tts_host import TTSHost
 from services.tts.espeak import EspeakTTS
 from services.tts.flite import FliteTTS
-from services.tts.text import MAX_CHARACTERS, to_ascii, utterances
+from services.tts.preparation import MAX_CHARACTERS, to_ascii, utterances
 from shared.audio.pcm import Pcm
 from shared.engines import TTSModel
 from shared.errors import BadRequest, EngineLoadFailed, StageFailed
@@ -79,7 +79,7 @@ def test_speech_is_cut_at_the_ends_of_sentences_alone(
     engine = loaded(make)
     pieces = spoken(engine, text)
     assert len(pieces) == (num_sentences if make is FliteTTS else 1)
-    assert {piece.sample_rate_hz for piece in pieces} == {engine.sample_rate_hz}
+    assert {piece.sample_rate_hz for piece in pieces} == {engine.spec.sample_rate_hz}
     assert all(0.5 < piece.duration_s < 6 for piece in pieces)
     assert all(np.abs(piece.samples).max() > 0.1 for piece in pieces)
 
@@ -89,7 +89,7 @@ def test_long_text_is_cut_so_that_its_first_piece_comes_early(make: MakeEngine) 
     engine = loaded(make)
     pieces = spoken(engine, "This is a sentence of fifty characters, more or so. " * 8)
     assert len(pieces) >= 2
-    assert {piece.sample_rate_hz for piece in pieces} == {engine.sample_rate_hz}
+    assert {piece.sample_rate_hz for piece in pieces} == {engine.spec.sample_rate_hz}
 
 
 @each_engine
@@ -192,7 +192,7 @@ def test_a_request_chooses_among_the_voices(make: MakeEngine) -> None:
     assert len(engine.voices) >= 4
     for voice in engine.voices:
         segment = speech(voice)
-        assert segment.sample_rate_hz == engine.sample_rate_hz
+        assert segment.sample_rate_hz == engine.spec.sample_rate_hz
         assert segment.duration_s > 0.5
     man, woman = {"flite": ("rms", "slt")}.get(engine.model_name.split()[0], ("m3", "f2"))
     for _ in range(2):

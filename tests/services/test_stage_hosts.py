@@ -80,7 +80,6 @@ class Voice(TTSModel):
 
     spec = SPEC
     model_name = "voice"
-    sample_rate_hz = 16_000
 
     def __init__(self, load_error: Exception | None = None) -> None:
         self.load_error = load_error

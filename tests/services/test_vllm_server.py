@@ -256,7 +256,7 @@ def test_vllm_serves_the_repository_revision_and_context_length_of_the_settings(
 
 FETCH = """
 from services.llm.vllm import AnyOnVllm
-from services.weights.fetching import fetch
+from services.weights import fetch
 print(fetch(AnyOnVllm.weights()))
 """
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from services.asr.whisper_models import WHISPER_MODELS, whisper_weights
+from services.asr.whisper import WHISPER_MODELS, whisper_weights
 from shared.errors import Misconfigured
 
 

@@ -147,7 +147,6 @@ class AnsweringTTS(TTSModel):
 
     points: Points
     model_name = "answering voice"
-    sample_rate_hz = SAMPLE_RATE_HZ
 
     def load(self) -> None:
         _pass(self.points, "tts-load", 0)

@@ -1,14 +1,23 @@
-"""Text made fit for a speech engine."""
+"""What comes before and after any speech engine: text made fit for it, silence trimmed off its speech."""
 
 import re
 import unicodedata
 from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
 
 from shared.sentences import cut
 
 MAX_CHARACTERS = 250
 """Longer text is cut, so that its first segment comes early and cancelling takes hold soon. The
 orchestrator's chunks are no longer than this by default."""
+
+MAX_BEFORE_S = 0.05
+"""Silence before a segment delays the first audio."""
+MAX_AFTER_S = 0.25
+"""About the pause between two sentences."""
+SILENT_BELOW_PEAK = 0.01
 
 _AMOUNT = re.compile(r"([€£]) ?(\d+(?:[.,]\d+)*)")
 _PUNCTUATION_RUN = re.compile(r"([^\w\s]{3})[^\w\s]+")
@@ -30,6 +39,16 @@ def to_ascii(text: str) -> str:
     amounts_before_currencies = _AMOUNT.sub(r"\2\1", text)
     decomposed = unicodedata.normalize("NFKD", amounts_before_currencies.translate(_ASCII_FOR))
     return decomposed.encode("ascii", "ignore").decode()
+
+
+def trimmed(samples: NDArray[np.float32], sample_rate_hz: int) -> NDArray[np.float32]:
+    """Mono speech with at most 0.05 s of silence before and 0.25 s after it; empty if all is silence."""
+    level = np.abs(samples)
+    audible = np.flatnonzero(level > SILENT_BELOW_PEAK * level.max(initial=0.0))
+    if not audible.size:
+        return samples[:0]
+    first = max(0, int(audible[0]) - round(MAX_BEFORE_S * sample_rate_hz))
+    return samples[first : int(audible[-1]) + 1 + round(MAX_AFTER_S * sample_rate_hz)]
 
 
 def _is_spoken(char: str) -> bool:

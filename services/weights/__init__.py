@@ -1,1 +1,0 @@
-"""The weights of engines: fetched from a hub, and found again."""
