@@ -79,18 +79,16 @@ def turn(
     """
     if as_json and output == Path("-"):
         raise typer.BadParameter("--json and --output - cannot be combined.")
-    from client.commands.turn import TurnOptions, turn_command
+    from client.commands.turn import turn_command
 
     turn_command(
-        TurnOptions(
-            source=source,
-            output=output,
-            target=target,
-            system=system,
-            as_json=as_json,
-            play=play or output_device is not None,
-            output_device=output_device,
-        )
+        source,
+        output,
+        target=target,
+        system=system,
+        as_json=as_json,
+        play=play or output_device is not None,
+        output_device=output_device,
     )
 
 
