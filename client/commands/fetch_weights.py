@@ -9,7 +9,7 @@ from shared.settings import settings
 
 def fetch_weights_command(*, on_modal: bool) -> None:
     """Run the command; see `s2s fetch-weights --help`."""
-    models = [model for model in select(settings(), on_modal=on_modal).models if model.engine.weights()]
+    models = [model for model in select(settings(), on_modal=on_modal) if model.engine.weights()]
     if not models:
         typer.echo("None of the selected models has weights to fetch.")
     elif on_modal:
