@@ -58,7 +58,7 @@ def fetch_weights(target: TargetOption = Target.LOCAL) -> None:
     from shared.settings import settings
 
     on_modal = target is not Target.LOCAL
-    selected = [one for one in select(settings(), on_modal=on_modal).models if one.engine.weights()]
+    selected = [one for one in select(settings(), on_modal=on_modal) if one.engine.weights()]
     if not selected:
         typer.echo("None of the selected models has weights to fetch.")
     elif on_modal:

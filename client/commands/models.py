@@ -42,7 +42,7 @@ class _Row:
 def models_command(*, as_json: bool) -> None:
     """Run the command; see `s2s models --help`."""
     discover()
-    here, on_modal = select(settings()).models, select(settings(), on_modal=True).models
+    here, on_modal = select(settings()), select(settings(), on_modal=True)
     models = [model for stage in MODEL_REGISTRY.values() for model in stage.values()]
     rows = [_Row(model, model in here, model in on_modal, model.engine.missing()) for model in models]
     if as_json:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from services.asr.nemo_model import NemoModel
-from services.cuda import is_cuda_broken
+from services.cuda import CudaEngine
 from services.weights import weights_folder
 from shared.audio.pcm import Pcm
 from shared.engines import ASR_SAMPLE_RATE_HZ, ASRModel, EngineSpec, Weights, register_model
@@ -52,12 +52,12 @@ them by shape, and the largest batch reserves its memory; a CPU has nothing to p
         memory_snapshot=True,
     ),
 )
-class NemoASR(ASRModel):
+class NemoASR(CudaEngine, ASRModel):
     """A cache-aware FastConformer transducer, given each utterance as a whole. For one thread at a time."""
 
     def __init__(self) -> None:
         self._model: NemoModel | None = None
-        self._broken = self._closed = False
+        self._closed = False
 
     @property
     def model_name(self) -> str:
@@ -95,25 +95,19 @@ class NemoASR(ASRModel):
     def transcribe_batch(self, utterances: Sequence[Pcm], *, language: str | None = None) -> list[str]:
         """The transcript of each. Utterances of similar length share a batch.
 
-        Raises ValueError for audio that is not of 16 kHz, TooLong above LONGEST_S.
+        Raises TooLong above LONGEST_S.
         """
-        for pcm in utterances:
-            _check(pcm)
+        longest_s = max((pcm.duration_s for pcm in utterances), default=0.0)
+        if longest_s > LONGEST_S:
+            raise TooLong(f"nemo takes up to {LONGEST_S:.0f} s of audio, not {longest_s:.0f} s.", Stage.ASR)
         model = self._loaded()
         texts = [""] * len(utterances)
         for batch in _batches(utterances):
-            try:
+            with self.watch_cuda():
                 transcripts = model.texts([utterances[index].samples for index in batch])
-            except RuntimeError as error:
-                self._broken |= is_cuda_broken(error)
-                raise
             for index, text in zip(batch, transcripts, strict=True):
                 texts[index] = text
         return texts
-
-    def is_broken(self) -> bool:
-        """Whether CUDA has failed for the rest of this process."""
-        return self._broken
 
     def close(self) -> None:
         """Release the model."""
@@ -124,14 +118,6 @@ class NemoASR(ASRModel):
         if self._model is None:
             raise EngineLoadFailed("nemo is not loaded.", Stage.ASR)
         return self._model
-
-
-def _check(pcm: Pcm) -> None:
-    """Refuse what the model would accept and garble; Pcm itself guarantees samples in [-1, 1]."""
-    if pcm.sample_rate_hz != ASR_SAMPLE_RATE_HZ:
-        raise ValueError(f"nemo takes 16 kHz audio, not {pcm.sample_rate_hz} Hz.")
-    if pcm.duration_s > LONGEST_S:
-        raise TooLong(f"nemo takes up to {LONGEST_S:.0f} s of audio, not {pcm.duration_s:.0f} s.", Stage.ASR)
 
 
 def _batches(utterances: Sequence[Pcm]) -> list[list[int]]:
