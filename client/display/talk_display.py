@@ -102,8 +102,10 @@ class TalkDisplay:
         self._line("", "", text, style="red")
 
     def close(self) -> None:
-        """Show no more."""
-        self._hide()
+        """Show no more of what is going on."""
+        if self._live:
+            self._live.stop()
+            self._live = None
 
     def _print_transcript(self, transcript: str) -> None:
         if transcript and not self._transcript_printed:
@@ -112,13 +114,13 @@ class TalkDisplay:
         self._transcript = ""
 
     def _line(self, who: str, who_style: str, text: str, *, style: str = "") -> None:
-        self._hide()
+        self.close()
         line = Text.assemble((who, who_style), (printable(text), style))
         self._output.print(line, soft_wrap=not self._output.is_terminal)
 
     def _show(self, doing: Text) -> None:
         if not doing or not self._terminal.is_terminal:
-            self._hide()
+            self.close()
             return
         self._spinner.update(text=doing)
         if not self._live:  # a stopped one would count its old lines to those it may overwrite
@@ -126,11 +128,6 @@ class TalkDisplay:
             self._live.start()
         turn = (("You    ", "bold cyan", self._transcript), ("Reply  ", "bold green", self._reply))
         self._live.update(Group(*(_newest(*line) for line in turn if line[-1]), self._spinner))
-
-    def _hide(self) -> None:
-        if self._live:
-            self._live.stop()
-            self._live = None
 
 
 def _newest(who: str, style: str, text: str) -> Text:
