@@ -179,7 +179,7 @@ def test_ctrl_c_silences_the_reply_and_ends_with_the_summary(row: Talked) -> Non
     assert last_sound_s is None or last_sound_s - at_s < SILENT_WITHIN_S
     assert row.exit_code == ExitCode.SUCCESS
     assert row.turns[-1].outcome == "interrupted"
-    assert "12 calls: 10 completed, 2 interrupted." in row.output
+    assert "12 turns: 10 completed, 2 interrupted." in row.output
     assert "Voice-to-voice" in row.output
     assert (row.left_over, row.streams_left) == ([], 0)
 
