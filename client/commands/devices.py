@@ -1,14 +1,10 @@
 """`s2s devices`: the microphones and loudspeakers of this machine."""
 
-import json
-from dataclasses import asdict
-
-import typer
 from rich.console import Console
 from rich.table import Table
 
 from client.audio.sound_devices import NoSoundDevice, SoundDevice, sound_devices
-from client.display.terminal import plain_table
+from client.display.terminal import plain_table, print_json
 
 
 def devices_command(*, as_json: bool) -> None:
@@ -17,7 +13,7 @@ def devices_command(*, as_json: bool) -> None:
     if not devices:
         raise NoSoundDevice("There is neither a microphone nor a loudspeaker here.")
     if as_json:
-        typer.echo(json.dumps([asdict(device) for device in devices], indent=2))
+        print_json(devices)
     else:
         console = Console()
         console.print(_table(devices))
@@ -25,11 +21,7 @@ def devices_command(*, as_json: bool) -> None:
 
 
 def _table(devices: list[SoundDevice]) -> Table:
-    table = plain_table()
-    for heading in ("", "direction", "name", "through"):
-        table.add_column(heading, overflow="fold")
-    for heading in ("channels", "rate"):
-        table.add_column(heading, justify="right")
+    table = plain_table(folded=("", "direction", "name", "through"), figures=("channels", "rate"))
     for device in devices:
         table.add_row(
             "*" if device.default else "",

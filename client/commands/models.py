@@ -1,14 +1,12 @@
 """`s2s models`: the models that can be selected."""
 
-import json
 from dataclasses import asdict, dataclass
 
-import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from client.display.terminal import plain_table
+from client.display.terminal import plain_table, print_json
 from services.selection import discover, select
 from shared.engines import MODEL_REGISTRY, RegisteredModel
 from shared.settings import settings
@@ -29,14 +27,14 @@ class _Row:
         """All of the engine's spec, with what a setting chooses."""
         spec, weights = self.model.spec, self.model.engine.weights()
         return {
-            "stage": self.model.stage.value,
+            "stage": self.model.stage,
             "name": self.model.name,
             "selected": self.here,
             "selected_on_modal": self.on_modal,
             "model": self.model.engine().model_name,
             **asdict(spec),
             "runs_on_cpu": spec.runs_on_cpu or not spec.gpu,
-            "weights": asdict(weights) if weights else None,
+            "weights": weights,
             "missing_here": self.missing_here,
         }
 
@@ -48,7 +46,7 @@ def models_command(*, as_json: bool) -> None:
     models = [model for stage in MODEL_REGISTRY.values() for model in stage.values()]
     rows = [_Row(model, model in here, model in on_modal, model.engine.missing()) for model in models]
     if as_json:
-        typer.echo(json.dumps([row.as_json() for row in rows], indent=2))
+        print_json([row.as_json() for row in rows])
     else:
         console = Console()
         console.print(_table(rows))
@@ -57,11 +55,7 @@ def models_command(*, as_json: bool) -> None:
 
 
 def _table(rows: list[_Row]) -> Table:
-    table = plain_table(between_rows=1)
-    for heading in ("", "stage", "name"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("model", "needs"):
-        table.add_column(heading, overflow="fold", ratio=1)
+    table = plain_table("", "stage", "name", folded=("model", "needs"), between_rows=1)
     for row in rows:
         selected = {(True, True): "both", (True, False): "here", (False, True): "Modal"}.get(
             (row.here, row.on_modal), ""

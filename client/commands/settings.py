@@ -2,19 +2,17 @@
 
 import ast
 import inspect
-import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 
-import typer
 from dotenv import dotenv_values
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from client.display.terminal import plain_table
+from client.display.terminal import plain_table, print_json
 from shared.errors import Misconfigured
 from shared.settings import ServiceSettings, Settings, by_variable, settings
 
@@ -39,7 +37,7 @@ def settings_command(text: str, *, as_json: bool) -> None:
     if not rows:
         raise Misconfigured(f"No setting has {text!r} in its name.")
     if as_json:
-        typer.echo(json.dumps([asdict(row) for row in rows], indent=2))
+        print_json(rows)
     else:
         Console().print(_table(rows, described=bool(text)))
 
@@ -79,9 +77,7 @@ def _docstrings(model: type) -> dict[str, object]:
 
 
 def _table(rows: list[Row], *, described: bool) -> Table:
-    table = plain_table(between_rows=int(described))
-    for heading in ("setting", "value", "from"):
-        table.add_column(heading, overflow="fold")
+    table = plain_table(folded=("setting", "value", "from"), between_rows=int(described))
     for row in rows:
         style = "" if row.source == DEFAULT else "bold"
         name = Text(row.variable, style)
