@@ -199,5 +199,5 @@ def test_devices_that_go_away_end_the_conversation_with_a_line_and_the_summary(
     talked = conversations[unplugged].result()
     assert "is it still plugged in?" in talked.output
     assert talked.exit_code == ExitCode.FAILED
-    assert "1 call: 1 interrupted" in talked.output
+    assert "1 turn: 1 interrupted" in talked.output
     assert not talked.left_over
