@@ -5,13 +5,7 @@ from collections.abc import Sequence
 import modal
 
 from services.host.llm_host import LLMHost
-from services.on_modal.service import (
-    ModalService,
-    concurrency,
-    loads_before_snapshot,
-    served,
-    service_options,
-)
+from services.on_modal import service
 from services.selection import select_model
 from shared.deployment import APPS
 from shared.errors import Stage
@@ -24,21 +18,21 @@ MODEL = select_model(Stage.LLM, settings(), on_modal=True)
 app = modal.App(APPS[Stage.LLM])
 
 
-@app.cls(**service_options(MODEL, settings()))
-@modal.concurrent(**concurrency(MODEL, settings()))
-class LLM(ModalService):
+@app.cls(**service.service_options(MODEL, settings()))
+@modal.concurrent(**service.concurrency(MODEL, settings()))
+class LLM(service.ModalService):
     """The selected LLM engine."""
 
     registered = MODEL
     host: LLMHost
 
-    @modal.enter(snap=loads_before_snapshot(MODEL, settings()))
+    @modal.enter(snap=service.loads_before_snapshot(MODEL, settings()))
     async def start(self) -> None:
         """Load the engine."""
         await self.begin(LLMHost)
 
     @modal.method()
-    @served
+    @service.served
     def generate(
         self,
         messages: Sequence[ChatMessage],

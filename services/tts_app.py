@@ -3,13 +3,7 @@
 import modal
 
 from services.host.tts_host import TTSHost
-from services.on_modal.service import (
-    ModalService,
-    concurrency,
-    loads_before_snapshot,
-    served,
-    service_options,
-)
+from services.on_modal import service
 from services.selection import select_model
 from shared.deployment import APPS
 from shared.errors import Stage
@@ -21,21 +15,21 @@ MODEL = select_model(Stage.TTS, settings(), on_modal=True)
 app = modal.App(APPS[Stage.TTS])
 
 
-@app.cls(**service_options(MODEL, settings()))
-@modal.concurrent(**concurrency(MODEL, settings()))
-class TTS(ModalService):
+@app.cls(**service.service_options(MODEL, settings()))
+@modal.concurrent(**service.concurrency(MODEL, settings()))
+class TTS(service.ModalService):
     """The selected TTS engine."""
 
     registered = MODEL
     host: TTSHost
 
-    @modal.enter(snap=loads_before_snapshot(MODEL, settings()))
+    @modal.enter(snap=service.loads_before_snapshot(MODEL, settings()))
     async def start(self) -> None:
         """Load the engine."""
         await self.begin(TTSHost)
 
     @modal.method()
-    @served
+    @service.served
     def synthesize(self, text: str, *, voice: str | None = None, language: str | None = None) -> StageStream:
         """See `Stages`; the audio is MP3."""
         return self.host.synthesize_mp3(text, voice=voice, language=language)

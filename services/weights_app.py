@@ -36,7 +36,7 @@ async def main(stages: str = "asr,llm,tts") -> None:
     models = [select_model(Stage(stage), settings(), on_modal=True) for stage in stages.split(",")]
     needed = [weights for model in models if (weights := model.engine.weights())]
     if not needed:
-        _print("None of the selected models has weights to fetch.")
+        print("None of the selected models has weights to fetch.")  # noqa: T201 (a command's output)
         return
     try:
         await asyncio.gather(*(_fetched(weights) for weights in needed))
@@ -49,8 +49,4 @@ async def _fetched(weights: Weights) -> None:
     if weights.token:
         function = function.with_options(secrets=[secret_of(weights.token)])
     folder = await function.remote.aio(weights)
-    _print(f"{weights.repository} is in the Volume, at {folder}")
-
-
-def _print(text: str) -> None:
-    print(text, flush=True)  # noqa: T201 (it is a command's output)
+    print(f"{weights.repository} is in the Volume, at {folder}", flush=True)  # noqa: T201

@@ -55,14 +55,11 @@ them by shape, and the largest batch reserves its memory; a CPU has nothing to p
 class NemoASR(CudaEngine, ASRModel):
     """A cache-aware FastConformer transducer, given each utterance as a whole. For one thread at a time."""
 
+    model_name = "nemotron-speech-streaming-en-0.6b"
+
     def __init__(self) -> None:
         self._model: NemoModel | None = None
         self._closed = False
-
-    @property
-    def model_name(self) -> str:
-        """The model's name at its hub."""
-        return "nemotron-speech-streaming-en-0.6b"
 
     def load(self) -> None:
         """Import NeMo, restore the model, move it to the GPU if there is one, and warm it up.
@@ -126,12 +123,9 @@ def _batches(utterances: Sequence[Pcm]) -> list[list[int]]:
     by_length = sorted(range(len(utterances)), key=lambda index: utterances[index].num_samples)
     for index in by_length:  # the longest of a batch is always the last one
         duration_s = utterances[index].duration_s
-        if batches and _has_room(len(batches[-1]), duration_s):
+        count = len(batches[-1]) if batches else LARGEST_BATCH
+        if count < LARGEST_BATCH and (count + 1) * duration_s <= LARGEST_BATCH_S:
             batches[-1].append(index)
         elif duration_s:
             batches.append([index])
     return batches
-
-
-def _has_room(count: int, duration_s: float) -> bool:
-    return count < LARGEST_BATCH and (count + 1) * duration_s <= LARGEST_BATCH_S

@@ -36,16 +36,13 @@ class PocketsphinxASR(ASRModel):
     process.
     """
 
+    model_name = "pocketsphinx en-us"
+
     def __init__(self) -> None:
         self._busy = threading.Lock()  # held by whoever talks to the worker
         self._ownership = threading.Lock()  # held to replace or end the worker, never for long
         self._worker: _Worker | None = None
         self._closed = False
-
-    @property
-    def model_name(self) -> str:
-        """The library and its model."""
-        return "pocketsphinx en-us"
 
     def load(self) -> None:
         """Start the process and wait until it has its model: 0.7 s, 155 MB."""

@@ -1,6 +1,5 @@
 """whisper: OpenAI's Whisper on faster-whisper and CTranslate2."""
 
-import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -153,10 +152,8 @@ def whisper_weights(name: str) -> Weights:
     if "/" in name:
         repository, _, revision = name.partition("@")
         return Weights(repository=repository, revision=revision or "main", files=_FILES)
-    close = difflib.get_close_matches(name, WHISPER_MODELS, n=1)
-    hint = f" Do you mean {close[0]}?" if close else ""
     raise Misconfigured(
-        f"S2S_WHISPER_MODEL={name}: no such size.{hint} There are: {', '.join(WHISPER_MODELS)}; or name a "
+        f"S2S_WHISPER_MODEL={name}: no such size. There are: {', '.join(WHISPER_MODELS)}; or name a "
         "repository (somebody/some-whisper).",
         Stage.ASR,
     )

@@ -76,7 +76,7 @@ class EngineProcess:
         Raises SpeechError: EngineLoadFailed if the process ended, unless the engine itself raises something
         more exact.
         """
-        async with aclosing(self._call(Call(LOAD), EngineLoadFailed)) as answers:
+        async with aclosing(self._call((LOAD, (), {}), EngineLoadFailed)) as answers:
             health: Health = await anext(answers)
             return health
 
@@ -85,8 +85,7 @@ class EngineProcess:
 
         Raises SpeechError: StageFailed if the process ended.
         """
-        call = Call(VERBS[self._model.stage], arguments, tuple(keywords.items()))
-        return self._call(call, StageFailed)
+        return self._call((VERBS[self._model.stage], arguments, keywords), StageFailed)
 
     def _started(self, listening_fd: int) -> WatchedProcess:
         worker = "from services.process.engine_process_worker import main"

@@ -12,7 +12,6 @@ import signal
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
 from typing import Any
 
 from services.host.asr_host import ASRHost
@@ -38,13 +37,8 @@ _LENGTH_BYTES = 4
 _HOSTS: dict[Stage, Any] = {Stage.ASR: ASRHost, Stage.LLM: LLMHost, Stage.TTS: TTSHost}
 
 
-@dataclass(frozen=True)
-class Call:
-    """A call of the engine: LOAD, or the verb of its stage."""
-
-    method: str
-    arguments: tuple[Any, ...] = ()
-    keywords: tuple[tuple[str, Any], ...] = ()
+Call = tuple[str, tuple[Any, ...], dict[str, Any]]
+"""A call of the engine: LOAD, or the verb of its stage; its arguments, and its keyword arguments."""
 
 
 def main(stage: str, listening_fd: int) -> None:
@@ -60,7 +54,7 @@ async def _serve(model: RegisteredModel, listening_fd: int) -> None:
     listening = socket.socket(fileno=listening_fd)
     async with await asyncio.start_unix_server(engine.serve, sock=listening):
         await ending.wait()
-        await engine.close()
+        await engine.host.close()
 
 
 class _ServedEngine:
@@ -69,7 +63,7 @@ class _ServedEngine:
     def __init__(self, model: RegisteredModel, ending: asyncio.Event) -> None:
         self._model = model
         self._ending = ending
-        self._host = _HOSTS[model.stage](model.engine(), settings(), on_stuck=_end_process)
+        self.host = _HOSTS[model.stage](model.engine(), settings(), on_stuck=_end_process)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection."""
@@ -78,10 +72,6 @@ class _ServedEngine:
                 await self._serve(reader, writer)
         finally:
             writer.close()
-
-    async def close(self) -> None:
-        """End the engine and its processes."""
-        await self._host.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -108,7 +98,7 @@ class _ServedEngine:
             return  # the caller is gone
         except Exception as error:
             await send(writer, self._failure(error))
-            if self._host.engine.is_broken():
+            if self.host.engine.is_broken():
                 self._ending.set()
 
     def _failure(self, error: Exception) -> SpeechError:
@@ -118,16 +108,15 @@ class _ServedEngine:
         return StageFailed(f"{self._model.name}: {error!r}", self._model.stage)
 
     def _outputs(self, call: Call) -> AsyncGenerator[object, None]:
-        if call.method == LOAD:
+        method, arguments, keywords = call
+        if method == LOAD:
             return self._health()
-        if call.method != VERBS[self._model.stage]:
-            raise StageFailed(f"The engine's process knows no {call.method}.", self._model.stage)
-        stream: StageStream = getattr(self._host, call.method)(*call.arguments, **dict(call.keywords))
+        stream: StageStream = getattr(self.host, method)(*arguments, **keywords)
         return stream
 
     async def _health(self) -> AsyncGenerator[object, None]:
         on_gpu = bool(self._model.spec.gpu) and has_gpu()
-        yield await self._host.health(self._model.name, on_gpu=on_gpu)
+        yield await self.host.health(self._model.name, on_gpu=on_gpu)
 
 
 async def send(writer: asyncio.StreamWriter, item: object) -> None:
