@@ -17,13 +17,7 @@ METER_FLOOR_DB = -60.0
 _FRAMES_PER_S = 12.5
 _SHOWN = 400
 """Characters of a line under way: five lines of 80 columns."""
-_PHASES = {
-    Phase.LISTENING: ("Listening", "bold cyan"),
-    Phase.HEARING: ("Hearing", "bold yellow"),
-    Phase.THINKING: ("Thinking", "bold magenta"),
-    Phase.SPEAKING: ("Speaking", "bold magenta"),
-    Phase.PAUSED: ("Paused", "bold magenta"),
-}
+_STYLES = {Phase.LISTENING: "bold cyan", Phase.HEARING: "bold yellow"}
 
 
 class TalkDisplay:
@@ -57,8 +51,8 @@ class TalkDisplay:
         if phase in (Phase.SPEAKING, Phase.PAUSED):  # from now on the question cannot change
             self._print_transcript(self._transcript)
         if self._terminal.is_terminal:
-            label, style = _PHASES[phase]
-            label = self._waiting if self._waiting and phase is Phase.THINKING else label
+            label = self._waiting if self._waiting and phase is Phase.THINKING else phase.value.capitalize()
+            style = _STYLES.get(phase, "bold magenta")
             self._show(Text.assemble((f"{label:<9} ", style), meter(level)))
 
     def event(self, event: TurnEvent) -> None:
