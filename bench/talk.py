@@ -80,7 +80,7 @@ async def _embedded(turns: int) -> list[Talked]:
     check_runs_here(selection)
     async with InProcessStages(selection, Settings()) as engines:
         await engines.loaded(lambda _: None)
-        names = " + ".join(model.name for model in selection.models)
+        names = " + ".join(model.name for model in selection)
         return await _both(names, engines, turns, EMBEDDED_ROOM_S)
 
 

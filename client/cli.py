@@ -38,9 +38,14 @@ def _main(
     ] = False,
 ) -> None:
     if on_local_cloud:
-        from client.commands.local_cloud import use_local_cloud
+        from client.errors import reported_errors
+        from shared.settings import settings
 
-        use_local_cloud()
+        with reported_errors(as_json=False):
+            from local_cloud.env_file import use_running_local_cloud
+
+            use_running_local_cloud()
+        settings.cache_clear()  # what was read before may be chosen by these variables
         context.default_map = {name: {"target": "modal"} for name in ("turn", "talk", "fetch-weights")}
     if version:
         from importlib.metadata import version as installed_version
@@ -74,18 +79,16 @@ def turn(
     """
     if as_json and output == Path("-"):
         raise typer.BadParameter("--json and --output - cannot be combined.")
-    from client.commands.turn import TurnOptions, turn_command
+    from client.commands.turn import turn_command
 
     turn_command(
-        TurnOptions(
-            source=source,
-            output=output,
-            target=target,
-            system=system,
-            as_json=as_json,
-            play=play or output_device is not None,
-            output_device=output_device,
-        )
+        source,
+        output,
+        target=target,
+        system=system,
+        as_json=as_json,
+        play=play or output_device is not None,
+        output_device=output_device,
     )
 
 
@@ -166,9 +169,18 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Show again where the time of conversations went."""
-    from client.commands.report import report_command
+    from rich import print as print_rich
 
-    report_command(path, as_json=as_json)
+    from client.display.terminal import print_json
+    from client.metrics.metrics_file import read_metrics
+    from client.metrics.summary import summarized
+    from client.metrics.table import summary_table
+
+    summary = summarized(read_metrics(path))
+    if as_json:
+        print_json(summary)
+    else:
+        print_rich(summary_table(summary))
 
 
 @_command()

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from shared.payloads import MAX_TEXT_CHARACTERS, ChatMessage
 
@@ -54,10 +55,7 @@ def played_text(segments: Sequence[SpokenSegment], *, complete: bool) -> str:
     Words take about equally long, so this may be off by one. Unless the reply is `complete`, more segments of
     its last chunk may have been to come: then the voice's speed so far says how long the chunk's speech is.
     """
-    chunks = [
-        [one for one in segments if one.index == index]
-        for index in dict.fromkeys(one.index for one in segments)
-    ]
+    chunks = [list(chunk) for _, chunk in groupby(segments, key=lambda one: one.index)]
     spoken, characters, words = 0.0, 0, list[str]()
     for number, chunk in enumerate(chunks, start=1):
         text = chunk[0].text

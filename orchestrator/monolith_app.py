@@ -71,17 +71,17 @@ class ProcessStages:
 
 def gpu_of(selection: Selection, settings: Settings) -> str | None:
     """The one GPU for all: the setting's, else that of the first engine that asks for one."""
-    gpu = settings.monolith.gpu or next((one.spec.gpu for one in selection.models if one.spec.gpu), None)
+    gpu = settings.monolith.gpu or next((one.spec.gpu for one in selection if one.spec.gpu), None)
     return None if gpu == "none" else gpu
 
 
 def class_options(selection: Selection, settings: Settings) -> dict[str, Any]:
     """What the class asks of Modal. No snapshots: those of several processes with CUDA in each were never
     tried."""
-    secrets = sorted({variable for model in selection.models for variable in model.spec.secrets})
-    has_weights = any(model.spec.weights for model in selection.models)
+    secrets = sorted({variable for model in selection for variable in model.spec.secrets})
+    has_weights = any(model.spec.weights for model in selection)
     return {
-        "image": monolith_image(selection.models, settings),
+        "image": monolith_image(selection, settings),
         "gpu": gpu_of(selection, settings),
         "volumes": {WEIGHTS_FOLDER: weights_volume()} if has_weights else {},
         "secrets": [secret_of(variable) for variable in secrets],
@@ -110,7 +110,7 @@ class Monolith(TurnService):
     @modal.enter()
     async def start(self) -> None:
         """Load the engines."""
-        stages = ProcessStages(*map(_process, SELECTION.models))
+        stages = ProcessStages(*map(_process, SELECTION))
         await self.begin(stages)
         await stages.warm()
 

@@ -3,9 +3,11 @@
 import ctypes
 import importlib.util
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from shared.engines import has_gpu
+from shared.engines import Engine, has_gpu
 from shared.errors import EngineLoadFailed
 
 
@@ -20,10 +22,25 @@ def check_gpu_is_used(found: bool, library: str) -> None:
         )
 
 
-def is_cuda_broken(error: Exception) -> bool:
-    """Whether an error of PyTorch or CTranslate2 ends CUDA for this process; too little memory does not."""
-    message = str(error)
-    return ("CUDA error" in message or "CUDA failed" in message) and "out of memory" not in message
+class CudaEngine(Engine):
+    """An engine on PyTorch or CTranslate2, which is broken once CUDA is for this process."""
+
+    _broken = False
+
+    @contextmanager
+    def watch_cuda(self) -> Iterator[None]:
+        """What uses CUDA runs inside. Too little memory does not end CUDA; other errors of it do."""
+        try:
+            yield
+        except RuntimeError as error:
+            message = str(error)
+            failed = "CUDA error" in message or "CUDA failed" in message
+            self._broken |= failed and "out of memory" not in message
+            raise
+
+    def is_broken(self) -> bool:
+        """Whether CUDA has failed in a way that ends its use for this process."""
+        return self._broken
 
 
 def load_cublas_12() -> None:

@@ -3,7 +3,7 @@
 import difflib
 import importlib
 import pkgutil
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import services.asr
 import services.llm
@@ -23,18 +23,12 @@ ON_MODAL = {Stage.ASR: "nemo", Stage.LLM: "phi3", Stage.TTS: "chatterbox"}
 """The defaults of what is deployed, unless S2S_MODAL_DEFAULTS=embedded."""
 
 
-@dataclass(frozen=True)
-class Selection:
-    """The model chosen for each stage."""
+class Selection(NamedTuple):
+    """The model chosen for each stage, in the order of a turn."""
 
     asr: RegisteredModel
     llm: RegisteredModel
     tts: RegisteredModel
-
-    @property
-    def models(self) -> tuple[RegisteredModel, RegisteredModel, RegisteredModel]:
-        """All three, in the order of a turn."""
-        return self.asr, self.llm, self.tts
 
 
 def discover(*stages: Stage) -> None:
@@ -59,8 +53,7 @@ def select(settings: Settings, *, on_modal: bool = False) -> Selection:
 
     Raises Misconfigured if no such model exists.
     """
-    asr, llm, tts = (select_model(stage, settings, on_modal=on_modal) for stage in PACKAGES)
-    return Selection(asr, llm, tts)
+    return Selection(*(select_model(stage, settings, on_modal=on_modal) for stage in PACKAGES))
 
 
 def select_model(stage: Stage, settings: Settings, *, on_modal: bool = False) -> RegisteredModel:
@@ -74,7 +67,7 @@ def select_model(stage: Stage, settings: Settings, *, on_modal: bool = False) ->
 
 def check_runs_here(selection: Selection) -> None:
     """Raises Misconfigured if this machine lacks what a selected engine needs."""
-    for model in selection.models:
+    for model in selection:
         if lacking := model.engine.missing():
             raise Misconfigured(
                 f"{model.stage.upper()}_MODEL={model.name} cannot run here. Missing: {lacking}", model.stage

@@ -36,7 +36,7 @@ async def main(stages: str = "asr,llm,tts") -> None:
     models = [select_model(Stage(stage), settings(), on_modal=True) for stage in stages.split(",")]
     needed = [weights for model in models if (weights := model.engine.weights())]
     if not needed:
-        print("None of the selected models has weights to fetch.")  # noqa: T201
+        print("None of the selected models has weights to fetch.")  # noqa: T201 (a command's output)
         return
     try:
         await asyncio.gather(*(_fetched(weights) for weights in needed))

@@ -26,10 +26,6 @@ DEFAULT_SYSTEM_PROMPT = (
 Identifier = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\w.:-]+$")]
 
 
-def _new_id() -> str:
-    return uuid4().hex
-
-
 class TurnRequest(Payload):
     """One utterance to be answered, or without `audio` the end of the conversation: a typed question, or the
     results of tools.
@@ -52,8 +48,8 @@ class TurnRequest(Payload):
     second_chunk_after_s: float = Field(default=0.0, ge=0.0, le=60.0)
     """Until this long after the request's arrival only the reply's first chunk is synthesized, so that a
     speculative turn that is cancelled by then has not cost much."""
-    session_id: Identifier = Field(default_factory=_new_id)
-    turn_id: Identifier = Field(default_factory=_new_id)
+    session_id: Identifier = Field(default_factory=lambda: uuid4().hex)
+    turn_id: Identifier = Field(default_factory=lambda: uuid4().hex)
 
     @model_validator(mode="after")
     def _asks_something(self) -> Self:

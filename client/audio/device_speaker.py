@@ -3,6 +3,8 @@
 import asyncio
 from typing import Self
 
+import numpy as np
+
 from client.audio.sound_devices import Direction, NoSoundDevice, SoundDevice, SoundDeviceLost
 from client.audio.sound_stream import LATENCY_S, SoundStream
 from client.audio.speaker import PLAYBACK_RATE_HZ, OnPlayed, Speaker
@@ -101,7 +103,7 @@ class DeviceSpeaker(Speaker):
                 self._refill = round(self.latency_s * self.sample_rate_hz)
         if self._refill:
             self._refill = max(0, self._refill - num_samples)
-            return self._silence(num_samples)
+            return self._observed(np.zeros(num_samples, np.float32))
         position = self._buffer.position
         samples = self._next(num_samples)
         begun_at = self._buffer.begun_at

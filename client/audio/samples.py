@@ -1,7 +1,5 @@
 """Streams of samples: a queue of them, and a resampler."""
 
-from collections import deque
-
 import numpy as np
 import soxr
 
@@ -14,42 +12,24 @@ class SampleQueue:
     """Samples on their way, put in and taken out in blocks of any size. Not safe to share between threads."""
 
     def __init__(self) -> None:
-        self._blocks: deque[Samples] = deque()
-        self._size = 0
+        self._samples = _NO_SAMPLES
 
     def __len__(self) -> int:
-        return self._size
+        return self._samples.size
 
     def append(self, samples: Samples) -> None:
-        """Put them behind the others; they are not copied."""
-        if samples.size:
-            self._blocks.append(samples)
-            self._size += samples.size
+        """Put them behind the others."""
+        self._samples = np.concatenate((self._samples, samples)) if self._samples.size else samples
 
     def take(self, count: int) -> Samples:
         """Take out the next `count` samples, or all if there are fewer; the array is the caller's own."""
-        taken: list[Samples] = []
-        missing = max(0, min(count, self._size))
-        self._size -= missing
-        while missing:
-            block = self._blocks.popleft()
-            taken.append(block[:missing])
-            if block.size > missing:
-                self._blocks.appendleft(block[missing:])
-            missing -= taken[-1].size
-        return np.concatenate(taken) if taken else _NO_SAMPLES.copy()
+        taken = self.peek(0, max(0, count))
+        self._samples = self._samples[taken.size :]
+        return taken
 
     def peek(self, start: int, count: int) -> Samples:
         """A copy of up to `count` samples from `start` on; the queue keeps them."""
-        seen: list[Samples] = []
-        for block in self._blocks:
-            if count <= 0:
-                break
-            part = block[start : start + count]
-            start = max(0, start - block.size)
-            count -= part.size
-            seen.append(part)
-        return np.concatenate(seen) if seen else _NO_SAMPLES.copy()
+        return self._samples[start : start + count].copy()
 
 
 class StreamResampler:

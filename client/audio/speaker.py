@@ -8,8 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-import numpy as np
-
 from client.audio.audio_file import check_writable, write_errors
 from client.audio.playback_buffer import PlaybackBuffer
 from client.audio.samples import StreamResampler
@@ -120,9 +118,6 @@ class Speaker(ABC):
 
     def _next(self, num_samples: int) -> Samples:
         return self._observed(self._buffer.read(num_samples))
-
-    def _silence(self, num_samples: int) -> Samples:
-        return self._observed(np.zeros(num_samples, np.float32))
 
     def _observed(self, samples: Samples) -> Samples:
         if self._on_played:

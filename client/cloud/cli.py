@@ -53,9 +53,24 @@ def fetch_weights(target: TargetOption = Target.LOCAL) -> None:
 
     They go to this machine's Hugging Face cache, or to the Volume on Modal ('s2s deploy' does that too).
     """
-    from client.commands.fetch_weights import fetch_weights_command
+    from services.selection import select
+    from services.weights import fetch
+    from shared.settings import settings
 
-    fetch_weights_command(on_modal=target is not Target.LOCAL)
+    on_modal = target is not Target.LOCAL
+    selected = [one for one in select(settings(), on_modal=on_modal) if one.engine.weights()]
+    if not selected:
+        typer.echo("None of the selected models has weights to fetch.")
+    elif on_modal:
+        from client.cloud.deploy import check_secrets, fetch_weights_on_modal  # needs modal
+        from client.cloud.modal_connection import run_on_modal
+
+        run_on_modal(lambda: check_secrets(selected))
+        fetch_weights_on_modal(selected)
+    else:
+        for model in selected:
+            if weights := model.engine.weights():
+                typer.echo(f"{model.name}: {weights.repository} is in {fetch(weights)}")
 
 
 @_deploy()
@@ -132,6 +147,10 @@ def local_cloud(
 
     In another terminal: s2s --local-cloud deploy, then s2s --local-cloud smoke.
     """
-    from client.commands.local_cloud import local_cloud_command
+    from shared.errors import Misconfigured
 
-    local_cloud_command(state, cache)
+    try:
+        from local_cloud.foreground import run
+    except ImportError as error:
+        raise Misconfigured(f"This needs {error.name}: pip install -e '.[local-cloud]'") from None
+    run(state, cache)

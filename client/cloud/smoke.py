@@ -1,10 +1,9 @@
 """`s2s smoke`: call each deployed app with real input, twice: the first call may meet a cold start."""
 
-import json
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import typer
@@ -14,7 +13,7 @@ from rich.text import Text
 
 from client.audio.audio_file import read_audio
 from client.cloud.modal_connection import run_on_modal
-from client.display.terminal import plain_table
+from client.display.terminal import plain_table, print_json
 from client.errors import exit_code_of
 from client.targets import App
 from client.turn_source import deployed_turns
@@ -58,7 +57,7 @@ def smoke_command(apps: Sequence[App], *, as_json: bool) -> None:
     """Run the command; see `s2s smoke --help`. It ends with the first failure's exit code."""
     checks = run_on_modal(lambda: _checked(apps, Console(stderr=True)))
     if as_json:
-        typer.echo(json.dumps([_as_json(check) for check in checks], indent=2))
+        print_json([_as_json(check) for check in checks])
     else:
         Console().print(_table(checks))
     for check in checks:
@@ -145,21 +144,14 @@ def _ms_since(began_s: float) -> int:
 
 
 def _as_json(check: Check) -> dict[str, object]:
-    error = Failure.of(check.error).model_dump(mode="json") if check.error else None
-    return {"app": check.app.modal_name, "calls": [asdict(call) for call in check.calls], "error": error}
+    error = Failure.of(check.error) if check.error else None
+    return {"app": check.app.modal_name, "calls": check.calls, "error": error}
 
 
 def _table(checks: Sequence[Check]) -> Table:
-    table = plain_table()
-    for heading in ("app", "first call", "second call"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("model", "answer"):
-        table.add_column(heading, overflow="fold")
+    table = plain_table("app", "first call", "second call", folded=("model", "answer"))
     for check in checks:
-        times = [f"{call.total_ms:,} ms" + (" cold" if call.cold else "") for call in check.calls] + [
-            "-",
-            "-",
-        ]
+        times = [f"{call.total_ms:,} ms{' cold' if call.cold else ''}" for call in check.calls] + ["-"] * 2
         model, answer = (check.calls[-1].model, check.calls[-1].text) if check.calls else ("-", "")
         shown = Text(check.error.message, "red") if check.error else Text(answer, "green")
         table.add_row(check.app.modal_name, *times[:2], model, shown)

@@ -1,7 +1,6 @@
 """`s2s status`: what is deployed, what runs, and how the turns of the last hour went."""
 
 import asyncio
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -16,7 +15,7 @@ from rich.text import Text
 
 from client.cloud.logs import logs_of_last_hour
 from client.cloud.modal_connection import app_function, run_on_modal
-from client.display.terminal import plain_table, printable
+from client.display.terminal import plain_table, print_json, printable
 from client.errors import ExitCode
 from client.targets import FOUR_APPS, SERVICES, App
 from orchestrator.modal_stages import ModalStages
@@ -107,7 +106,7 @@ def status_command(*, as_json: bool) -> None:
     with Console(stderr=True).status("Asking Modal …"):
         apps, hour = run_on_modal(_gathered)
     if as_json:
-        typer.echo(json.dumps(status_as_json(apps, hour), indent=2, default=str))
+        print_json(status_as_json(apps, hour))
     else:
         print_status(apps, hour, Console())
     deployed = {app.app for app in apps if app.deployed}
@@ -154,7 +153,6 @@ async def _health(stage: Stage) -> Health | Failure:
 def status_as_json(apps: Sequence[AppStatus], hour: LastHour) -> dict[str, object]:
     """What `s2s status --json` prints."""
     last_hour = vars(hour) | {
-        "errors": [asdict(error) for error in hour.errors],
         "turns": hour.outcomes.total(),
         "first_audio_p50_ms": hour.first_audio_percentile_ms(50),
         "first_audio_p95_ms": hour.first_audio_percentile_ms(95),
@@ -173,11 +171,7 @@ def print_status(apps: Sequence[AppStatus], hour: LastHour, console: Console) ->
 
 
 def _table(apps: Sequence[AppStatus]) -> Table:
-    table = plain_table()
-    for heading in ("app", "deployed", "containers"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("model", "device"):
-        table.add_column(heading, overflow="fold")
+    table = plain_table("app", "deployed", "containers", folded=("model", "device"))
     for app in apps:
         table.add_row(
             app.app.modal_name,

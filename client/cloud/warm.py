@@ -1,7 +1,6 @@
 """`s2s warm`: start a container of each app, so that the next turn meets no cold start."""
 
 import asyncio
-import json
 from collections.abc import Sequence
 
 import typer
@@ -10,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from client.cloud.modal_connection import app_function, run_on_modal
-from client.display.terminal import plain_table
+from client.display.terminal import plain_table, print_json
 from client.errors import exit_code_of
 from client.targets import App
 from orchestrator.modal_errors import typed_errors
@@ -29,7 +28,7 @@ def warm_command(apps: Sequence[App], *, as_json: bool) -> None:
     with Console(stderr=True).status("Starting containers …"):
         ready = run_on_modal(lambda: warmed(apps))
     if as_json:
-        typer.echo(json.dumps({app.modal_name: _as_json(one) for app, one in ready.items()}, indent=2))
+        print_json({app.modal_name: _as_json(one) for app, one in ready.items()})
     else:
         Console().print(_table(ready))
     for one in ready.values():
@@ -64,16 +63,12 @@ async def _warm_orchestrator(app: App) -> list[Health] | Failure:
 
 
 def _as_json(one: list[Health] | Failure) -> dict[str, object]:
-    failure = one.model_dump(mode="json") if isinstance(one, Failure) else None
-    engines = [] if isinstance(one, Failure) else [health.model_dump(mode="json") for health in one]
-    return {"ready": not failure, "engines": engines, "error": failure}
+    failed = isinstance(one, Failure)
+    return {"ready": not failed, "engines": [] if failed else one, "error": one if failed else None}
 
 
 def _table(ready: Warmed) -> Table:
-    table = plain_table()
-    table.add_column("app", no_wrap=True)
-    for heading in ("", "device", "loaded in", "ready for"):
-        table.add_column(heading, overflow="fold")
+    table = plain_table("app", folded=("", "device", "loaded in", "ready for"))
     for app, one in ready.items():
         if isinstance(one, Failure):
             table.add_row(app.modal_name, Text(one.message, "red"))

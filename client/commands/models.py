@@ -1,14 +1,12 @@
 """`s2s models`: the models that can be selected."""
 
-import json
 from dataclasses import asdict, dataclass
 
-import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from client.display.terminal import plain_table
+from client.display.terminal import plain_table, print_json
 from services.selection import discover, select
 from shared.engines import MODEL_REGISTRY, RegisteredModel
 from shared.settings import settings
@@ -29,14 +27,14 @@ class _Row:
         """All of the engine's spec, with what a setting chooses."""
         spec, weights = self.model.spec, self.model.engine.weights()
         return {
-            "stage": self.model.stage.value,
+            "stage": self.model.stage,
             "name": self.model.name,
             "selected": self.here,
             "selected_on_modal": self.on_modal,
             "model": self.model.engine().model_name,
             **asdict(spec),
             "runs_on_cpu": spec.runs_on_cpu or not spec.gpu,
-            "weights": asdict(weights) if weights else None,
+            "weights": weights,
             "missing_here": self.missing_here,
         }
 
@@ -44,11 +42,11 @@ class _Row:
 def models_command(*, as_json: bool) -> None:
     """Run the command; see `s2s models --help`."""
     discover()
-    here, on_modal = select(settings()).models, select(settings(), on_modal=True).models
+    here, on_modal = select(settings()), select(settings(), on_modal=True)
     models = [model for stage in MODEL_REGISTRY.values() for model in stage.values()]
     rows = [_Row(model, model in here, model in on_modal, model.engine.missing()) for model in models]
     if as_json:
-        typer.echo(json.dumps([row.as_json() for row in rows], indent=2))
+        print_json([row.as_json() for row in rows])
     else:
         console = Console()
         console.print(_table(rows))
@@ -57,11 +55,7 @@ def models_command(*, as_json: bool) -> None:
 
 
 def _table(rows: list[_Row]) -> Table:
-    table = plain_table(between_rows=1)
-    for heading in ("", "stage", "name"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("model", "needs"):
-        table.add_column(heading, overflow="fold", ratio=1)
+    table = plain_table("", "stage", "name", folded=("model", "needs"), between_rows=1)
     for row in rows:
         selected = {(True, True): "both", (True, False): "here", (False, True): "Modal"}.get(
             (row.here, row.on_modal), ""
@@ -73,35 +67,25 @@ def _table(rows: list[_Row]) -> Table:
 
 def _model(model: RegisteredModel) -> Text:
     spec = model.spec
-    sizes = [f"{spec.sample_rate_hz / 1000:g} kHz"] if spec.sample_rate_hz else []
-    sizes += [f"{spec.context_length:,} tokens"] if spec.context_length else []
-    lines = [
-        Text(model.engine().model_name, "bold"),
-        Text(spec.summary),
-        Text(", ".join([*sizes, spec.licence])),
-    ]
-    return Text("\n").join(lines)
+    properties = [f"{spec.sample_rate_hz / 1000:g} kHz"] if spec.sample_rate_hz else []
+    properties += [f"{spec.context_length:,} tokens"] if spec.context_length else []
+    properties.append(spec.licence)
+    return Text.assemble((model.engine().model_name, "bold"), f"\n{spec.summary}\n{', '.join(properties)}")
 
 
 def _needs(row: _Row) -> Text:
     spec, weights = row.model.spec, row.model.engine.weights()
-    lines = [Text(_container(row.model))]
+    lines = [_container(row.model)]
     if weights:
-        lines.append(Text(f"{weights.repository} @{weights.revision[:_SHORT_REVISION]}"))
+        lines.append(f"{weights.repository} @{weights.revision[:_SHORT_REVISION]}")
     if installed := (*spec.packages, *spec.apt_packages):
-        lines.append(Text(", ".join(installed)))
+        lines.append(", ".join(installed))
     token = (weights.token,) if weights and weights.token else ()
     if secrets := (*spec.secrets, *token):
-        lines.append(Text(f"Secret: {', '.join(secrets)}"))
-    lines.append(_runs_here(row))
-    return Text("\n").join(lines)
-
-
-def _runs_here(row: _Row) -> Text:
-    if not row.missing_here:
-        return Text("runs here", "green")
-    missing, _, _ = row.missing_here.partition(": pip install")  # the packages are shown above
-    return Text(f"missing here: {missing}", "yellow")
+        lines.append(f"Secret: {', '.join(secrets)}")
+    missing, _, _ = (row.missing_here or "").partition(": pip install")  # the packages are shown above
+    runs_here = (f"missing here: {missing}", "yellow") if missing else ("runs here", "green")
+    return Text.assemble("\n".join(lines), "\n", runs_here)
 
 
 def _container(model: RegisteredModel) -> str:

@@ -44,10 +44,7 @@ def _headline(summary: Summary) -> str:
 
 
 def _table(metrics: tuple[Metric, ...]) -> Table:
-    table = plain_table()
-    table.add_column("milliseconds", no_wrap=True)
-    for heading in ("turns", "average", "min", "max", "p50", "p95"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table = plain_table("milliseconds", figures=("turns", "average", "min", "max", "p50", "p95"))
     for metric in metrics:
         times_us = (metric.average_us, metric.min_us, metric.max_us, metric.p50_us, metric.p95_us)
         table.add_row(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from services.asr.nemo_model import NemoModel
-from services.cuda import is_cuda_broken
+from services.cuda import CudaEngine
 from services.weights import weights_folder
 from shared.audio.pcm import Pcm
 from shared.engines import ASR_SAMPLE_RATE_HZ, ASRModel, EngineSpec, Weights, register_model
@@ -52,17 +52,14 @@ them by shape, and the largest batch reserves its memory; a CPU has nothing to p
         memory_snapshot=True,
     ),
 )
-class NemoASR(ASRModel):
+class NemoASR(CudaEngine, ASRModel):
     """A cache-aware FastConformer transducer, given each utterance as a whole. For one thread at a time."""
+
+    model_name = "nemotron-speech-streaming-en-0.6b"
 
     def __init__(self) -> None:
         self._model: NemoModel | None = None
-        self._broken = self._closed = False
-
-    @property
-    def model_name(self) -> str:
-        """The model's name at its hub."""
-        return "nemotron-speech-streaming-en-0.6b"
+        self._closed = False
 
     def load(self) -> None:
         """Import NeMo, restore the model, move it to the GPU if there is one, and warm it up.
@@ -95,25 +92,19 @@ class NemoASR(ASRModel):
     def transcribe_batch(self, utterances: Sequence[Pcm], *, language: str | None = None) -> list[str]:
         """The transcript of each. Utterances of similar length share a batch.
 
-        Raises ValueError for audio that is not of 16 kHz, TooLong above LONGEST_S.
+        Raises TooLong above LONGEST_S.
         """
-        for pcm in utterances:
-            _check(pcm)
+        longest_s = max((pcm.duration_s for pcm in utterances), default=0.0)
+        if longest_s > LONGEST_S:
+            raise TooLong(f"nemo takes up to {LONGEST_S:.0f} s of audio, not {longest_s:.0f} s.", Stage.ASR)
         model = self._loaded()
         texts = [""] * len(utterances)
         for batch in _batches(utterances):
-            try:
+            with self.watch_cuda():
                 transcripts = model.texts([utterances[index].samples for index in batch])
-            except RuntimeError as error:
-                self._broken |= is_cuda_broken(error)
-                raise
             for index, text in zip(batch, transcripts, strict=True):
                 texts[index] = text
         return texts
-
-    def is_broken(self) -> bool:
-        """Whether CUDA has failed for the rest of this process."""
-        return self._broken
 
     def close(self) -> None:
         """Release the model."""
@@ -126,26 +117,15 @@ class NemoASR(ASRModel):
         return self._model
 
 
-def _check(pcm: Pcm) -> None:
-    """Refuse what the model would accept and garble; Pcm itself guarantees samples in [-1, 1]."""
-    if pcm.sample_rate_hz != ASR_SAMPLE_RATE_HZ:
-        raise ValueError(f"nemo takes 16 kHz audio, not {pcm.sample_rate_hz} Hz.")
-    if pcm.duration_s > LONGEST_S:
-        raise TooLong(f"nemo takes up to {LONGEST_S:.0f} s of audio, not {pcm.duration_s:.0f} s.", Stage.ASR)
-
-
 def _batches(utterances: Sequence[Pcm]) -> list[list[int]]:
     """The utterances' indices, in batches within the bounds; those without a sample are left out."""
     batches: list[list[int]] = []
     by_length = sorted(range(len(utterances)), key=lambda index: utterances[index].num_samples)
     for index in by_length:  # the longest of a batch is always the last one
         duration_s = utterances[index].duration_s
-        if batches and _has_room(len(batches[-1]), duration_s):
+        count = len(batches[-1]) if batches else LARGEST_BATCH
+        if count < LARGEST_BATCH and (count + 1) * duration_s <= LARGEST_BATCH_S:
             batches[-1].append(index)
         elif duration_s:
             batches.append([index])
     return batches
-
-
-def _has_room(count: int, duration_s: float) -> bool:
-    return count < LARGEST_BATCH and (count + 1) * duration_s <= LARGEST_BATCH_S

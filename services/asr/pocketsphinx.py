@@ -36,16 +36,13 @@ class PocketsphinxASR(ASRModel):
     process.
     """
 
+    model_name = "pocketsphinx en-us"
+
     def __init__(self) -> None:
         self._busy = threading.Lock()  # held by whoever talks to the worker
         self._ownership = threading.Lock()  # held to replace or end the worker, never for long
         self._worker: _Worker | None = None
         self._closed = False
-
-    @property
-    def model_name(self) -> str:
-        """The library and its model."""
-        return "pocketsphinx en-us"
 
     def load(self) -> None:
         """Start the process and wait until it has its model: 0.7 s, 155 MB."""
@@ -54,13 +51,15 @@ class PocketsphinxASR(ASRModel):
 
     def transcribe(self, pcm: Pcm, *, language: str | None = None) -> str:
         """The words in lower case without punctuation."""
-        if pcm.sample_rate_hz != ASR_SAMPLE_RATE_HZ:
-            raise ValueError(f"pocketsphinx takes 16 kHz audio, not {pcm.sample_rate_hz} Hz.")
         if not pcm.num_samples:
             return ""
         pcm16 = np.round(pcm.samples * 32767).astype("<i2").tobytes()
         with self._busy:
-            return self._answer(self._running_worker(), pcm16)
+            worker = self._worker if self._worker and self._worker.is_running() else self._started_worker()
+            answer = self._answer(worker, pcm16)
+        if answer.problem:
+            raise StageFailed(f"pocketsphinx failed: {answer.problem}", Stage.ASR)
+        return answer.text
 
     def close(self) -> None:
         """End the process, also in the middle of a decode."""
@@ -70,47 +69,27 @@ class PocketsphinxASR(ASRModel):
                 self._worker.kill()
         with self._busy:  # whoever holds it has just lost the worker
             if self._worker:
-                self._worker.release()
-
-    def _answer(self, worker: "_Worker", pcm16: bytes) -> str:
-        try:
-            answer = worker.decode(pcm16)
-        except (EOFError, OSError):
-            worker.kill()  # the connection ends a moment before the process is seen to
-            raise StageFailed(f"pocketsphinx {self._how_it_ended()} while it decoded.", Stage.ASR) from None
-        if answer.problem:
-            raise StageFailed(f"pocketsphinx failed: {answer.problem}", Stage.ASR)
-        return answer.text
-
-    def _running_worker(self) -> "_Worker":
-        if self._worker and self._worker.is_running():
-            return self._worker
-        return self._started_worker()
+                self._worker.end()
 
     def _started_worker(self) -> "_Worker":
-        worker = self._new_worker()
-        try:
-            answer = worker.receive()
-        except (EOFError, OSError):
-            answer = Answer(problem=f"it {self._how_it_ended()} while it loaded")
-        if answer.problem:
-            worker.kill()
-            worker.release()
-            raise EngineLoadFailed(f"pocketsphinx cannot be loaded: {answer.problem}", Stage.ASR)
-        return worker
-
-    def _new_worker(self) -> "_Worker":
         with self._ownership:
             if self._closed:
                 raise StageFailed("pocketsphinx was closed.", Stage.ASR)
             if self._worker:
-                self._worker.kill()
-                self._worker.release()
-            self._worker = _Worker()
-            return self._worker
+                self._worker.end()
+            worker = self._worker = _Worker()
+        answer = self._answer(worker)
+        if answer.problem:
+            worker.end()
+            raise EngineLoadFailed(f"pocketsphinx cannot be loaded: {answer.problem}", Stage.ASR)
+        return worker
 
-    def _how_it_ended(self) -> str:
-        return "was closed" if self._closed else "died"
+    def _answer(self, worker: "_Worker", pcm16: bytes | None = None) -> Answer:
+        try:
+            return worker.answer(pcm16)
+        except (EOFError, OSError):
+            worker.kill()  # the connection ends a moment before the process is seen to
+            return Answer(problem="it was closed" if self._closed else "its process died")
 
 
 class _Worker:
@@ -130,19 +109,18 @@ class _Worker:
         """Whether the process runs."""
         return not self._process.has_ended
 
-    def receive(self) -> Answer:
-        """Its next answer. Raises EOFError or OSError once it has ended."""
+    def answer(self, pcm16: bytes | None) -> Answer:
+        """Its answer to an utterance of 16-bit samples, or its first one. Raises EOFError or OSError if it
+        ends."""
+        if pcm16 is not None:
+            self._connection.send_bytes(pcm16)
         return self._connection.recv()
-
-    def decode(self, pcm16: bytes) -> Answer:
-        """The transcript of an utterance of 16-bit samples. Raises EOFError or OSError if it ends."""
-        self._connection.send_bytes(pcm16)
-        return self.receive()
 
     def kill(self) -> None:
         """End the process. Whoever waits for an answer gets an EOFError."""
         self._process.end(grace_s=0.0)
 
-    def release(self) -> None:
-        """Close the connection; nobody may be using it."""
+    def end(self) -> None:
+        """End the process and close the connection; nobody may be using it."""
+        self.kill()
         self._connection.close()

@@ -1,13 +1,12 @@
 """whisper: OpenAI's Whisper on faster-whisper and CTranslate2."""
 
-import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from services.cuda import check_gpu_is_used, is_cuda_broken, load_cublas_12
+from services.cuda import CudaEngine, check_gpu_is_used, load_cublas_12
 from services.host.vad_gate import amplified
 from services.weights import weights_folder
 from shared.audio.pcm import Pcm
@@ -68,13 +67,12 @@ WHISPER_MODELS = {
         # could keep; with this library 60 % of those crashed when restored (modal-client issue 4132).
     ),
 )
-class WhisperASR(ASRModel):
+class WhisperASR(CudaEngine, ASRModel):
     """One utterance at a time, in windows of 30 s."""
 
     def __init__(self) -> None:
         self._settings = settings()
         self._model: WhisperModel | None = None
-        self._broken = False
 
     @classmethod
     def weights(cls) -> Weights:
@@ -108,21 +106,9 @@ class WhisperASR(ASRModel):
 
     def transcribe(self, pcm: Pcm, *, language: str | None = None) -> str:
         """The words, with capitals and punctuation; "" if its own voice activity detection finds no speech.
-        `language` is by default the setting's.
-
-        Raises ValueError for audio that is not of 16 kHz.
-        """
-        if pcm.sample_rate_hz != ASR_SAMPLE_RATE_HZ:
-            raise ValueError(f"whisper takes 16 kHz audio, not {pcm.sample_rate_hz} Hz.")
-        try:
+        `language` is by default the setting's."""
+        with self.watch_cuda():
             return self._text(amplified(pcm.samples), language) if pcm.num_samples else ""
-        except RuntimeError as error:
-            self._broken |= is_cuda_broken(error)
-            raise
-
-    def is_broken(self) -> bool:
-        """Whether CUDA has failed in a way that ends its use for this process."""
-        return self._broken
 
     def close(self) -> None:
         """Let go of the model."""
@@ -166,10 +152,8 @@ def whisper_weights(name: str) -> Weights:
     if "/" in name:
         repository, _, revision = name.partition("@")
         return Weights(repository=repository, revision=revision or "main", files=_FILES)
-    close = difflib.get_close_matches(name, WHISPER_MODELS, n=1)
-    hint = f" Do you mean {close[0]}?" if close else ""
     raise Misconfigured(
-        f"S2S_WHISPER_MODEL={name}: no such size.{hint} There are: {', '.join(WHISPER_MODELS)}; or name a "
+        f"S2S_WHISPER_MODEL={name}: no such size. There are: {', '.join(WHISPER_MODELS)}; or name a "
         "repository (somebody/some-whisper).",
         Stage.ASR,
     )

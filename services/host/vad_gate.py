@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from shared.audio.pcm import Pcm
 from shared.audio.vad import FRAME_SAMPLES, VoiceActivityDetector
-from shared.engines import ASR_SAMPLE_RATE_HZ
 
 # Chosen on 611 sounds: words and phrases of four flite voices and two recordings, down to -45 dB and at 5
 # and 10 dB above white and office noise, against noise of five colours, office ambience, clicks, tones and
@@ -36,12 +35,7 @@ class VadGate:
         self._detector = VoiceActivityDetector()
 
     def has_speech(self, pcm: Pcm) -> bool:
-        """Whether 16 kHz audio contains about 0.16 s of speech or more.
-
-        Raises ValueError at any other sample rate.
-        """
-        if pcm.sample_rate_hz != ASR_SAMPLE_RATE_HZ:
-            raise ValueError(f"The VAD gate takes 16 kHz audio, not {pcm.sample_rate_hz} Hz.")
+        """Whether 16 kHz audio contains about 0.16 s of speech or more."""
         frames = _audible_frames(amplified(pcm.samples))
         levels_db = 20 * np.log10(np.sqrt(np.mean(frames**2, axis=1)))
         recent: deque[float] = deque(maxlen=FRAMES)

@@ -37,13 +37,10 @@ class RulesLLM(LLMModel):
     The same messages at the same time of `clock` get the same reply.
     """
 
+    model_name = "offline rules"
+
     def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now().astimezone()) -> None:
         self._clock = clock
-
-    @property
-    def model_name(self) -> str:
-        """It is no model."""
-        return "offline rules"
 
     def load(self) -> None:
         """Import the libraries, which the first reply would do otherwise (20 ms)."""

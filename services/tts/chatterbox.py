@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from services.cuda import is_cuda_broken
+from services.cuda import CudaEngine
 from services.tts.chatterbox_model import ChatterboxModel, SynthesisCancelled
 from services.tts.chatterbox_tail import Tail
 from services.tts.chatterbox_text import chatterbox_utterances, ends_in_sound, longest_s
@@ -51,7 +51,7 @@ NEEDED_FILES = (
         memory_snapshot=True,
     ),
 )
-class ChatterboxTTS(TTSModel):
+class ChatterboxTTS(CudaEngine, TTSModel):
     """One segment for up to 250 characters of text; cancelling acts between two speech tokens. For one
     thread at a time.
 
@@ -66,7 +66,6 @@ class ChatterboxTTS(TTSModel):
         self._model: ChatterboxModel | None = None
         self._tail = Tail()
         self._closed = threading.Event()
-        self._broken = False
 
     @property
     def model_name(self) -> str:
@@ -114,20 +113,14 @@ class ChatterboxTTS(TTSModel):
         model = self._loaded()
         for utterance in chatterbox_utterances(text):
             try:
-                speech = self._speech(
-                    model, utterance, voice, lambda: cancelled.is_set() or self._closed.is_set()
-                )
+                with self.watch_cuda():
+                    speech = self._speech(
+                        model, utterance, voice, lambda: cancelled.is_set() or self._closed.is_set()
+                    )
             except SynthesisCancelled:
                 return
-            except RuntimeError as error:
-                self._broken |= is_cuda_broken(error)
-                raise
             if speech.num_samples:
                 yield speech
-
-    def is_broken(self) -> bool:
-        """Whether CUDA has failed in a way that ends its use for this process."""
-        return self._broken
 
     def close(self) -> None:
         """Cancel what is being synthesized, and release the model."""

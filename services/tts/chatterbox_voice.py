@@ -7,6 +7,7 @@ import hashlib
 import io
 import logging
 import os
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -102,21 +103,15 @@ def _cached(file: Path) -> Any:
 
 
 def _store(voice: Any, file: Path) -> None:
-    """Where the folder cannot be written, the next start computes the voice again."""
+    """As a whole or not at all. Where it cannot be written, the next start computes the voice again."""
     content = io.BytesIO()
     voice.save(content)
-    try:
-        file.parent.mkdir(exist_ok=True)
-        _write(file, content.getvalue())
-    except OSError as error:
-        _logger.warning("The voice cannot be stored for the next start: %s", error)
-
-
-def _write(file: Path, content: bytes) -> None:
-    """Write it as a whole or not at all."""
     partial = file.with_name(f"{file.name}.{os.getpid()}")
     try:
-        partial.write_bytes(content)
+        file.parent.mkdir(exist_ok=True)
+        partial.write_bytes(content.getvalue())
         partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)
+    except OSError as error:
+        _logger.warning("The voice cannot be stored for the next start: %s", error)
+        with suppress(OSError):
+            partial.unlink()

@@ -50,13 +50,10 @@ _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
 class EspeakTTS(TTSModel):
     """A sentence takes about 4 ms, and cancelling stops it in its middle."""
 
+    model_name = f"eSpeak NG {VOICE}"
+
     def __init__(self) -> None:
         self._library: _Library | None = None
-
-    @property
-    def model_name(self) -> str:
-        """The engine and its voice."""
-        return f"eSpeak NG {VOICE}"
 
     @property
     def languages(self) -> tuple[str, ...]:

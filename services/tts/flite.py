@@ -35,6 +35,8 @@ class FliteTTS(TTSModel):
     short questions wrong, of slt 16 %, of kal16 9 %. 13 words take 75, 60 and 2 ms.
     """
 
+    voices = VOICES
+
     def __init__(self, voice: str = "rms") -> None:
         self._voice = voice
         self._library: _Library | None = None
@@ -52,11 +54,6 @@ class FliteTTS(TTSModel):
     def model_name(self) -> str:
         """The engine and its voice."""
         return f"flite {self._voice}"
-
-    @property
-    def voices(self) -> tuple[str, ...]:
-        """Three men and, slt, a woman; all of libflite1's general voices that are of 16 kHz."""
-        return VOICES
 
     def load(self) -> None:
         """Load the library and the voice."""

@@ -7,7 +7,6 @@ samples are read block by block, up to a limit, and checked.
 import io
 import logging
 import re
-from collections.abc import Iterator
 from contextlib import suppress
 from math import ceil
 from typing import Literal
@@ -233,31 +232,25 @@ def _check_header(file: soundfile.SoundFile) -> None:
 
 
 def _read(file: soundfile.SoundFile, max_frames: int) -> NDArray[np.float32]:
-    blocks: list[NDArray[np.float32]] = []
-    num_frames = 0
-    for block in _blocks(file):
-        blocks.append(_mono(block))
-        num_frames += len(block)
+    block = np.empty((_BLOCK_FRAMES, file.channels), np.float32)  # used again for each block
+    mono, num_frames, damaged = [np.empty(0, np.float32)], 0, False
+    while not damaged:
+        try:
+            read = len(file.read(out=block))
+        except soundfile.LibsndfileError:
+            intact, damaged = int(file.tell()), True
+            if not intact:
+                raise
+            logger.warning("The audio is damaged after %.1f s: its rest is lost.", intact / file.samplerate)
+            read = max(0, intact - num_frames)
+        if not read:
+            break
+        mono.append(_mono(block[:read]))
+        num_frames += read
         if num_frames > max_frames:
             limit_s = max_frames / file.samplerate
             raise TooLong(f"The audio is longer than {limit_s:g} s: send a shorter part of it.")
-    return np.concatenate(blocks) if blocks else np.empty(0, np.float32)
-
-
-def _blocks(file: soundfile.SoundFile) -> Iterator[NDArray[np.float32]]:
-    """Frames by channels, in one array that is used again for each block."""
-    block = np.empty((_BLOCK_FRAMES, file.channels), np.float32)
-    num_frames = 0
-    try:
-        while frames := len(file.read(out=block)):
-            yield block[:frames]
-            num_frames += frames
-    except soundfile.LibsndfileError:
-        intact = int(file.tell())
-        if not intact:
-            raise
-        logger.warning("The audio is damaged after %.1f s: what follows is lost.", intact / file.samplerate)
-        yield block[: max(0, intact - num_frames)]
+    return np.concatenate(mono)
 
 
 def _mono(block: NDArray[np.float32]) -> NDArray[np.float32]:

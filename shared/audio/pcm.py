@@ -3,7 +3,7 @@
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 import soundfile
@@ -53,12 +53,6 @@ class Pcm:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("Pcm stays in its process: encode it with shared.audio.mp3.encode_mp3 first.")
-
-    def __copy__(self) -> "Pcm":
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "Pcm":
-        return self
 
 
 def join(segments: Sequence[Pcm]) -> Pcm:

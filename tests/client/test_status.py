@@ -5,6 +5,7 @@ import json
 from datetime import UTC, datetime
 
 import pytest
+from pydantic_core import to_jsonable_python
 from rich.console import Console
 
 from client.cloud.status import LastHour, print_status, status_as_json
@@ -38,7 +39,7 @@ def test_scripts_get_the_sums_as_json() -> None:
         "failed", error="stage_failed", error_stage="tts", error_message="It broke.", cold="asr,tts"
     )
     hour = hour_of(turn("completed", first_audio_ms=100), failed)
-    assert json.loads(json.dumps(status_as_json([], hour), default=str))["last_hour"] == {
+    assert to_jsonable_python(status_as_json([], hour))["last_hour"] == {
         "turns": 2,
         "outcomes": {"completed": 1, "failed": 1},
         "speculative_cancelled": 0,
@@ -47,7 +48,9 @@ def test_scripts_get_the_sums_as_json() -> None:
         "first_audio_p50_ms": 100,
         "first_audio_p95_ms": 100,
         "models": {},
-        "errors": [{"at": str(AT), "stage": "tts", "kind": "stage_failed", "message": "It broke."}],
+        "errors": [
+            {"at": "2026-11-23T12:00:00Z", "stage": "tts", "kind": "stage_failed", "message": "It broke."}
+        ],
     }
 
 

@@ -139,9 +139,7 @@ def test_a_restored_engine_goes_on(engine: NemoASR) -> None:
     assert engine.transcribe_batch(sounds) == before
 
 
-def test_audio_of_another_rate_and_audio_that_is_too_long_are_refused(engine: NemoASR) -> None:
-    with pytest.raises(ValueError, match="16 kHz audio, not 8000 Hz"):
-        engine.transcribe(Pcm(np.zeros(8000, np.float32), 8000))
+def test_audio_that_is_too_long_is_refused(engine: NemoASR) -> None:
     with pytest.raises(TooLong, match="up to 300 s"):
         engine.transcribe(silence(LONGEST_S + 1))
 

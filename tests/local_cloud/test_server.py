@@ -156,7 +156,7 @@ def test_on_the_local_cloud_engines_that_run_there_are_chosen_unless_you_name_ot
     local_cloud: LocalCloud,
 ) -> None:
     chosen = "from services.selection import *; from shared.settings import settings"
-    chosen += "; print([model.name for model in select(settings(), on_modal=True).models][:2])"
+    chosen += "; print([model.name for model in select(settings(), on_modal=True)][:2])"
     assert local_cloud.on_it(sys.executable, "-c", chosen).stdout == "['pocketsphinx', 'rules']\n"
     (local_cloud.folder / ".env").write_text("LLM_MODEL=phi3\n")
     assert local_cloud.on_it(sys.executable, "-c", chosen).stdout == "['pocketsphinx', 'phi3']\n"

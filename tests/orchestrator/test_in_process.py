@@ -57,7 +57,7 @@ def _nothing_is_left_behind() -> Iterator[None]:
 
 def selection_with(asr: type[PocketsphinxASR]) -> Selection:
     selection = select(SETTINGS)
-    return replace(selection, asr=replace(selection.asr, engine=asr))
+    return selection._replace(asr=replace(selection.asr, engine=asr))
 
 
 async def test_several_turns_at_once_each_get_the_answer_to_their_question() -> None:

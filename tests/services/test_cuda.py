@@ -4,9 +4,12 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from services.cuda import check_gpu_is_used, is_cuda_broken, load_cublas_12
+from services.cuda import CudaEngine, check_gpu_is_used, load_cublas_12
+from shared.audio.pcm import Pcm
+from shared.engines import ASRModel
 from shared.errors import EngineLoadFailed
 
 
@@ -35,6 +38,19 @@ def test_without_a_gpu_the_cpu_will_do(tmp_path: Path, monkeypatch: pytest.Monke
     check_gpu_is_used(False, "PyTorch")
 
 
+class Failing(CudaEngine, ASRModel):
+    model_name = "failing"
+
+    def __init__(self, message: str) -> None:
+        self._message = message
+
+    def load(self) -> None: ...
+
+    def transcribe(self, pcm: Pcm, *, language: str | None = None) -> str:
+        with self.watch_cuda():
+            raise RuntimeError(self._message)
+
+
 @pytest.mark.parametrize(
     ("message", "broken"),
     [
@@ -46,7 +62,10 @@ def test_without_a_gpu_the_cpu_will_do(tmp_path: Path, monkeypatch: pytest.Monke
     ],
 )
 def test_an_error_that_ends_cuda_for_the_process_is_told_from_others(message: str, broken: bool) -> None:
-    assert is_cuda_broken(RuntimeError(message)) is broken
+    engine = Failing(message)
+    with pytest.raises(RuntimeError, match=message):
+        engine.transcribe(Pcm(np.zeros(1, np.float32), 16_000))
+    assert engine.is_broken() is broken
 
 
 def test_without_its_package_cublas_is_left_to_the_system() -> None:

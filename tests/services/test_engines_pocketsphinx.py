@@ -77,8 +77,3 @@ def test_several_threads_are_answered_each_with_its_own_words(engine: Pocketsphi
 @pytest.mark.parametrize("num_samples", [0, 1, 160, 1_000])
 def test_audio_too_short_for_words_gives_none(engine: PocketsphinxASR, num_samples: int) -> None:
     assert engine.transcribe(Pcm(np.zeros(num_samples, np.float32), HZ)) == ""
-
-
-def test_another_sample_rate_than_16_khz_is_an_error(engine: PocketsphinxASR) -> None:
-    with pytest.raises(ValueError, match="8000 Hz"):
-        engine.transcribe(Pcm(np.zeros(8_000, np.float32), 8_000))

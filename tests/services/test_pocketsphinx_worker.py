@@ -74,7 +74,7 @@ def test_a_worker_killed_in_mid_utterance_fails_it_and_the_next_gets_a_fresh_one
         (before,) = workers()
         with decoding(engine) as transcript:
             before.kill()
-            with pytest.raises(StageFailed, match="died while it decoded"):
+            with pytest.raises(StageFailed, match="its process died"):
                 transcript()
         assert isinstance(engine.transcribe(voice(HZ, HZ)), str)
         (after,) = workers()

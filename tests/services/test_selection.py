@@ -35,8 +35,8 @@ def test_without_a_choice_the_embedded_engines_are_selected() -> None:
 
 def test_without_a_choice_what_is_deployed_to_modal_are_the_models_with_a_gpu() -> None:
     deployed = select(Settings(), on_modal=True)
-    assert [model.name for model in deployed.models] == ["nemo", "phi3", "chatterbox"]
-    assert all(model.spec.gpu for model in deployed.models)
+    assert [model.name for model in deployed] == ["nemo", "phi3", "chatterbox"]
+    assert all(model.spec.gpu for model in deployed)
 
 
 @pytest.mark.needs("flite")

@@ -90,8 +90,3 @@ def test_a_word_between_long_silences_and_clicks_is_speech(gate: VadGate) -> Non
 def test_what_was_heard_before_makes_no_difference(gate: VadGate) -> None:
     noise, speech = Pcm(white_noise(0.5, -20), HZ), flite_says("yes")
     assert [gate.has_speech(pcm) for pcm in (speech, noise, speech, noise)] == [True, False, True, False]
-
-
-def test_another_sample_rate_than_16_khz_is_an_error(gate: VadGate) -> None:
-    with pytest.raises(ValueError, match="8000 Hz"):
-        gate.has_speech(Pcm(np.zeros(8_000, np.float32), 8_000))

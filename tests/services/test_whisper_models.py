@@ -12,8 +12,8 @@ def test_every_size_is_pinned_to_a_commit() -> None:
     assert all(re.fullmatch("[0-9a-f]{40}", weights.revision) for weights in WHISPER_MODELS.values())
 
 
-def test_an_unknown_size_is_refused_with_the_nearest_one() -> None:
-    with pytest.raises(Misconfigured, match=r"S2S_WHISPER_MODEL=small-en: .*Do you mean small\.en\?"):
+def test_an_unknown_size_is_refused_with_those_that_exist() -> None:
+    with pytest.raises(Misconfigured, match=r"S2S_WHISPER_MODEL=small-en: .*There are: tiny, .*small\.en"):
         whisper_weights("small-en")
 
 

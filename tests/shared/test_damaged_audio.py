@@ -110,7 +110,7 @@ def test_a_damaged_flac_is_decoded_up_to_the_damage(warnings: Warnings) -> None:
     decoded = decode_audio(flac[: len(flac) // 2], SETTINGS)
     assert 1.0 < decoded.duration_s < 2.0
     [warning] = warnings()
-    assert warning == f"WARNING The audio is damaged after {decoded.duration_s:.1f} s: what follows is lost."
+    assert warning == f"WARNING The audio is damaged after {decoded.duration_s:.1f} s: its rest is lost."
 
 
 def test_real_recordings_are_decoded_without_a_warning(recordings: Path, warnings: Warnings) -> None:

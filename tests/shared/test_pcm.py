@@ -1,4 +1,3 @@
-import copy
 import pickle
 
 import numpy as np
@@ -55,12 +54,6 @@ def test_samples_cannot_be_changed_afterwards() -> None:
 def test_pcm_stays_in_its_process() -> None:
     with pytest.raises(TypeError, match="encode"):
         pickle.dumps(Pcm(tone(440, 0.1), 16_000))
-
-
-def test_a_copy_is_the_same_object() -> None:
-    pcm = Pcm(tone(440, 0.1), 16_000)
-    assert copy.copy(pcm) is pcm
-    assert copy.deepcopy(pcm) is pcm
 
 
 def test_segments_are_joined_in_order_with_nothing_between_them() -> None:
