@@ -9,7 +9,6 @@ import sys
 import tempfile
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -90,8 +89,7 @@ class EngineProcess:
         main = f"main('{self._model.stage}', {listening_fd})"
         command = [str(self._python), "-P", "-c", f"{worker}; {main}"]
         # Its lines are log lines already, of the level that the settings ask for.
-        to_stderr = partial(print, file=sys.stderr, flush=True)
-        return WatchedProcess(command, self._environ, to_stderr, pass_fds=[listening_fd])
+        return WatchedProcess(command, self._environ, _to_stderr, pass_fds=[listening_fd])
 
     async def _call(
         self, lost: type[SpeechError], method: str, *arguments: Any, **keywords: Any
@@ -121,3 +119,7 @@ class EngineProcess:
         how = self._process.how_it_ended
         _log.error("The process of %s %s:\n%s", self._model.name, how, self._process.last_lines)
         return f"{how}, and the log has its last lines."
+
+
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201
