@@ -26,7 +26,7 @@ _OF_THE_TESTS = {"S2S_RECORDINGS", "S2S_FORBID_SKIPS"}
 class ServiceSettings(BaseModel):
     """How one app is deployed on Modal: `S2S_ASR_GPU=L4`, `S2S_ORCHESTRATOR_MAX_CONTAINERS=20`."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
     gpu: str | None = None
     """One of Modal's GPUs ("A10G", "L4", "H100:2") in place of the engine's own choice; "none" for none."""
@@ -61,6 +61,7 @@ class Settings(BaseSettings):
         extra="ignore",
         frozen=True,
         populate_by_name=True,
+        use_attribute_docstrings=True,
     )
 
     # Models, by the names that `s2s models` lists. None is the default: in process the first one that can run

@@ -1,9 +1,9 @@
 """`s2s devices`: the microphones and loudspeakers of this machine."""
 
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
-from client.audio.sound_devices import NoSoundDevice, SoundDevice, sound_devices
+from client.audio.sound_devices import NoSoundDevice, sound_devices
 from client.display.terminal import plain_table, print_json
 
 
@@ -14,22 +14,16 @@ def devices_command(*, as_json: bool) -> None:
         raise NoSoundDevice("There is neither a microphone nor a loudspeaker here.")
     if as_json:
         print_json(devices)
-    else:
-        console = Console()
-        console.print(_table(devices))
-        console.print("[bold]*[/] default. A part of a name that no other has is enough.")
-
-
-def _table(devices: list[SoundDevice]) -> Table:
+        return
     table = plain_table(folded=("", "direction", "name", "through"), figures=("channels", "rate"))
     for device in devices:
         table.add_row(
             "*" if device.default else "",
-            device.direction.value,
-            device.name,
+            device.direction,
+            Text(device.name),  # no markup
             device.host_api,
             str(device.channels),
             f"{device.sample_rate_hz} Hz",
             style="bold" if device.default else "",
         )
-    return table
+    Console().print(table, "[bold]*[/] default. A part of a name that no other has is enough.", sep="\n")

@@ -67,35 +67,25 @@ def _table(rows: list[_Row]) -> Table:
 
 def _model(model: RegisteredModel) -> Text:
     spec = model.spec
-    sizes = [f"{spec.sample_rate_hz / 1000:g} kHz"] if spec.sample_rate_hz else []
-    sizes += [f"{spec.context_length:,} tokens"] if spec.context_length else []
-    lines = [
-        Text(model.engine().model_name, "bold"),
-        Text(spec.summary),
-        Text(", ".join([*sizes, spec.licence])),
-    ]
-    return Text("\n").join(lines)
+    properties = [f"{spec.sample_rate_hz / 1000:g} kHz"] if spec.sample_rate_hz else []
+    properties += [f"{spec.context_length:,} tokens"] if spec.context_length else []
+    properties.append(spec.licence)
+    return Text.assemble((model.engine().model_name, "bold"), f"\n{spec.summary}\n{', '.join(properties)}")
 
 
 def _needs(row: _Row) -> Text:
     spec, weights = row.model.spec, row.model.engine.weights()
-    lines = [Text(_container(row.model))]
+    lines = [_container(row.model)]
     if weights:
-        lines.append(Text(f"{weights.repository} @{weights.revision[:_SHORT_REVISION]}"))
+        lines.append(f"{weights.repository} @{weights.revision[:_SHORT_REVISION]}")
     if installed := (*spec.packages, *spec.apt_packages):
-        lines.append(Text(", ".join(installed)))
+        lines.append(", ".join(installed))
     token = (weights.token,) if weights and weights.token else ()
     if secrets := (*spec.secrets, *token):
-        lines.append(Text(f"Secret: {', '.join(secrets)}"))
-    lines.append(_runs_here(row))
-    return Text("\n").join(lines)
-
-
-def _runs_here(row: _Row) -> Text:
-    if not row.missing_here:
-        return Text("runs here", "green")
-    missing, _, _ = row.missing_here.partition(": pip install")  # the packages are shown above
-    return Text(f"missing here: {missing}", "yellow")
+        lines.append(f"Secret: {', '.join(secrets)}")
+    missing, _, _ = (row.missing_here or "").partition(": pip install")  # the packages are shown above
+    runs_here = (f"missing here: {missing}", "yellow") if missing else ("runs here", "green")
+    return Text.assemble("\n".join(lines), "\n", runs_here)
 
 
 def _container(model: RegisteredModel) -> str:

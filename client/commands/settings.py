@@ -1,11 +1,8 @@
 """`s2s settings`: every setting, its value and where that comes from."""
 
-import ast
-import inspect
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 
 from dotenv import dotenv_values
 from rich.console import Console
@@ -49,31 +46,18 @@ def _rows(current: Settings) -> Iterator[Row]:
     )
     environ = {name.upper(): value for name, value in os.environ.items()}
     defaults = dict(by_variable(Settings.model_construct().model_dump(mode="json")))
-    descriptions = dict(by_variable(_descriptions()))
+    descriptions = dict(_descriptions())
     for variable, value in by_variable(current.model_dump(mode="json")):
         source = "environment" if variable in environ else DEFAULT
         if variable in in_file and in_file[variable] == environ.get(variable):  # `settings` has read the file
             source = str(env_file)
-        yield Row(variable, value, defaults[variable], source, str(descriptions[variable]))
+        yield Row(variable, value, defaults[variable], source, " ".join(str(descriptions[variable]).split()))
 
 
-def _descriptions() -> dict[str, object]:
-    """The docstring below each field; having pydantic collect them would cost every process 30 ms."""
-    services = {
-        name: field for name, field in Settings.model_fields.items() if field.annotation is ServiceSettings
-    }
-    return _docstrings(Settings) | dict.fromkeys(services, _docstrings(ServiceSettings))
-
-
-def _docstrings(model: type) -> dict[str, object]:
-    found: dict[str, object] = {}
-    definition = ast.parse(inspect.getsource(model)).body[0]
-    assert isinstance(definition, ast.ClassDef)
-    for field, docstring in pairwise(definition.body):
-        match field, docstring:
-            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                found[name] = " ".join(text.split())
-    return found
+def _descriptions() -> Iterator[tuple[str, object]]:
+    services = {name: field.description for name, field in ServiceSettings.model_fields.items()}
+    for name, field in Settings.model_fields.items():
+        yield from by_variable({name: services if field.annotation is ServiceSettings else field.description})
 
 
 def _table(rows: list[Row], *, described: bool) -> Table:

@@ -17,13 +17,7 @@ METER_FLOOR_DB = -60.0
 _FRAMES_PER_S = 12.5
 _SHOWN = 400
 """Characters of a line under way: five lines of 80 columns."""
-_PHASES = {
-    Phase.LISTENING: ("Listening", "bold cyan"),
-    Phase.HEARING: ("Hearing", "bold yellow"),
-    Phase.THINKING: ("Thinking", "bold magenta"),
-    Phase.SPEAKING: ("Speaking", "bold magenta"),
-    Phase.PAUSED: ("Paused", "bold magenta"),
-}
+_STYLES = {Phase.LISTENING: "bold cyan", Phase.HEARING: "bold yellow"}
 
 
 class TalkDisplay:
@@ -57,8 +51,8 @@ class TalkDisplay:
         if phase in (Phase.SPEAKING, Phase.PAUSED):  # from now on the question cannot change
             self._print_transcript(self._transcript)
         if self._terminal.is_terminal:
-            label, style = _PHASES[phase]
-            label = self._waiting if self._waiting and phase is Phase.THINKING else label
+            label = self._waiting if self._waiting and phase is Phase.THINKING else phase.value.capitalize()
+            style = _STYLES.get(phase, "bold magenta")
             self._show(Text.assemble((f"{label:<9} ", style), meter(level)))
 
     def event(self, event: TurnEvent) -> None:
@@ -102,8 +96,10 @@ class TalkDisplay:
         self._line("", "", text, style="red")
 
     def close(self) -> None:
-        """Show no more."""
-        self._hide()
+        """Show no more of what is going on."""
+        if self._live:
+            self._live.stop()
+            self._live = None
 
     def _print_transcript(self, transcript: str) -> None:
         if transcript and not self._transcript_printed:
@@ -112,13 +108,13 @@ class TalkDisplay:
         self._transcript = ""
 
     def _line(self, who: str, who_style: str, text: str, *, style: str = "") -> None:
-        self._hide()
+        self.close()
         line = Text.assemble((who, who_style), (printable(text), style))
         self._output.print(line, soft_wrap=not self._output.is_terminal)
 
     def _show(self, doing: Text) -> None:
         if not doing or not self._terminal.is_terminal:
-            self._hide()
+            self.close()
             return
         self._spinner.update(text=doing)
         if not self._live:  # a stopped one would count its old lines to those it may overwrite
@@ -126,11 +122,6 @@ class TalkDisplay:
             self._live.start()
         turn = (("You    ", "bold cyan", self._transcript), ("Reply  ", "bold green", self._reply))
         self._live.update(Group(*(_newest(*line) for line in turn if line[-1]), self._spinner))
-
-    def _hide(self) -> None:
-        if self._live:
-            self._live.stop()
-            self._live = None
 
 
 def _newest(who: str, style: str, text: str) -> Text:

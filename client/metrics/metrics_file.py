@@ -102,9 +102,7 @@ def read_metrics(path: Path) -> list[MetricsLine]:
     lines: list[MetricsLine] = []
     try:
         with path.open("rb") as file:
-            number = 0
-            while line := file.readline(MAX_LINE_BYTES + 1):
-                number += 1
+            for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES + 1), b""), start=1):
                 if number > MAX_LINES:
                     raise BadMetrics(f"{path} has more than {MAX_LINES:,} lines. Report a part of it.")
                 if line.strip():

@@ -1,14 +1,15 @@
 """The sums of one or more conversations."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Literal
 
 import numpy as np
 
 from client.metrics.metrics_file import ConversationEnded, MetricsLine
-from conversation.turn_record import TurnRecord, VoiceToVoice
+from conversation.turn_record import TurnRecord
 from shared.errors import Stage
 
 Included = Literal["completed", "played"]
@@ -92,40 +93,31 @@ def summarized(lines: Iterable[MetricsLine]) -> Summary:
     )
 
 
-def _busy_us(stage: Stage) -> Callable[[TurnRecord], int | None]:
-    def of(record: TurnRecord) -> int | None:
-        busy = record.ledger.busy if record.ledger else ()
-        return next((one.busy_us for one in busy if one.stage is stage), None)
-
-    return of
-
-
-def _span_us(of: Callable[[VoiceToVoice], int]) -> Callable[[TurnRecord], int | None]:
-    return lambda record: of(record.voice_to_voice) if record.voice_to_voice else None
-
-
-_COMPLETED: dict[str, Callable[[TurnRecord], int | None]] = {
-    "ASR": _busy_us(Stage.ASR),
-    "LLM": _busy_us(Stage.LLM),
-    "TTS": _busy_us(Stage.TTS),
-    "Pipeline total": lambda record: record.pipeline_us,
-    "Network overhead": lambda record: record.network_us,
-    "End-to-end": lambda record: record.end_to_end_us,
+_COMPLETED = {
+    "Pipeline total": "pipeline_us",
+    "Network overhead": "network_us",
+    "End-to-end": "end_to_end_us",
 }
 _PLAYED = {
-    "Pause": _span_us(lambda spans: spans.pause_us),
-    "Time to first audio": _span_us(lambda spans: spans.first_audio_us),
-    "Held": _span_us(lambda spans: spans.held_us),
-    "Playback": _span_us(lambda spans: spans.playback_us),
-    "Voice-to-voice": _span_us(lambda spans: spans.total_us),
+    "Pause": "pause_us",
+    "Time to first audio": "first_audio_us",
+    "Held": "held_us",
+    "Playback": "playback_us",
+    "Voice-to-voice": "total_us",
 }
 
 
 def _metrics(records: Sequence[TurnRecord]) -> tuple[Metric, ...]:
     completed = [record for record in records if record.outcome == "completed"]
+    busy = [one for record in completed if record.ledger for one in record.ledger.busy]
+    played = [record.voice_to_voice for record in records if record.voice_to_voice]
     metrics = [
-        *(_metric(name, "completed", map(of, completed)) for name, of in _COMPLETED.items()),
-        *(_metric(name, "played", map(of, records)) for name, of in _PLAYED.items()),
+        *(
+            _metric(stage.upper(), "completed", [one.busy_us for one in busy if one.stage is stage])
+            for stage in (Stage.ASR, Stage.LLM, Stage.TTS)
+        ),
+        *(_metric(name, "completed", map(attrgetter(of), completed)) for name, of in _COMPLETED.items()),
+        *(_metric(name, "played", map(attrgetter(of), played)) for name, of in _PLAYED.items()),
     ]
     return tuple(metric for metric in metrics if metric)
 

@@ -240,7 +240,7 @@ async def test_who_talks_sees_the_cold_start_and_interrupts_what_is_deployed(
         assert await asyncio.to_thread(talking.ended) == 0
         await notes.show_that_work_stops("llm", "tts")
     shown = "\n".join(talking.screen.lines)
-    assert "2 calls: 2 interrupted." in shown
+    assert "2 turns: 2 interrupted." in shown
     turns = [event for event in cancelled if "stream_turn" in event.text]
     assert len(turns) == 2
     assert len([event for event in cancelled if "LLM.generate" in event.text]) == 2

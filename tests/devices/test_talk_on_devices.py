@@ -179,7 +179,7 @@ def test_ctrl_c_silences_the_reply_and_ends_with_the_summary(row: Talked) -> Non
     assert last_sound_s is None or last_sound_s - at_s < SILENT_WITHIN_S
     assert row.exit_code == ExitCode.SUCCESS
     assert row.turns[-1].outcome == "interrupted"
-    assert "12 calls: 10 completed, 2 interrupted." in row.output
+    assert "12 turns: 10 completed, 2 interrupted." in row.output
     assert "Voice-to-voice" in row.output
     assert (row.left_over, row.streams_left) == ([], 0)
 
@@ -199,5 +199,5 @@ def test_devices_that_go_away_end_the_conversation_with_a_line_and_the_summary(
     talked = conversations[unplugged].result()
     assert "is it still plugged in?" in talked.output
     assert talked.exit_code == ExitCode.FAILED
-    assert "1 call: 1 interrupted" in talked.output
+    assert "1 turn: 1 interrupted" in talked.output
     assert not talked.left_over
