@@ -1,6 +1,5 @@
 """How a command of `s2s` fails: the client's own errors, one line on standard error, and an exit code."""
 
-import json
 import os
 import sys
 import traceback
@@ -12,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from client.display.terminal import printable
+from client.display.terminal import print_json, printable
 from shared.errors import (
     BadAudio,
     BadRequest,
@@ -75,7 +74,7 @@ def reported_errors(*, as_json: bool) -> Iterator[None]:
             yield
     except SpeechError as error:
         if as_json:
-            typer.echo(json.dumps({"error": Failure.of(error).model_dump(mode="json")}))
+            print_json({"error": Failure.of(error)})
         _print(error.message)
         raise typer.Exit(exit_code_of(error)) from error
     except KeyboardInterrupt as interrupt:

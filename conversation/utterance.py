@@ -38,18 +38,14 @@ class UtteranceEncoder:
         self._mp3 = io.BytesIO()
         self._writer = mp3_writer(self._mp3, ASR_SAMPLE_RATE_HZ, bitrate_kbps)
         self._samples: list[NDArray[np.float32]] = []
-        self._num_samples = 0
-
-    @property
-    def num_samples(self) -> int:
+        self.num_samples = 0
         """How many samples have been written."""
-        return self._num_samples
 
     def write(self, samples: NDArray[np.float32]) -> None:
         """Encode the next samples: 1-D, float32, in [-1, 1], at 16 kHz; not to be changed afterwards."""
         self._writer.write(samples)
         self._samples.append(samples)
-        self._num_samples += samples.size
+        self.num_samples += samples.size
 
     def so_far(self, num_samples: int) -> Mp3Audio:
         """The first `num_samples`; more may be written afterwards.
@@ -66,7 +62,7 @@ class UtteranceEncoder:
 
         Raises BadAudio if there are not so many, or none.
         """
-        num_samples = self._num_samples if num_samples is None else num_samples
+        num_samples = self.num_samples if num_samples is None else num_samples
         self._check(num_samples)
         self.close()
         audio = self._cut(num_samples)
@@ -78,8 +74,8 @@ class UtteranceEncoder:
         self._writer.close()
 
     def _check(self, num_samples: int) -> None:
-        if not 0 < num_samples <= self._num_samples:
-            raise BadAudio(f"{num_samples} samples were asked of an utterance of {self._num_samples}.")
+        if not 0 < num_samples <= self.num_samples:
+            raise BadAudio(f"{num_samples} samples were asked of an utterance of {self.num_samples}.")
 
     def _cut(self, num_samples: int) -> Mp3Audio | None:
         """Whole frames that hold the samples, without the Info frame, whose length would be wrong."""

@@ -8,7 +8,7 @@ from typing import Self
 
 from client.audio.microphone import Microphone
 from client.audio.samples import SampleQueue, StreamResampler
-from client.audio.sound_devices import Direction, SoundDevice, SoundDeviceLost
+from client.audio.sound_devices import Direction, SoundDeviceLost
 from client.audio.sound_stream import SoundStream
 from conversation.audio import Frame, Samples
 from shared.audio.vad import FRAME_SAMPLES
@@ -48,11 +48,6 @@ class DeviceMicrophone(Microphone):
         self._lost: int = 0  # at the device's rate
         self._reported = 0  # of lost_samples, to who iterates
         self._resampled = SampleQueue()
-
-    @property
-    def device(self) -> SoundDevice:
-        """The device that was opened."""
-        return self._stream.device
 
     @property
     def lost_samples(self) -> int:
@@ -108,6 +103,6 @@ class DeviceMicrophone(Microphone):
             samples = self._waiting.take(len(self._waiting))
         if not samples.size:
             raise SoundDeviceLost(
-                f"The microphone {self.device.name} delivers no more audio: is it still plugged in?"
+                f"The microphone {self._stream.device.name} delivers no more audio: is it still plugged in?"
             )
         return samples

@@ -5,7 +5,7 @@ from typing import Self
 
 import numpy as np
 
-from client.audio.sound_devices import Direction, NoSoundDevice, SoundDevice, SoundDeviceLost
+from client.audio.sound_devices import Direction, NoSoundDevice, SoundDeviceLost
 from client.audio.sound_stream import LATENCY_S, SoundStream
 from client.audio.speaker import PLAYBACK_RATE_HZ, OnPlayed, Speaker
 from conversation.audio import Samples
@@ -44,11 +44,6 @@ class DeviceSpeaker(Speaker):
         self.latency_s = latency_s
 
     @property
-    def device(self) -> SoundDevice:
-        """The device that was opened."""
-        return self._stream.device
-
-    @property
     def underruns(self) -> int:
         """How often a reply had a gap: a segment came too late, or the device underran."""
         return self._buffer.underruns + self._device_underruns
@@ -63,7 +58,7 @@ class DeviceSpeaker(Speaker):
         """Raise SoundDeviceLost if the device is gone."""
         if not self._stream.active or self._loop.time() - self._taken_at_s > LOST_AFTER_S:
             raise SoundDeviceLost(
-                f"The loudspeaker {self.device.name} takes no more audio: is it still plugged in?"
+                f"The loudspeaker {self._stream.device.name} takes no more audio: is it still plugged in?"
             )
 
     async def __aenter__(self) -> Self:
@@ -99,7 +94,7 @@ class DeviceSpeaker(Speaker):
         self._taken_at_s = self._loop.time()
         if underflow:
             self._device_underruns += self._buffer.sounding and not self._refill
-            if self.device.host_api == _REFILLED:
+            if self._stream.device.host_api == _REFILLED:
                 self._refill = round(self.latency_s * self.sample_rate_hz)
         if self._refill:
             self._refill = max(0, self._refill - num_samples)
@@ -116,5 +111,7 @@ class DeviceSpeaker(Speaker):
         give_up_at_s = self._loop.time() + LOST_AFTER_S
         while self._buffer.position < 2 * self.latency_s * self.sample_rate_hz:
             if self._loop.time() > give_up_at_s:
-                raise NoSoundDevice(f"The loudspeaker {self.device.name} takes no audio: choose another.")
+                raise NoSoundDevice(
+                    f"The loudspeaker {self._stream.device.name} takes no audio: choose another."
+                )
             await asyncio.sleep(_LOOK_AGAIN_S)

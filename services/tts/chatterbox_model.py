@@ -79,7 +79,10 @@ class ChatterboxModel:
 
         check_gpu_is_used(torch.cuda.is_available(), "PyTorch")
         if torch.cuda.is_available():
-            self._move_to("cuda")
+            voices = [voice for voice in (self._own, *self._cloned.values()) if voice is not None]
+            for part in (self._model.t3, self._model.s3gen, self._model.ve, *voices):
+                part.to("cuda")
+            self._model.device = "cuda"
 
     def warm_up(self) -> None:
         """Do what synthesis does, at the shapes that occur: a long text, and much speech."""
@@ -106,12 +109,6 @@ class ChatterboxModel:
         if not np.isfinite(samples).all():
             raise StageFailed("Chatterbox could not synthesize a text.", Stage.TTS)
         return samples.clip(-1.0, 1.0)  # the watermark can add to the loudest
-
-    def _move_to(self, device: str) -> None:
-        voices = [voice for voice in (self._own, *self._cloned.values()) if voice is not None]
-        for part in (self._model.t3, self._model.s3gen, self._model.ve, *voices):
-            part.to(device)
-        self._model.device = device
 
 
 @contextmanager
