@@ -46,6 +46,14 @@ def test_espeak_speaks_each_of_its_languages() -> None:
         assert lasts_s("7777", None) == pytest.approx(lasts_s("7777", "en"), abs=0.1)
 
 
+def test_the_speed_of_a_language_does_not_stay_for_the_next_request() -> None:
+    engine = loaded(EspeakTTS)
+    own_s = duration_s(spoken(engine, "What is two plus two?"))
+    for language in ("be", "jbo", "py", "uk"):  # those with a speed of their own
+        assert list(engine.synthesize("Hello.", threading.Event(), language=language))
+        assert duration_s(spoken(engine, "What is two plus two?")) == pytest.approx(own_s, abs=0.05)
+
+
 def test_espeak_works_from_a_deep_folder_and_leaves_no_file_behind(tmp_path: Path) -> None:
     deep, scratch = tmp_path / ("deep" * 25) / ("deeper" * 15), tmp_path / "scratch"
     deep.mkdir(parents=True)
