@@ -28,6 +28,7 @@ _INITIALIZE_DONT_EXIT = 0x8000
 _CHARS_UTF8 = 1
 _ENDPAUSE = 0x1000
 _POS_CHARACTER = 1
+_RATE, _WORDS_PER_MINUTE = 1, 175  # the library's own
 _MAX_DATA_PATH = 150  # a longer one than 159 does not fit its buffer
 _LANGUAGE = re.compile(r"^language +([a-z]{2,3})(?: +(\d+))?\s*$", re.MULTILINE)
 _DICTIONARY = re.compile(r"^dictionary +(\w+)", re.MULTILINE)
@@ -143,6 +144,8 @@ class _Library:
     def _choose(self, name: str) -> bool:
         if name != self._chosen and self._espeak.espeak_SetVoiceByName(name.encode()):
             return False
+        # The library keeps the speed of a voice that sets one for the voices after it.
+        self._espeak.espeak_SetParameter(_RATE, _WORDS_PER_MINUTE, 0)
         self._chosen = name
         return True
 

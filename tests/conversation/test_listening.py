@@ -1,6 +1,6 @@
 """The listener on recorded speech and noise, against ends of speech that were marked by hand."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -13,13 +13,11 @@ from conversation.barge_in import BargeInEvent
 from conversation.endpointing import PauseReached, SpeechResumed, SpeechStarted, UtteranceEnded
 from conversation.listener import Listener, ListeningEvent
 from services.host.vad_gate import LOUD_LEVEL
-from shared.audio.decode import decode_mp3
-from shared.payloads import Mp3Audio
 from shared.settings import Settings
 from tests.support.flite_speech import flite_says
 from tests.support.noises import clicks, cough, knocks, recording, white_noise, with_noise
 from tests.support.paths import EXAMPLES
-from tests.support.sounds import likeness, tone
+from tests.support.sounds import tone
 
 FRAME = 512
 
@@ -207,119 +205,3 @@ def test_a_back_channel_only_pauses_it() -> None:
 
 def test_a_cough_does_not_interrupt_it() -> None:
     assert BargeInEvent.INTERRUPT not in [event for _, event in barged_in(with_silence(cough()))]
-
-
-# From microphone to MP3
-
-
-def questions(samples: Samples, listener: Listener) -> list[Mp3Audio]:
-    """What would be sent: at each pause, and at each end."""
-    return [
-        listener.question(event)
-        for frame in frames(samples)
-        for event in listener.process(Frame(frame))
-        if isinstance(event, PauseReached | UtteranceEnded)
-    ]
-
-
-@pytest.fixture
-def listener() -> Iterator[Listener]:
-    with closing(Listener(Settings(), lambda: 0.0)) as listener:
-        yield listener
-
-
-def test_what_is_sent_at_a_pause_is_what_was_said_and_the_same_at_the_end(listener: Listener) -> None:
-    name = "what-is-two-plus-two.mp3"
-    sound = with_silence(recording(EXAMPLES / name))
-    at_pause, at_end = questions(sound, listener)
-    assert at_pause == at_end  # byte for byte: it was not encoded again
-    (start,) = (event.start_sample for event in events_of(sound) if isinstance(event, SpeechStarted))
-    said = decode_mp3(at_pause).samples
-    assert likeness(said, sound[start : start + said.size]) > 0.98
-    assert start / HZ <= 1.0 + SPEECH_S[name][0]
-    assert (start + said.size) / HZ >= 1.0 + SPEECH_S[name][1]
-
-
-@pytest.mark.parametrize("silence_s", [1.1, 1.3, 6.0])
-def test_what_is_said_after_the_end_of_an_utterance_extends_the_question(
-    listener: Listener, silence_s: float
-) -> None:
-    hello, time = (recording(EXAMPLES / name) for name in ("hello.mp3", "what-time-is-it.mp3"))
-    sound = np.concatenate([with_silence(hello, after_s=silence_s), with_silence(time, before_s=0.0)])
-    *_, first, _, whole = (decode_mp3(audio).samples for audio in questions(sound, listener))
-    assert np.array_equal(whole[: first.size], first)
-    assert whole.size >= hello.size + time.size
-    silence_kept_s = (whole.size - hello.size - time.size) / HZ
-    assert silence_kept_s < 2.5  # of a long silence only what surrounds speech
-
-
-@pytest.mark.parametrize("close", [Listener.reply_audible, Listener.turn_ended])
-def test_once_its_reply_is_audible_or_over_a_question_is_not_extended(
-    listener: Listener,
-    close: Callable[[Listener], None],
-) -> None:
-    hello, time = (recording(EXAMPLES / name) for name in ("hello.mp3", "what-time-is-it.mp3"))
-    questions(with_silence(hello), listener)
-    close(listener)
-    (*_, second) = questions(with_silence(time), listener)
-    assert second.duration_s < time.size / HZ + 1.0
-    assert not listener.extends
-
-
-# When it was said
-
-
-def end_of_speech_s(
-    samples: Samples, *, late_s: float = 0.0, late_from_s: float = 1.5, lost: dict[int, int] | None = None
-) -> float:
-    """When the speaker stopped, by a listener that takes frames so late from some moment on. `lost` samples
-    are missing just before a frame, by its number."""
-    lost_in_all = captured_s = 0.0
-
-    def now() -> float:
-        return captured_s + (late_s if captured_s > late_from_s else 0.0)
-
-    with closing(Listener(Settings(), now)) as listener:
-        for number, frame in enumerate(frames(samples)):
-            lost_samples = (lost or {}).get(number, 0)
-            lost_in_all += lost_samples
-            captured_s = ((number + 1) * FRAME + lost_in_all) / HZ
-            for event in listener.process(Frame(frame, lost_samples)):
-                if isinstance(event, UtteranceEnded):
-                    return listener.moment(event.speech_end_sample)
-    raise AssertionError("the utterance ends")
-
-
-HELLO = recording(EXAMPLES / "hello.mp3")
-
-
-def test_a_busy_event_loop_does_not_move_the_end_of_speech() -> None:
-    said = with_silence(HELLO)
-    assert end_of_speech_s(said, late_s=0.3) == pytest.approx(end_of_speech_s(said))
-    assert end_of_speech_s(said) == pytest.approx(1.0 + SPEECH_S["hello.mp3"][1], abs=LATEST_S)
-
-
-def test_a_clock_that_drifts_is_followed() -> None:
-    said = with_silence(HELLO, before_s=20.0)
-    drifting = end_of_speech_s(said, late_s=0.5, late_from_s=3.0)  # all of the last 5 s
-    assert drifting == pytest.approx(end_of_speech_s(said) + 0.5)
-
-
-@pytest.mark.parametrize("gap_s", [0.1, 3.0])
-def test_lost_samples_take_their_time(gap_s: float) -> None:
-    said, gap = with_silence(HELLO, before_s=2.0), round(gap_s * HZ)
-    assert end_of_speech_s(said, lost={30: gap}) == pytest.approx(end_of_speech_s(said) + gap / HZ)
-    by_three = {20: gap, 30: gap, 40: gap}
-    assert end_of_speech_s(said, lost=by_three) == pytest.approx(end_of_speech_s(said) + 3 * gap / HZ)
-
-
-def test_what_was_lost_later_does_not_move_an_earlier_moment(listener: Listener) -> None:
-    for lost_samples in (0, 0, HZ, 0):
-        listener.process(Frame(np.zeros(FRAME, np.float32), lost_samples))
-    before, after = listener.moment(2 * FRAME), listener.moment(2 * FRAME + 1)
-    assert after - before == pytest.approx(1.0, abs=0.001)
-
-
-def test_before_the_first_frame_there_is_no_moment(listener: Listener) -> None:
-    with pytest.raises(ValueError, match="empty"):
-        listener.moment(0)

@@ -1,12 +1,9 @@
 """An engine behind its stage: loaded once, one piece of work at a time, errors with a name."""
 
 import asyncio
-import re
 import threading
 import time
-from collections.abc import AsyncGenerator, Iterator, Sequence
 
-import numpy as np
 import pytest
 
 from services.host.asr_host import ASRHost
@@ -14,100 +11,11 @@ from services.host.llm_host import LLMHost
 from services.host.tts_host import TTSHost
 from shared.audio.mp3 import encode_mp3
 from shared.audio.pcm import Pcm
-from shared.engines import ASRModel, EngineSpec, LLMModel, TTSModel
-from shared.errors import BadRequest, EngineLoadFailed, Stage, StageFailed, WeightsMissing
-from shared.payloads import ChatMessage, LLMDelta, Mp3Audio, TextDelta, Tool
+from shared.errors import EngineLoadFailed, Stage, StageFailed, WeightsMissing
+from shared.payloads import Mp3Audio
 from shared.settings import ServiceSettings, Settings
-from shared.stage_stream import AudioSegment, LLMOutput, StageFinished, StageItem, StageStarted, Transcript
-
-SPEC = EngineSpec(summary="for tests", licence="MIT")
-NOISE = Pcm(np.random.default_rng(1).uniform(-0.3, 0.3, 16_000).astype(np.float32), 16_000)
-MESSAGES = [ChatMessage(role="user", content="hello")]
-
-
-class Ears(ASRModel):
-    """Hears "words" in everything that it is asked about."""
-
-    spec = SPEC
-    model_name = "ears"
-
-    def __init__(self) -> None:
-        self.asked = 0
-
-    def load(self) -> None:
-        pass
-
-    def transcribe(self, pcm: Pcm, *, language: str | None = None) -> str:
-        self.asked += 1
-        return " words "
-
-
-class Mind(LLMModel):
-    """Counts, slowly, until it is stopped."""
-
-    spec = EngineSpec(summary="for tests", licence="MIT", concurrent_inputs=2)
-    model_name = "mind"
-
-    def __init__(self, error: Exception | None = None) -> None:
-        self.error = error
-        self.at_work = self.most_at_work = 0
-
-    def load(self) -> None:
-        pass
-
-    async def generate(
-        self,
-        messages: Sequence[ChatMessage],
-        *,
-        tools: Sequence[Tool] = (),
-        max_tokens: int,
-        temperature: float,
-    ) -> AsyncGenerator[LLMDelta, None]:
-        self.at_work += 1
-        self.most_at_work = max(self.most_at_work, self.at_work)
-        try:
-            for n in range(max_tokens):
-                await asyncio.sleep(0.001)
-                yield TextDelta(text=f"{n} ")
-            if self.error:
-                raise self.error
-        finally:
-            self.at_work -= 1
-
-
-class Voice(TTSModel):
-    """A piece of silence for every word of the text."""
-
-    spec = SPEC
-    model_name = "voice"
-
-    def __init__(self, load_error: Exception | None = None) -> None:
-        self.load_error = load_error
-        self.loads = 0
-        self.may_load = threading.Event()
-        self.may_load.set()
-        self.pieces_made = 0
-        self.threads: set[int] = set()
-
-    def load(self) -> None:
-        self.may_load.wait(30)
-        self.loads += 1
-        if self.load_error:
-            raise self.load_error
-
-    def synthesize(self, text: str, cancelled: threading.Event, **options: str | None) -> Iterator[Pcm]:
-        self.threads.add(threading.get_ident())
-        for word in text.split():
-            if word == "bad":
-                raise ValueError("a word that cannot be spoken")
-            self.pieces_made += 1
-            yield Pcm(np.zeros(160, np.float32), 16_000)
-            if cancelled.wait(0.002):
-                return
-
-
-async def read(stream: AsyncGenerator[StageItem, None]) -> list[StageItem]:
-    return [item async for item in stream]
+from shared.stage_stream import AudioSegment, LLMOutput, StageFinished, StageStarted
+from tests.support.hosted_engines import MESSAGES, Ears, Mind, Voice, read
 
 
 async def test_a_stage_stream_begins_with_its_start_and_ends_with_its_cost_all_of_one_attempt() -> None:
@@ -205,70 +113,6 @@ async def test_the_time_of_a_segment_is_never_before_that_of_the_one_before_it(
     await host.close()
     elapsed = [item.elapsed_us for item in items if isinstance(item, AudioSegment)]
     assert elapsed == sorted(elapsed)
-
-
-async def test_silence_and_noise_never_reach_the_asr_engine() -> None:
-    engine = Ears()
-    host = ASRHost(engine, Settings())
-    for audio in (NOISE, Pcm(np.zeros(16_000, np.float32), 16_000)):
-        (transcript,) = [i for i in await read(host.transcribe(audio)) if isinstance(i, Transcript)]
-        assert transcript.text == ""
-    await host.close()
-    assert engine.asked == 0
-
-
-async def test_a_language_that_the_asr_engine_lacks_is_refused_before_it_works() -> None:
-    engine = Ears()
-    host = ASRHost(engine, Settings())
-    with pytest.raises(BadRequest, match=r"ears has no language 'de'\. It has: en\.") as raised:
-        await read(host.transcribe(NOISE, language="de-AT"))
-    await host.close()
-    assert (raised.value.stage, raised.value.retryable, engine.asked) == (Stage.ASR, False, 0)
-
-
-async def test_tools_are_refused_by_an_llm_engine_without_them_before_it_works() -> None:
-    engine = Mind()
-    host = LLMHost(engine, Settings())
-    with pytest.raises(BadRequest, match="mind has no tools") as raised:
-        await read(host.generate(MESSAGES, tools=[Tool(name="look")], max_tokens=5, temperature=0))
-    await host.close()
-    assert (raised.value.stage, engine.most_at_work) == (Stage.LLM, 0)
-
-
-@pytest.mark.parametrize(
-    ("asked", "refusal"),
-    [
-        ({"voice": "bob"}, "voice has no voice 'bob'. It has only its own."),
-        ({"language": "de"}, "voice has no language 'de'. It has: en."),
-    ],
-)
-async def test_a_voice_or_language_that_the_tts_engine_lacks_is_refused_before_it_works(
-    asked: dict[str, str], refusal: str
-) -> None:
-    engine = Voice()
-    host = TTSHost(engine, Settings())
-    with pytest.raises(BadRequest, match=re.escape(refusal)) as raised:
-        await read(host.synthesize_mp3("one two", **asked))
-    await host.close()
-    assert (raised.value.stage, engine.pieces_made) == (Stage.TTS, 0)
-
-
-async def test_an_engine_gets_the_voice_and_the_primary_tag_of_the_language_that_it_offers() -> None:
-    asked: list[dict[str, str | None]] = []
-
-    class Polyglot(Voice):
-        voices = ("bob", "eve")
-        languages = ("en", "de")
-
-        def synthesize(self, text: str, cancelled: threading.Event, **options: str | None) -> Iterator[Pcm]:
-            asked.append(options)
-            return super().synthesize(text, cancelled)
-
-    host = TTSHost(Polyglot(), Settings())
-    await read(host.synthesize("one", voice="eve", language="de-AT"))
-    await read(host.synthesize("one"))
-    await host.close()
-    assert asked == [{"voice": "eve", "language": "de"}, {"voice": None, "language": None}]
 
 
 async def test_closing_a_reply_stops_the_llm() -> None:

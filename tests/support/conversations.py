@@ -1,6 +1,7 @@
 """Spoken conversations for tests: one side is a recording, the other scripted stages, on a virtual clock."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from bench.sounds import HZ
+from bench.sounds import HZ, example
 from client.audio.microphone import FileMicrophone
 from client.audio.speaker import FileSpeaker
 from client.metrics.summary import Summary, summarized
@@ -18,7 +19,14 @@ from orchestrator.pipeline import Pipeline
 from shared.audio.pcm import Pcm
 from shared.settings import Settings
 from shared.turn import TurnEvent
-from tests.support.scripted_stages import Cast
+from tests.support.scripted_stages import Cast, cast, typed
+
+QUESTION = example("what-is-two-plus-two")
+OTHER_QUESTION = example("what-is-six-times-seven")
+HELLO = example("hello")
+MM_HM = Pcm(QUESTION.samples[: round(0.3 * HZ)].copy(), HZ)
+LONG_REPLY = "The sun is out today. It will stay dry until the evening. Take a hat with you. Enjoy it."
+TIME_TO_NOTICE_S = 0.05
 
 
 @dataclass
@@ -94,3 +102,11 @@ async def converse(
             pass
     played, _ = soundfile.read(output, dtype="float32")
     return Conversed(seen, played)
+
+
+Talking = Callable[..., Conversed]
+
+
+def answering(*replies: str, asr_s: float = 0.1) -> Cast:
+    texts = [f"question {number}" for number in range(1, 9)]
+    return cast(asr=[[asr_s, text] for text in texts], llm=[typed(reply) for reply in replies])

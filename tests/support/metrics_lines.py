@@ -19,6 +19,13 @@ failures = st.builds(
     retryable=st.booleans(),
     message=st.text(max_size=20),
 )
+STARTED = ConversationStarted(session_id="one")
+
+
+def turn(**fields: object) -> TurnRecord:
+    return TurnRecord.model_validate(
+        {"session_id": "one", "began_us": 0, "ended_us": 1, "outcome": "interrupted"} | fields
+    )
 
 
 @st.composite
