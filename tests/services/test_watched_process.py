@@ -109,10 +109,10 @@ def test_a_program_that_will_not_end_is_killed(
 
 def test_it_and_what_it_has_started_end_when_we_are_killed() -> None:
     code = f"""
-import logging, os, sys, time
+import functools, os, sys, time
 from services.process.watched_process import WatchedProcess
-logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-WatchedProcess([sys.executable, "-c", {PARENT_AND_CHILD!r}], os.environ, print)
+show = functools.partial(print, flush=True)
+WatchedProcess([sys.executable, "-c", {PARENT_AND_CHILD!r}], os.environ, show)
 time.sleep(600)
 """
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as us:
