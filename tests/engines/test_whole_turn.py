@@ -105,16 +105,13 @@ async def test_a_turn_that_is_cancelled_in_mid_reply_is_aborted_in_vllm(
 
     before = counted("generation_tokens_total")
     told = Told(2)
-    turn = asyncio.create_task(play(question(ENDLESS_IN_TONES, max_tokens=2000), told))
-    await until_async(
-        lambda: bool(heard(told)) and counted("generation_tokens_total") > before + 10, GIVE_UP_S
-    )
-    assert counted("num_requests_running") == 1
+    turn = asyncio.create_task(play(question(ENDLESS_IN_TONES, max_tokens=3000), told))
+    await until_async(lambda: bool(heard(told)) and counted("generation_tokens_total") > before, GIVE_UP_S)
     turn.cancel()
     with suppress(asyncio.CancelledError):
         await turn
     await until_async(lambda: counted("num_requests_running") == 0, GIVE_UP_S)
-    assert counted("generation_tokens_total") - before < 2000
+    assert counted("generation_tokens_total") - before < 3000
     assert heard(told) == [ENDLESS_IN_TONES]
     assert all(ENDLESS[1].startswith(chunk.text[:40]) for chunk in told.spoken)
     check_answered(await play(question(), Told(3)))

@@ -31,7 +31,7 @@ SETTINGS = {
     **{f"S2S_{stage}_MAX_CONTAINERS": "1" for stage in ("ASR", "LLM", "TTS")},
     **{f"S2S_{stage}_SCALEDOWN_WINDOW_S": "1800" for stage in ("ASR", "LLM", "TTS")},
     "S2S_CALL_TIMEOUT_S": "1200",
-    "S2S_MAX_REPLY_TOKENS": "2000",  # a reply that does not end lasts for ten seconds
+    "S2S_MAX_REPLY_TOKENS": "3000",  # a reply that does not end lasts for a second and more
     "S2S_MAX_REPLY_CHARACTERS": "20000",
 }
 """With which the apps are deployed; S2S_HUB_URL besides."""
