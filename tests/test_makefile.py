@@ -1,5 +1,6 @@
 """The Makefile's switches, by what a target would run."""
 
+import os
 import subprocess
 
 import pytest
@@ -10,8 +11,9 @@ from tests.support.paths import ROOT
 def commands(*arguments: str) -> list[str]:
     """What make would run after the set-up."""
     done = subprocess.run(
-        ["make", "--dry-run", "--assume-old=.venv/ready", *arguments],
+        ["make", "--dry-run", "--no-print-directory", "--assume-old=.venv/ready", *arguments],
         cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if not name.startswith("MAKE")},
         capture_output=True,
         text=True,
         check=True,

@@ -175,7 +175,8 @@ class CompileCache:
         """Lay out what has been published, if anything; without it, or where it is damaged, vLLM compiles."""
         try:
             with tarfile.open(self._archive) as archive:
-                archive.extractall(self.folder, filter="data")
+                archive.extraction_filter = getattr(tarfile, "data_filter", None)  # since Python 3.11.4
+                archive.extractall(self.folder)
         except FileNotFoundError:
             return
         except (OSError, tarfile.TarError) as error:
