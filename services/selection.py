@@ -74,6 +74,12 @@ def select_model(
     return _model(stage, named[stage] or _embedded(stage, before_fetching=before_fetching or on_modal))
 
 
+def monolith_gpu(selection: Selection, settings: Settings) -> str | None:
+    """The monolith's one GPU for all: the setting's, else that of the first engine that asks for one."""
+    gpu = settings.monolith.gpu or next((one.spec.gpu for one in selection if one.spec.gpu), None)
+    return None if gpu == "none" else gpu
+
+
 def check_runs_here(selection: Selection) -> None:
     """Raises Misconfigured if this machine lacks what a selected engine needs."""
     for model in selection:
