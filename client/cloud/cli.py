@@ -94,8 +94,8 @@ def smoke(apps: FourApps = None, as_json: AsJson = False) -> None:
 
 @_deploy()
 def cost(
-    turns_per_hour: Annotated[float, _number("Turns of all callers together.", 0.01, 1e6)] = 60.0,
-    turns_per_conversation: Annotated[int, typer.Option(min=1, max=1000, help="Turns of one call.")] = 6,
+    turns_per_hour: Annotated[float, _number("Turns of all conversations.", 0.01, 1_000_000)] = 60.0,
+    turns: Annotated[int, typer.Option(metavar="N", min=1, max=1000, help="Turns of one conversation.")] = 6,
     utterance_s: Annotated[float, _number("Seconds of an utterance.", 0.1, 120)] = 3.0,
     reply_s: Annotated[float, _number("Seconds of a spoken reply.", 0.1, 600)] = 6.0,
     asr_s: Annotated[float | None, _number("Seconds that ASR works on a turn.", 0, 600)] = None,
@@ -103,7 +103,7 @@ def cost(
     tts_s: Annotated[float | None, _number("Seconds that TTS works on a turn.", 0, 600)] = None,
     cold_start_s: Annotated[float, _number("Seconds of a cold start.", 0, 600)] = 0.0,
     prices: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Prices, in place of client/cost/prices.toml.")
+        Path | None, typer.Option(metavar="FILE", help="Prices in place of those that come along.")
     ] = None,
     metrics: Annotated[
         Path | None, typer.Option(metavar="FILE", help="What the turns of this file did cost.")
@@ -129,9 +129,7 @@ def cost(
         return
     from client.cost.estimate import Load
 
-    load = Load(
-        turns_per_hour, turns_per_conversation, utterance_s, reply_s, asr_s, llm_s, tts_s, cold_start_s
-    )
+    load = Load(turns_per_hour, turns, utterance_s, reply_s, asr_s, llm_s, tts_s, cold_start_s)
     estimate_command(load, prices=prices, explain=explain, as_json=as_json)
 
 

@@ -16,7 +16,7 @@ def of_estimate(deployment: Deployment, load: Load, costs: Sequence[DeploymentCo
     for name in (app.priced.app for cost in costs for app in cost.apps if app.containers.saturated):
         yield f"Too much for {name}: turns wait, or are refused. Raise S2S_{name.upper()}_MAX_CONTAINERS."
     yield (
-        f"Load: {load.turns_per_hour:,g} turns an hour, in conversations of {load.turns_per_conversation}, "
+        f"Load: {load.turns_per_hour:,.7g} turns an hour, in conversations of {load.turns_per_conversation}, "
         f"which begin independently of each other; {load.utterance_s:g} s of utterance, {load.reply_s:g} s "
         "of reply."
     )
@@ -42,9 +42,9 @@ def of_past(costs: Sequence[PastCost], deployment: Deployment) -> Iterator[str]:
     """Of what turns did cost."""
     yield "The selection, settings and prices are those of now, and nobody else used the apps."
     yield "A turn keeps a container of each app from its begin to its end, and for the scaledown window."
-    used = {stage: name for cost in costs for stage, name in other_models(cost.past, deployment).items()}
-    for stage, name in used.items():
-        yield f"{stage.upper()}: the turns used {name}, not the selected model; so do the seconds at work."
+    others = sorted({name for cost in costs for name in other_models(cost.past, deployment)})
+    if others:
+        yield f"The turns used {', '.join(others)}, not the selected models: the seconds at work are theirs."
 
 
 def of_both(deployment: Deployment, settings: Settings, prices: Prices) -> Iterator[str]:

@@ -65,8 +65,9 @@ def expected_containers(
       container, exp(-l (held_s + window_s)). For others it takes each rise to come by itself, though they
       come in bursts, which keep fewer containers alive: it is on the high side.
     - Turns of a conversation do not overlap. So the same holds with conversations in place of turns, which
-      last from the begin of their first turn to the end of the work on their last, if no pause in them is
-      longer than w; it is exact again for the first container. The smaller figure of the two is taken.
+      last from the begin of their first turn to the end of the work on their last. The smaller figure of the
+      two is taken, which is exact for the first container: that of conversations if none of their pauses is
+      longer than w, else that of turns.
     - An absent container has l B cold starts a second. Each takes `start_s`, by which all else is late: the
       absences shrink by the factor 1 + start_s * (cold starts a second). That is exact for the first
       container and conversations of one turn, and good where a window is long against a start.
@@ -75,14 +76,12 @@ def expected_containers(
     """
     wait_s, per_s = held_s - busy_s + scaling.window_s, arrivals.turns_per_s
     turns = _Level(per_s, busy_s)
-    levels = [turns]
-    if arrivals.turn_s <= busy_s + wait_s:
-        levels.append(_Level(per_s / arrivals.turns, (arrivals.turns - 1) * arrivals.turn_s + busy_s))
+    conversations = _Level(per_s / arrivals.turns, (arrivals.turns - 1) * arrivals.turn_s + busy_s)
     at_most = max(scaling.max_containers, scaling.min_containers)
     alive = working = cold_starts_per_s = first = 0.0
     for index in range(at_most):
         places = index * scaling.calls_at_once
-        absent, rises_per_s = max(level.absent(places, wait_s) for level in levels)
+        absent, rises_per_s = max(level.absent(places, wait_s) for level in (turns, conversations))
         slowed = 1 + absent * rises_per_s * start_s
         runs = 1 - absent / slowed
         first = first or runs

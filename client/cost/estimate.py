@@ -68,7 +68,8 @@ class AppCost:
     @property
     def idle_per_hour(self) -> float:
         """The part of it for containers that work on nothing."""
-        return (self.containers.alive - self.containers.working) * self.priced.container_s * 3600
+        idle = max(0.0, self.containers.alive - self.containers.working)  # it may be less by a rounding
+        return idle * self.priced.container_s * 3600
 
     @property
     def at_rest_per_hour(self) -> float:
@@ -105,14 +106,16 @@ class DeploymentCost:
         return sum(app.containers.cold_starts_per_hour for app in self.apps)
 
     @property
-    def per_turn(self) -> float:
-        """Its share of the hour."""
+    def per_turn(self) -> float | None:
+        """Its share of the hour; None if there are more turns than the containers can work off."""
+        if any(app.containers.saturated for app in self.apps):
+            return None
         return self.per_hour / self.load.turns_per_hour
 
     @property
-    def per_minute(self) -> float:
+    def per_minute(self) -> float | None:
         """Of conversation: of so many turns, one after the other."""
-        return self.per_turn / self.load.cycle_s * 60
+        return None if self.per_turn is None else self.per_turn / self.load.cycle_s * 60
 
 
 def estimated(deployment: Deployment, load: Load) -> DeploymentCost:

@@ -167,11 +167,10 @@ class _Container:
         self.until_s = max(self.until_s, until_s)
 
 
-def other_models(past: Past, deployment: Deployment) -> dict[Stage, str]:
-    """Models of the turns that are not the selected ones, by stage."""
-    selected = {model.stage: model.engine().model_name for model in deployment.models}
-    used = {stage: name for turn in past.turns for stage, name in turn.models.items() if name}
-    return {stage: name for stage, name in used.items() if name != selected[stage]}
+def other_models(past: Past, deployment: Deployment) -> set[str]:
+    """Models of the turns that are not the selected ones."""
+    selected = {model.engine().model_name for model in deployment.models}
+    return {name for turn in past.turns for name in turn.models.values() if name} - selected
 
 
 def _app_cost(past: Past, priced: PricedApp) -> PastAppCost:

@@ -15,6 +15,9 @@ from client.cost.past import PastCost
 from client.display.terminal import plain_table
 from client.targets import App
 
+LEAST = 1e-6
+"""Dollars that are worth showing."""
+
 
 def estimate_table(costs: Sequence[DeploymentCost]) -> RenderableType:
     """Each app, then what it comes to with either deployment."""
@@ -72,8 +75,10 @@ def explanation(costs: Sequence[DeploymentCost]) -> Iterator[str]:
 
 def dollars(amount: float | None) -> str:
     """To three digits, or to the cent; - for none."""
-    if not amount or amount >= 1000:
-        return "-" if amount is None else f"${amount:,.0f}"
+    if amount is None:
+        return "-"
+    if amount < LEAST or amount >= 1000:
+        return f"${amount:,.0f}"
     return f"${amount:.{max(2, 2 - math.floor(math.log10(amount)))}f}"
 
 

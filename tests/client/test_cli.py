@@ -58,7 +58,7 @@ def test_the_version_is_told() -> None:
 
 COMMANDS = {
     "Talk": ["turn", "talk", "report", "devices"],
-    "Deploy": ["models", "settings", "fetch-weights", "deploy", "smoke"],
+    "Deploy": ["models", "settings", "fetch-weights", "deploy", "smoke", "cost"],
     "Operate": ["status", "warm", "logs", "stop", "local-cloud"],
 }
 
