@@ -64,6 +64,7 @@ class WhisperASR(CudaEngine, ASRModel):
     def __init__(self) -> None:
         self._settings = settings()
         self._model: WhisperModel | None = None
+        self._closed = False
 
     @classmethod
     def weights(cls) -> Weights:
@@ -83,17 +84,21 @@ class WhisperASR(CudaEngine, ASRModel):
     def load(self) -> None:
         """Load the model onto the GPU if there is one, and warm it up.
 
-        Raises WeightsMissing; Misconfigured if the model lacks the setting's language.
+        Raises WeightsMissing; Misconfigured if the model lacks the setting's language; EngineLoadFailed if it
+        is closed meanwhile.
         """
         # Without tokenizer.json faster-whisper would ask the hub for one.
         folder = weights_folder(
             whisper_weights(self._settings.whisper_model), "model.bin", "config.json", "tokenizer.json"
         )
-        self._model = WhisperModel(folder)
+        model = WhisperModel(folder)
+        if self._closed:
+            raise EngineLoadFailed("whisper was closed while it was loaded.", Stage.ASR)
+        self._model = model
         self._check_language()
         noise = np.random.default_rng(0).normal(0.0, 0.01, ASR_SAMPLE_RATE_HZ).astype(np.float32)
         for vad_filter in (True, False):  # nobody speaks in noise: the first warms up the detector alone
-            self._model.text(noise, language="en", vad_filter=vad_filter)
+            model.text(noise, language="en", vad_filter=vad_filter)
 
     def transcribe(self, pcm: Pcm, *, language: str | None = None) -> str:
         """The words, with capitals and punctuation; "" if its own voice activity detection finds no speech.
@@ -109,7 +114,10 @@ class WhisperASR(CudaEngine, ASRModel):
             )
 
     def close(self) -> None:
-        """Let go of the model."""
+        """Let go of the model, after the window under way."""
+        self._closed = True
+        if self._model:
+            self._model.stop()
         self._model = None
 
     def _check_language(self) -> None:

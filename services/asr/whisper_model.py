@@ -48,10 +48,17 @@ class WhisperModel:
         has_gpu = ctranslate2.get_cuda_device_count() > 0
         check_gpu_is_used(has_gpu, "CTranslate2")
         device, compute_type = ("cuda", "float16") if has_gpu else ("cpu", "int8")
-        self._model: Any = FasterWhisper(str(folder), device=device, compute_type=compute_type)
-        self._encode = self._model.encode
-        self._model.encode = self._encode_window
-        self._window_s = WINDOW_S
+
+        class Windowed(FasterWhisper):  # type: ignore[misc]  # a library that is imported here alone
+            window_s = WINDOW_S
+
+            def encode(self, features: NDArray[np.float32]) -> Any:
+                """Encode as much of log-mel features, of shape (mels, 3000), as the window has."""
+                frames = round(self.window_s * _FRAMES_PER_S)
+                return super().encode(np.ascontiguousarray(features[..., :frames]))
+
+        self._model = Windowed(str(folder), device=device, compute_type=compute_type)
+        self._stopped = False
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -68,17 +75,21 @@ class WhisperModel:
     ) -> str:
         """The words in 1-D 16 kHz samples in [-1, 1]; `language` None is detected.
 
-        A guess in the short window is decoded anew in the whole one: at most three decodings, each of
-        MAX_TOKENS + MAX_TOKENS_PER_S × its length.
+        A guess in the short window, or nothing, is decoded anew in the whole one: at most three decodings,
+        each of MAX_TOKENS + MAX_TOKENS_PER_S × its length.
         """
         if not samples.size:
             return ""
         options = {"language": language, "hotwords": hotwords, "vad_filter": vad_filter}
         if samples.size <= SHORT_UTTERANCE_S * ASR_SAMPLE_RATE_HZ:
             segments = self._segments(samples, SHORT_WINDOW_S, TEMPERATURES[:1], options)
-            if not any(_is_guess(segment, _max_tokens(samples)) for segment in segments):
+            if segments and not any(_is_guess(segment, _max_tokens(samples)) for segment in segments):
                 return _joined(segments)
         return _joined(self._segments(samples, WINDOW_S, TEMPERATURES, options))
+
+    def stop(self) -> None:
+        """End the work under way after its window."""
+        self._stopped = True
 
     def _segments(
         self,
@@ -87,7 +98,7 @@ class WhisperModel:
         temperatures: Sequence[float],
         options: dict[str, Any],
     ) -> "list[Segment]":
-        self._window_s = window_s
+        self._model.window_s = window_s
         segments, _ = self._model.transcribe(
             samples,
             **options,
@@ -100,12 +111,12 @@ class WhisperModel:
             # Timestamps cost tokens. Longer audio needs them, to be cut between words.
             without_timestamps=samples.size <= WINDOW_S * ASR_SAMPLE_RATE_HZ,
         )
-        return list(segments)  # reading them does the work
-
-    def _encode_window(self, features: NDArray[np.float32]) -> Any:
-        """Encode as much of a window's log-mel features, of shape (mels, 3000), as the utterance needs."""
-        frames = round(self._window_s * _FRAMES_PER_S)
-        return self._encode(np.ascontiguousarray(features[..., :frames]))
+        read = []
+        for segment in segments:  # reading them does the work
+            if self._stopped:
+                break
+            read.append(segment)
+        return read
 
 
 def _max_tokens(samples: NDArray[np.float32]) -> int:

@@ -4,9 +4,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from local_cloud.cpu_packages import pinned_packages
 from local_cloud.virtual_environments import Contents, EnvironmentFailed, VirtualEnvironments
 from services.on_modal.image_locks import BASE_PYTHON
-from tests.engines.cpu_substitutions import on_cpu, pinned_packages
+from tests.engines.cpu_substitutions import on_cpu
 from tests.support.paths import ROOT
 
 _DEVELOPMENT_LOCK = ROOT / "locks" / "development.txt"
@@ -37,7 +38,6 @@ GROUPS = {
     group.name: group
     for group in (
         Group("nemo", "asr-nemo.txt", ("test_nemo.py",)),
-        Group("whisper", "asr-whisper.txt", ("test_whisper.py", "test_weights.py")),
         Group("vllm", "llm-vllm.txt", ("test_vllm.py",)),
         Group("chatterbox", "tts-chatterbox.txt", ("test_chatterbox.py",)),
         Group("turn", None, ("test_whole_turn.py", "test_monolith_turn.py")),
