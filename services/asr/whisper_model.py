@@ -1,6 +1,7 @@
 """Whisper on faster-whisper and CTranslate2, with a shorter window for short utterances."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,23 +42,7 @@ class WhisperModel:
 
     def __init__(self, folder: Path) -> None:
         """Load the model onto the GPU in float16 if there is one, else on the CPU in int8."""
-        load_cublas_12()  # CTranslate2 looks for it by name; no later cuBLAS will do
-        import ctranslate2
-        from faster_whisper import WhisperModel as FasterWhisper
-
-        has_gpu = ctranslate2.get_cuda_device_count() > 0
-        check_gpu_is_used(has_gpu, "CTranslate2")
-        device, compute_type = ("cuda", "float16") if has_gpu else ("cpu", "int8")
-
-        class Windowed(FasterWhisper):  # type: ignore[misc]  # a library that is imported here alone
-            window_s = WINDOW_S
-
-            def encode(self, features: NDArray[np.float32]) -> Any:
-                """Encode as much of log-mel features, of shape (mels, 3000), as the window has."""
-                frames = round(self.window_s * _FRAMES_PER_S)
-                return super().encode(np.ascontiguousarray(features[..., :frames]))
-
-        self._model = Windowed(str(folder), device=device, compute_type=compute_type)
+        self._model = _load(folder)
         self._stopped = False
 
     @property
@@ -98,7 +83,7 @@ class WhisperModel:
         temperatures: Sequence[float],
         options: dict[str, Any],
     ) -> "list[Segment]":
-        self._model.window_s = window_s
+        self._model.window_s, self._model.max_tokens = window_s, _max_tokens(samples)
         segments, _ = self._model.transcribe(
             samples,
             **options,
@@ -106,7 +91,6 @@ class WhisperModel:
             temperature=temperatures,
             compression_ratio_threshold=MAX_COMPRESSION_RATIO,
             log_prob_threshold=MIN_LOG_PROBABILITY,
-            max_new_tokens=_max_tokens(samples),
             condition_on_previous_text=False,  # one mistake would follow from window to window
             # Timestamps cost tokens. Longer audio needs them, to be cut between words.
             without_timestamps=samples.size <= WINDOW_S * ASR_SAMPLE_RATE_HZ,
@@ -117,6 +101,36 @@ class WhisperModel:
                 break
             read.append(segment)
         return read
+
+
+def _load(folder: Path) -> Any:
+    load_cublas_12()  # CTranslate2 looks for it by name; no later cuBLAS will do
+    import ctranslate2
+    from faster_whisper import WhisperModel as FasterWhisper
+
+    class Windowed(FasterWhisper):  # type: ignore[misc]  # a library that is imported here alone
+        """Encodes the first `window_s` of 30 s, and decodes to at most `max_tokens`."""
+
+        window_s, max_tokens = WINDOW_S, 0
+
+        def encode(self, features: NDArray[np.float32]) -> Any:
+            """Log-mel features, of shape (mels, 3000)."""
+            frames = round(self.window_s * _FRAMES_PER_S)
+            return super().encode(np.ascontiguousarray(features[..., :frames]))
+
+        def generate_with_fallback(
+            self, encoded: Any, prompt: list[int], tokenizer: Any, options: Any
+        ) -> Any:
+            """CTranslate2 stops at half of its `max_length`, or at what the prompt leaves of it."""
+            max_length = max(2 * self.max_tokens, len(prompt) + self.max_tokens)
+            new = min(max_length, self.max_length) - len(prompt)
+            options = replace(options, max_new_tokens=new)
+            return super().generate_with_fallback(encoded, prompt, tokenizer, options)
+
+    has_gpu = ctranslate2.get_cuda_device_count() > 0
+    check_gpu_is_used(has_gpu, "CTranslate2")
+    device, compute_type = ("cuda", "float16") if has_gpu else ("cpu", "int8")
+    return Windowed(str(folder), device=device, compute_type=compute_type)
 
 
 def _max_tokens(samples: NDArray[np.float32]) -> int:
