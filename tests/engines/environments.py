@@ -25,7 +25,7 @@ _TEST_TOOLS = (
 )
 """The packages with which tests are run, complete."""
 
-_BUILDERS_TOOLS = {"llm-vllm.txt": ("gguf==0.19.0",)}
+_BUILDERS_TOOLS = {"llm-vllm.txt": ("accelerate==1.15.0", "gguf==0.19.0")}
 """What tests need besides to build a model in the environment of a lock file, complete with what is there."""
 
 
