@@ -34,6 +34,7 @@ class Runs:
     in_noise: Talking
     not_speculative: Talking
     on_full_disk: Talking
+    with_turn_detection: Talking
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -45,9 +46,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
         Talking(folder / "noise", Pcm(noise.clip(-1, 1), HZ)).start(),
         Talking(folder / "one", one, "--no-speculation").start(),
         Talking(folder / "full", one).start(max_file_bytes=PLAYED_BYTES),
+        Talking(folder / "smart", one).start(S2S_TURN_DETECTION="smart", S2S_END_OF_TURN_SILENCE_S="5"),
     )
     yield runs
-    for talking in (runs.in_noise, runs.not_speculative, runs.on_full_disk):
+    for talking in (runs.in_noise, runs.not_speculative, runs.on_full_disk, runs.with_turn_detection):
         talking.given_up()
 
 
@@ -80,6 +82,15 @@ def test_without_speculation_nothing_is_asked_before_the_turn_is_certain(runs: R
     assert turn["voice_to_voice"]["pause_us"] >= 1e6 * (Settings().end_of_turn_silence_s - ESTIMATED_WITHIN_S)
     assert turn["kept_speculation_us"] is None
     assert "Speculation:" not in talked.stdout
+
+
+def test_with_turn_detection_the_model_ends_the_turn_and_the_summary_says_so(runs: Runs) -> None:
+    talked = runs.with_turn_detection.ended()
+    assert "two plus two is four" in talked.stdout.lower()
+    ((end,),) = (turn["ends"] for turn in talked.turns)
+    assert end["ended_by"] == "model"
+    assert end["silence_us"] < 5_000_000
+    assert "Turns ended by turn detection: 1, after " in talked.stdout
 
 
 def test_ctrl_c_in_mid_reply_ends_it_with_the_summary_and_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -154,6 +154,16 @@ async def test_the_events_come_in_order_and_say_what_the_same_turn_says_in_proce
     assert all(isinstance(one.audio, Mp3Audio) for one in events if isinstance(one, SpeechChunk))
 
 
+async def test_a_turn_may_only_transcribe(deployed: Project) -> None:
+    request = request_for(EXAMPLES / "what-is-two-plus-two.mp3").model_copy(update={"transcribe_only": True})
+    with deployed.events(Kind.CALL) as calls:
+        events = [e async for e in remote("speech-to-speech", "stream_turn").remote_gen.aio(request)]
+    (transcript,) = (event.text for event in events if isinstance(event, TranscriptReady))
+    assert "two plus two" in transcript
+    assert isinstance(events[-1], TurnCompleted)
+    assert not [call for call in calls if "generate" in call.text or "synthesize" in call.text]
+
+
 def test_human_speech_is_understood(deployed: Project, recordings: Path) -> None:
     speech = decode_audio((recordings / "jfk.flac").read_bytes(), Settings())
     first_words = Pcm(speech.samples[: 8 * speech.sample_rate_hz].copy(), speech.sample_rate_hz)
