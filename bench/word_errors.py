@@ -41,4 +41,4 @@ def _words(text: str) -> list[str]:
     text = text.lower().replace("’", "'").replace("'", "")
     text = re.sub(r"[^\w ]", " ", text)
     text = re.sub(r"\b(mrs?|dr)\b", lambda title: _TITLES[title[0]], text)
-    return alpha2digit(" ".join(text.split()), "en", threshold=0).split()
+    return str(alpha2digit(" ".join(text.split()), "en", threshold=0)).split()
