@@ -21,7 +21,7 @@ from tests.support.virtual_clock import play
 
 
 class RememberingDetector(VoiceActivityDetector):
-    """The detector, whose answers are kept: it takes most of the time of tests that play the same recording."""
+    """The detector, whose answers are kept: where tests play one recording it takes most of their time."""
 
     answers: ClassVar[dict[bytes, float]] = {}
     """By the digest of all frames up to this one."""
