@@ -96,7 +96,12 @@ def test_with_turn_detection_the_model_ends_the_turn_and_the_summary_says_so(run
 def test_ctrl_c_in_mid_reply_ends_it_with_the_summary_and_leaves_nothing_behind(tmp_path: Path) -> None:
     said = recording([(0.5, example("what-can-you-do"))], 60)
     talking = Talking(tmp_path / "talk", said)
-    program = ProgramInTerminal(talking.command, talking.folder, {**os.environ, "S2S_LOG_LEVEL": "INFO"})
+    program = ProgramInTerminal(
+        talking.command,
+        talking.folder,
+        # pocketsphinx has a process of its own.
+        {**os.environ, "S2S_LOG_LEVEL": "INFO", "ASR_MODEL": "pocketsphinx"},
+    )
     until(lambda: program.screen.has_shown("Speaking") and has_sound(talking.folder / "played.wav"))
     children = psutil.Process(program.process.pid).children(recursive=True)
     os.killpg(program.process.pid, signal.SIGINT)

@@ -140,7 +140,7 @@ def test_a_turn_has_a_result_with_all_that_was_said_and_where_the_time_went(depl
 
 async def test_the_events_come_in_order_and_say_what_the_same_turn_says_in_process(deployed: Project) -> None:
     request = request_for(EXAMPLES / "what-is-two-plus-two.mp3")
-    settings = Settings(TTS_MODEL=TTS)
+    settings = Settings(ASR_MODEL="pocketsphinx", TTS_MODEL=TTS)
     async with InProcessStages(select(settings), settings) as engines:
         here = [event async for event in Pipeline(engines, settings).stream(request)]
     events = [e async for e in remote("speech-to-speech", "stream_turn").remote_gen.aio(request)]
