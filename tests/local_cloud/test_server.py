@@ -158,6 +158,10 @@ def test_on_the_local_cloud_engines_that_run_there_are_chosen_unless_you_name_ot
     chosen = "from services.selection import *; from shared.settings import settings"
     chosen += "; print([model.name for model in select(settings(), on_modal=True)][:2])"
     assert local_cloud.on_it(sys.executable, "-c", chosen).stdout == "['whisper', 'rules']\n"
+    gpu = "from services.selection import *; from services.on_modal.service import gpu_of"
+    gpu += "; from shared.settings import settings; asr = select(settings(), on_modal=True).asr"
+    asked = local_cloud.on_it(sys.executable, "-c", f"{gpu}; print(asr.spec.gpu, gpu_of(asr, settings()))")
+    assert asked.stdout == "A10G None\n"
     (local_cloud.folder / ".env").write_text("LLM_MODEL=phi3\n")
     assert local_cloud.on_it(sys.executable, "-c", chosen).stdout == "['whisper', 'phi3']\n"
 
