@@ -116,7 +116,7 @@ examples: setup ## Regenerate the spoken questions in examples/ (needs libflite1
 
 lock: setup ## Upgrade and pin every package in locks/
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade \
-		--extra embedded --extra local-cloud --extra talk --extra dev --output-file $(LOCK)
+		--extra embedded --extra neural --extra local-cloud --extra talk --extra dev --output-file $(LOCK)
 	PATH="$(BIN):$$PATH" $(BIN)/python -m services.on_modal.image_locks
 
 clean: ## Remove .venv and caches, but for that of test-engines (~/.cache/speech-to-speech)
@@ -131,6 +131,7 @@ $(VENV)/ready: pyproject.toml $(LOCK)
 	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --requirement $(LOCK)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@$(BIN)/python -m services.weights
 	@touch $@
 
 # Debian and Ubuntu keep venv in a package of its own. As root (a container, say) it is installed.

@@ -21,6 +21,7 @@ from local_cloud.troubles import Scope, lasting
 from local_cloud.views import AppView, ContainerView, app_view
 
 T = TypeVar("T")
+SETTLE_ATTEMPTS = 3
 DEFAULT_CACHE = Path(__file__).parents[1] / ".local-cloud" / "environments"
 
 
@@ -184,11 +185,17 @@ class ControlPlane:
 
 
 async def _settle() -> None:
-    """Cancel requests in progress, and let connections close."""
+    """Cancel requests in progress, and let connections close.
+
+    grpclib answers a cancelled request with an error, which waits for as long as a client that does not read;
+    so one cancellation is not always enough.
+    """
     left = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in left:
-        task.cancel()
-    await asyncio.gather(*left, return_exceptions=True)
+    for _ in range(SETTLE_ATTEMPTS):
+        for task in left:
+            task.cancel()
+        if left:
+            _, left = await asyncio.wait(left, timeout=1)
     await asyncio.sleep(0.1)
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import services.asr
 import services.llm
 import services.tts
+from services.weights import are_fetched
 from shared.engines import MODEL_REGISTRY, RegisteredModel
 from shared.errors import Misconfigured, Stage
 from shared.settings import Settings
@@ -16,8 +17,8 @@ PACKAGES = {Stage.ASR: services.asr, Stage.LLM: services.llm, Stage.TTS: service
 """Where the engines of each stage are."""
 
 EMBEDDED = {Stage.ASR: ("pocketsphinx",), Stage.LLM: ("rules",), Stage.TTS: ("flite", "espeak")}
-"""The defaults in process, which need no GPU, account or model hub: the first that can run here, else the
-last."""
+"""The defaults in process, which need no GPU, account or model hub: the first that can run here and has its
+weights, else the last."""
 
 ON_MODAL = {Stage.ASR: "nemo", Stage.LLM: "phi3", Stage.TTS: "chatterbox"}
 """The defaults of what is deployed, unless S2S_MODAL_DEFAULTS=embedded."""
@@ -47,22 +48,30 @@ def discover(*stages: Stage) -> None:
                 raise Misconfigured(f"The module {module.name} cannot be imported: {reason}") from error
 
 
-def select(settings: Settings, *, on_modal: bool = False) -> Selection:
+def select(settings: Settings, *, on_modal: bool = False, before_fetching: bool = False) -> Selection:
     """The models that the settings name, or defaults: EMBEDDED in process, ON_MODAL for what is deployed
-    (`on_modal`). In a container the name is in its image.
+    (`on_modal`). In a container the name is in its image. A default in process has its weights, unless they
+    are yet to be fetched (`before_fetching`); deploying fetches them.
 
     Raises Misconfigured if no such model exists.
     """
-    return Selection(*(select_model(stage, settings, on_modal=on_modal) for stage in PACKAGES))
+    return Selection(
+        *(
+            select_model(stage, settings, on_modal=on_modal, before_fetching=before_fetching)
+            for stage in PACKAGES
+        )
+    )
 
 
-def select_model(stage: Stage, settings: Settings, *, on_modal: bool = False) -> RegisteredModel:
+def select_model(
+    stage: Stage, settings: Settings, *, on_modal: bool = False, before_fetching: bool = False
+) -> RegisteredModel:
     """The model of one stage; see `select`. Modules of other stages are not imported."""
     discover(stage)
     named = {Stage.ASR: settings.asr_model, Stage.LLM: settings.llm_model, Stage.TTS: settings.tts_model}
     if on_modal and settings.modal_defaults == "gpu":
         return _model(stage, named[stage] or ON_MODAL[stage])
-    return _model(stage, named[stage] or _embedded(stage))
+    return _model(stage, named[stage] or _embedded(stage, before_fetching=before_fetching or on_modal))
 
 
 def check_runs_here(selection: Selection) -> None:
@@ -74,9 +83,16 @@ def check_runs_here(selection: Selection) -> None:
             )
 
 
-def _embedded(stage: Stage) -> str:
+def _embedded(stage: Stage, *, before_fetching: bool) -> str:
     models, names = MODEL_REGISTRY[stage], EMBEDDED[stage]
-    return next((name for name in names if models[name].engine.missing() is None), names[-1])
+    return next((name for name in names if _can_run(models[name], before_fetching)), names[-1])
+
+
+def _can_run(model: RegisteredModel, before_fetching: bool) -> bool:
+    if model.engine.missing() is not None:
+        return False
+    weights = model.engine.weights()
+    return before_fetching or weights is None or are_fetched(weights)
 
 
 def _model(stage: Stage, name: str) -> RegisteredModel:

@@ -11,9 +11,9 @@ from services.on_modal.images import WEIGHTS_FOLDER, weights_image
 from services.on_modal.service import secret_of, weights_volume
 from services.selection import select_model
 from services.weights import fetch
-from shared.engines import Weights
 from shared.errors import SpeechError, Stage
 from shared.settings import settings
+from shared.weights import Weights
 
 VOLUME = weights_volume()
 
@@ -49,4 +49,4 @@ async def _fetched(weights: Weights) -> None:
     if weights.token:
         function = function.with_options(secrets=[secret_of(weights.token)])
     folder = await function.remote.aio(weights)
-    print(f"{weights.repository} is in the Volume, at {folder}", flush=True)  # noqa: T201
+    print(f"{weights.name} is in the Volume, at {folder}", flush=True)  # noqa: T201

@@ -18,6 +18,7 @@ from shared.audio.pcm import Pcm
 from shared.errors import Misconfigured, Stage
 from shared.payloads import ChatMessage, LLMDelta, Tool
 from shared.settings import Settings
+from shared.weights import Weights
 
 ModelStage = Literal["asr", "llm", "tts"]
 
@@ -30,17 +31,6 @@ DEVICES = Path("/dev")
 def has_gpu() -> bool:
     """Whether this machine has an NVIDIA GPU. A container may see /dev/nvidia1 alone, WSL 2 has /dev/dxg."""
     return any(DEVICES.glob("nvidia[0-9]*")) or (DEVICES / "dxg").exists()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Weights:
-    """A pinned repository of a model hub, and the names or patterns of the files of it that are needed (all,
-    if none is named); `token` is the environment variable that lets one fetch it, where not everybody may."""
-
-    repository: str
-    revision: str
-    files: tuple[str, ...] = ()
-    token: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

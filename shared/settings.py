@@ -91,11 +91,10 @@ class Settings(BaseSettings):
     """Time-out of ffmpeg, which decodes the formats that libsndfile does not."""
 
     # Speech recognition
-    whisper_model: str = Field(default="small.en", min_length=1)
+    whisper_model: str = Field(default="tiny.en", min_length=1)
     """The size of ASR_MODEL=whisper: tiny, base, small, medium (with .en for English alone, which is then
-    better), large-v3, large-v3-turbo; or a repository of the hub with a converted model. Every utterance
-    costs the same, as it is padded to 30 s: 1.6 s of one CPU core for a model of base's size (measured), and
-    more for larger ones. large-v3-turbo knows all languages, and is meant for a GPU."""
+    better), large-v3, large-v3-turbo; or a repository of the hub with a converted model. The default is quick
+    on a CPU. On a GPU large-v3-turbo is better, and knows all languages."""
     whisper_language: str = Field(default="en", pattern="^([a-z]{2,3}|auto)$")
     """The language that ASR_MODEL=whisper transcribes ("de", "yue"); "auto" detects it, at the risk of a
     mistake."""

@@ -49,28 +49,19 @@ def list_settings(
 
 @_deploy("fetch-weights")
 def fetch_weights(target: TargetOption = Target.LOCAL) -> None:
-    """Download the selected models' weights; cached files are skipped.
+    """Download the selected models' weights; what is there already is skipped.
 
-    They go to this machine's Hugging Face cache, or to the Volume on Modal ('s2s deploy' does that too).
+    They go to this machine's caches, with those of turn detection, or to the Volume on Modal ('s2s deploy'
+    does that too).
     """
-    from services.selection import select
-    from services.weights import fetch
-    from shared.settings import settings
+    from client.commands.fetch_weights import fetch_weights_here
 
-    on_modal = target is not Target.LOCAL
-    selected = [one for one in select(settings(), on_modal=on_modal) if one.engine.weights()]
-    if not selected:
-        typer.echo("None of the selected models has weights to fetch.")
-    elif on_modal:
-        from client.cloud.deploy import check_secrets, fetch_weights_on_modal  # needs modal
-        from client.cloud.modal_connection import run_on_modal
-
-        run_on_modal(lambda: check_secrets(selected))
-        fetch_weights_on_modal(selected)
+    if target is Target.LOCAL:
+        fetch_weights_here()
     else:
-        for model in selected:
-            if weights := model.engine.weights():
-                typer.echo(f"{model.name}: {weights.repository} is in {fetch(weights)}")
+        from client.cloud.deploy import fetch_weights_command  # needs modal
+
+        fetch_weights_command()
 
 
 @_deploy()

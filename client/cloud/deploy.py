@@ -10,7 +10,7 @@ from client.cloud.modal_connection import is_deployed, run_modal_command, run_on
 from client.targets import App
 from services.on_modal.images import monolith_image, weights_image
 from services.on_modal.service import gpu_of, secret_name, service_options
-from services.selection import select_model
+from services.selection import select, select_model
 from shared.engines import RegisteredModel
 from shared.errors import Misconfigured, StageFailed
 from shared.settings import settings
@@ -35,7 +35,17 @@ def deploy_command(apps: Sequence[App]) -> None:
     _Deployment(models, earlier).run(Console(stderr=True))
 
 
-def fetch_weights_on_modal(models: Sequence[RegisteredModel]) -> None:
+def fetch_weights_command() -> None:
+    """Fetch the selected models' weights into the Volume; see `s2s fetch-weights --help`."""
+    selected = [one for one in select(settings(), on_modal=True) if one.engine.weights()]
+    if not selected:
+        Console().print("None of the selected models has weights to fetch.")
+        return
+    run_on_modal(lambda: _check_secrets(selected))
+    _fetch_weights(selected)
+
+
+def _fetch_weights(models: Sequence[RegisteredModel]) -> None:
     """Fetch the models' weights into the Volume.
 
     Raises StageFailed if Modal's command, which prints the reason, fails.
@@ -60,7 +70,7 @@ class _Deployment:
         try:
             if with_weights := [one for app in self._models.values() for one in app if one.engine.weights()]:
                 terminal.print(Text("Fetching weights", "bold cyan"))
-                fetch_weights_on_modal(with_weights)
+                _fetch_weights(with_weights)
             for app, models in self._models.items():
                 terminal.print(Text(_heading(app, models), "bold cyan"))
                 self._begun.append(app)
@@ -87,11 +97,11 @@ async def _checked(models: Models) -> list[App]:
     """Check images and secrets; returns the apps that are deployed already."""
     for app, engines in models.items():
         _check_image(app, engines)
-        await check_secrets(engines)
+        await _check_secrets(engines)
     return [app for app in models if await is_deployed(app)]
 
 
-async def check_secrets(models: Sequence[RegisteredModel]) -> None:
+async def _check_secrets(models: Sequence[RegisteredModel]) -> None:
     """Raises Misconfigured if Modal lacks a Secret that a model needs, for itself or to fetch its weights."""
     for model in models:
         weights = model.engine.weights()

@@ -10,6 +10,7 @@ from client.display.terminal import plain_table, print_json
 from services.selection import discover, select
 from shared.engines import MODEL_REGISTRY, RegisteredModel
 from shared.settings import settings
+from shared.weights import HubWeights, Weights
 
 _SHORT_REVISION = 7
 
@@ -77,7 +78,7 @@ def _needs(row: _Row) -> Text:
     spec, weights = row.model.spec, row.model.engine.weights()
     lines = [_container(row.model)]
     if weights:
-        lines.append(f"{weights.repository} @{weights.revision[:_SHORT_REVISION]}")
+        lines.append(_source(weights))
     if installed := (*spec.packages, *spec.apt_packages):
         lines.append(", ".join(installed))
     token = (weights.token,) if weights and weights.token else ()
@@ -86,6 +87,12 @@ def _needs(row: _Row) -> Text:
     missing, _, _ = (row.missing_here or "").partition(": pip install")  # the packages are shown above
     runs_here = (f"missing here: {missing}", "yellow") if missing else ("runs here", "green")
     return Text.assemble("\n".join(lines), "\n", runs_here)
+
+
+def _source(weights: Weights) -> str:
+    if isinstance(weights, HubWeights):
+        return f"{weights.repository} @{weights.revision[:_SHORT_REVISION]}"
+    return weights.name
 
 
 def _container(model: RegisteredModel) -> str:

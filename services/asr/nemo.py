@@ -8,10 +8,11 @@ from services.asr.nemo_model import NemoModel
 from services.cuda import CudaEngine
 from services.weights import weights_folder
 from shared.audio.pcm import Pcm
-from shared.engines import ASR_SAMPLE_RATE_HZ, ASRModel, EngineSpec, Weights, register_model
+from shared.engines import ASR_SAMPLE_RATE_HZ, ASRModel, EngineSpec, register_model
 from shared.errors import EngineLoadFailed, Stage, TooLong
+from shared.weights import HubWeights
 
-WEIGHTS = Weights(
+WEIGHTS = HubWeights(
     repository="nvidia/nemotron-speech-streaming-en-0.6b",
     revision="ef3bf40c90df5cd2de55cc07e06681e03d8e6ee4",  # the checkpoint of March 2026
     files=("*.nemo",),

@@ -1,5 +1,6 @@
 """whisper: OpenAI's Whisper on faster-whisper and CTranslate2."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,10 +10,12 @@ from numpy.typing import NDArray
 from services.cuda import CudaEngine, check_gpu_is_used, load_cublas_12
 from services.host.vad_gate import amplified
 from services.weights import weights_folder
+from services.weights.pinned import WHISPER_BASE, WHISPER_TINY_EN
 from shared.audio.pcm import Pcm
-from shared.engines import ASR_SAMPLE_RATE_HZ, ASRModel, EngineSpec, Weights, register_model
+from shared.engines import ASR_SAMPLE_RATE_HZ, ASRModel, EngineSpec, register_model
 from shared.errors import EngineLoadFailed, Misconfigured, Stage
 from shared.settings import settings
+from shared.weights import HubWeights, Weights
 
 if TYPE_CHECKING:
     from faster_whisper import WhisperModel
@@ -28,8 +31,6 @@ AUTO = "auto"
 
 _SYSTRAN = {
     "tiny": "d90ca5fe260221311c53c58e660288d3deb8d356",
-    "tiny.en": "0d3d19a32d3338f10357c0889762bd8d64bbdeba",
-    "base": "ebe41f70d5b6dfa9166e2c581c45c9c0cfc57b66",
     "base.en": "3d3d5dee26484f91867d81cb899cfcf72b96be6c",
     "small": "536b0662742c02347bc0e980a01041f333bce120",
     "small.en": "d1d751a5f8271d482d14ca55d9e2deeebbae577f",
@@ -38,17 +39,19 @@ _SYSTRAN = {
     "large-v3": "edaa852ec7e145841d8ffdb056a99866b5f0a478",
 }
 _FILES = ("model.bin", "config.json", "preprocessor_config.json", "tokenizer.json", "vocabulary.*")
-WHISPER_MODELS = {
-    name: Weights(repository=f"Systran/faster-whisper-{name}", revision=revision, files=_FILES)
+WHISPER_MODELS: Mapping[str, Weights] = {
+    name: HubWeights(repository=f"Systran/faster-whisper-{name}", revision=revision, files=_FILES)
     for name, revision in _SYSTRAN.items()
 } | {
-    "large-v3-turbo": Weights(
+    "tiny.en": WHISPER_TINY_EN,
+    "base": WHISPER_BASE,
+    "large-v3-turbo": HubWeights(
         repository="dropbox-dash/faster-whisper-large-v3-turbo",
         revision="0a363e9161cbc7ed1431c9597a8ceaf0c4f78fcf",
         files=_FILES,
-    )
+    ),
 }
-"""The sizes that S2S_WHISPER_MODEL can name, converted for CTranslate2 and pinned."""
+"""The sizes that S2S_WHISPER_MODEL can name, converted for CTranslate2 and pinned. Two need no hub."""
 
 
 @register_model(
@@ -61,7 +64,7 @@ WHISPER_MODELS = {
         modules=("faster_whisper",),
         gpu="A10G",
         runs_on_cpu=True,
-        weights=WHISPER_MODELS["small.en"],
+        weights=WHISPER_MODELS["tiny.en"],
         sample_rate_hz=ASR_SAMPLE_RATE_HZ,
         # No snapshot: CTranslate2 puts its weights where they stay, on the GPU, which only a GPU snapshot
         # could keep; with this library 60 % of those crashed when restored (modal-client issue 4132).
@@ -151,7 +154,7 @@ def whisper_weights(name: str) -> Weights:
         return WHISPER_MODELS[name]
     if "/" in name:
         repository, _, revision = name.partition("@")
-        return Weights(repository=repository, revision=revision or "main", files=_FILES)
+        return HubWeights(repository=repository, revision=revision or "main", files=_FILES)
     raise Misconfigured(
         f"S2S_WHISPER_MODEL={name}: no such size. There are: {', '.join(WHISPER_MODELS)}; or name a "
         "repository (somebody/some-whisper).",

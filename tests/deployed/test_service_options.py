@@ -16,13 +16,14 @@ from tests.support.deployed_project import Project, project_in
 GRAND = """
 from collections.abc import Iterator
 import threading
-from shared.engines import EngineSpec, TTSModel, Weights, register_model
+from shared.engines import EngineSpec, TTSModel, register_model
+from shared.weights import HubWeights
 from shared.audio.pcm import Pcm
 
 @register_model("tts", "grand", EngineSpec(
     summary="Asks for everything.", licence="MIT", gpu="A10G", packages=("idna==3.10",),
     apt_packages=("libflite1", "sox"), python_version="3.12", concurrent_inputs=4,
-    weights=Weights(repository="someone/voice", revision="abc123"), secrets=("GRAND_API_KEY",),
+    weights=HubWeights(repository="someone/voice", revision="abc123"), secrets=("GRAND_API_KEY",),
     memory_snapshot=True, gpu_snapshot=True,
 ))
 class Grand(TTSModel):

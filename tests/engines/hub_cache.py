@@ -3,12 +3,12 @@
 import shutil
 from pathlib import Path
 
-from shared.engines import Weights
+from shared.weights import HubWeights
 
 _COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
-def put_into_hub_cache(cache: Path, weights: Weights, files: Path) -> Path:
+def put_into_hub_cache(cache: Path, weights: HubWeights, files: Path) -> Path:
     """Copy the folder `files` into the cache as the snapshot of `weights`, as a download would have; the
     snapshot's folder."""
     repository = cache / f"models--{weights.repository.replace('/', '--')}"

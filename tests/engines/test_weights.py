@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from services.weights import weights_folder
-from shared.engines import Weights
 from shared.errors import WeightsMissing
+from shared.weights import HubWeights
 from tests.engines.hub_cache import put_into_hub_cache
 from tests.engines.no_network import Connected, only_loopback
 
-BRANCH = Weights(repository="somebody/some-model", revision="main")
-COMMIT = Weights(repository="somebody/some-model", revision="a" * 40)
+BRANCH = HubWeights(repository="somebody/some-model", revision="main")
+COMMIT = HubWeights(repository="somebody/some-model", revision="a" * 40)
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("weights", [BRANCH, COMMIT])
-def test_the_folder_of_fetched_weights_is_found(cache: Path, files: Path, weights: Weights) -> None:
+def test_the_folder_of_fetched_weights_is_found(cache: Path, files: Path, weights: HubWeights) -> None:
     put_into_hub_cache(cache, weights, files)
     with only_loopback():
         folder = weights_folder(weights, "model.bin", "*.bin")

@@ -17,6 +17,7 @@ from shared.engines import ASR_SAMPLE_RATE_HZ
 from shared.errors import BadRequest, Misconfigured, WeightsMissing
 from shared.settings import Settings, settings
 from shared.stage_stream import Transcript
+from shared.weights import HubWeights
 from tests.engines.hub_cache import put_into_hub_cache
 from tests.engines.no_network import only_loopback
 from tests.engines.tiny_whisper import TinyWhisper, write_tiny_whisper
@@ -39,11 +40,13 @@ def loaded(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     """Loads the engine with a planted model and S2S_WHISPER_ settings."""
 
     def load(plan: TinyWhisper | None = None, **chosen: str) -> WhisperASR:
-        for name, value in chosen.items():
+        for name, value in {"model": "small.en", **chosen}.items():
             monkeypatch.setenv(f"S2S_WHISPER_{name.upper()}", value)
         settings.cache_clear()
         write_tiny_whisper(tmp_path / "files", plan or TinyWhisper(text=SENTENCE))
-        put_into_hub_cache(cache, WhisperASR.weights(), tmp_path / "files")
+        weights = WhisperASR.weights()
+        assert isinstance(weights, HubWeights)
+        put_into_hub_cache(cache, weights, tmp_path / "files")
         engine = WhisperASR()
         with only_loopback():
             engine.load()

@@ -6,10 +6,25 @@ import pytest
 
 from services.asr.whisper import WHISPER_MODELS, whisper_weights
 from shared.errors import Misconfigured
+from shared.weights import HubWeights, PackageWeights
 
 
 def test_every_size_is_pinned_to_a_commit() -> None:
-    assert all(re.fullmatch("[0-9a-f]{40}", weights.revision) for weights in WHISPER_MODELS.values())
+    hub = [weights for weights in WHISPER_MODELS.values() if isinstance(weights, HubWeights)]
+    assert len(hub) > 5
+    assert all(re.fullmatch("[0-9a-f]{40}", weights.revision) for weights in hub)
+
+
+@pytest.mark.parametrize("name", ["tiny.en", "base"])
+def test_the_small_sizes_need_no_hub(name: str) -> None:
+    weights = whisper_weights(name)
+    assert isinstance(weights, PackageWeights)
+    assert {file.name for file in weights.files} == {
+        "model.bin",
+        "config.json",
+        "tokenizer.json",
+        "vocabulary.txt",
+    }
 
 
 def test_an_unknown_size_is_refused_with_those_that_exist() -> None:
@@ -22,5 +37,6 @@ def test_an_unknown_size_is_refused_with_those_that_exist() -> None:
 )
 def test_any_repository_can_be_named(name: str, revision: str) -> None:
     weights = whisper_weights(name)
+    assert isinstance(weights, HubWeights)
     assert (weights.repository, weights.revision) == ("somebody/whisper-no", revision)
     assert "model.bin" in weights.files
