@@ -1,11 +1,15 @@
-"""Hibari: a natural American voice for a CPU, distilled from Kokoro-82M; all of it comes in a Python package."""
+"""Hibari: a natural American voice on a CPU, distilled from Kokoro-82M; all of it is in a Python package."""
 
 import threading
+import unicodedata
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from services.tts.normalization import MODULE, PACKAGE, in_words
-from services.tts.preparation import trimmed, utterances
+from services.tts.preparation import MAX_AFTER_S, trimmed, utterances
 from shared.audio.pcm import Pcm
 from shared.engines import EngineSpec, TTSModel, register_model
 from shared.errors import Stage, StageFailed
@@ -20,6 +24,8 @@ _VOICE = "heart"  # the one in the package; any other would be downloaded
 _MAX_PHONEMES = 400
 """About 25 s of speech. Time and memory grow with the square: 2,000 take 4 s."""
 _SEED = 0  # of the noise in consonants: the same text is the same sound
+_GAIN = np.float32(1.5)
+"""As loud as the other voices (-21 dB in the median of 200 sentences); their highest peak becomes 0.98."""
 
 
 @register_model(
@@ -61,11 +67,25 @@ class HibariTTS(TTSModel):
         """A segment for each sentence; what has no Latin letters is left out."""
         if self._hibari is None:
             raise StageFailed("Hibari is not loaded.", Stage.TTS)
-        for sentence in utterances(in_words(text), by_sentence=True):
+        for sentence in utterances(_latin(in_words(text)), by_sentence=True):
             # Its own division into sentences would pause after "U.S." and the like.
             for phonemes in cut(self._hibari.g2p(sentence), _MAX_PHONEMES):
                 if cancelled.is_set():
                     return
-                samples = trimmed(self._hibari.from_phonemes(phonemes, seed=_SEED), SAMPLE_RATE_HZ)
-                if samples.size:
-                    yield Pcm(samples, SAMPLE_RATE_HZ)
+                speech = _finished(self._hibari.from_phonemes(phonemes, seed=_SEED))
+                if speech.num_samples:
+                    yield speech
+
+
+def _latin(text: str) -> str:
+    """The text without letters of other scripts, which would be spelled out as if they were Latin."""
+    return "".join(
+        char if not char.isalpha() or unicodedata.name(char, "").startswith("LATIN") else " " for char in text
+    )
+
+
+def _finished(samples: NDArray[np.float32]) -> Pcm:
+    """Speech at its level, with the pause that follows a sentence; a word alone would end without any."""
+    pause = np.zeros(round(MAX_AFTER_S * SAMPLE_RATE_HZ), np.float32)
+    whole = np.concatenate([samples * _GAIN, pause]).clip(-1.0, 1.0)
+    return Pcm(trimmed(whole, SAMPLE_RATE_HZ), SAMPLE_RATE_HZ)

@@ -34,7 +34,7 @@ def _with_plain_digits(char: str) -> str:
         return str(unicodedata.decimal(char))
     if char.isnumeric() and char not in _READ_BY_LIBRARY:
         plain = unicodedata.normalize("NFKC", char).replace("⁄", "/")
-        return f" {plain} " if "/" in plain else plain
+        return f" {plain}" if "/" in plain else plain
     return " " if char == "\\" else char  # before a word, the library takes it for LaTeX
 
 
@@ -44,13 +44,13 @@ def _library() -> "Normalizer":
     from normt2s.langs.en import English
 
     class Spoken(English):  # type: ignore[misc]
-        """With more words after which a number is a year, and letters that are not taken for an article."""
+        """With more words after which a number is a year, and without an "a" that could be an article."""
 
         year_prepositions = (*English.year_prepositions, "of", "to", "and", "by", "through")
 
         def time(self, hour: int, minute: int, suffix: str | None) -> str:
             words: str = super().time(hour, minute, suffix)
-            return words.replace(" a m", " A M").replace(" p m", " P M")
+            return words.replace(" a m", " a.m.").replace(" p m", " p.m.")
 
     library = Normalizer(Spoken(), latex="keep")
     for written, singular, plural in _UNITS:
@@ -131,14 +131,16 @@ _RULES: tuple[tuple[re.Pattern[str], _Spoken], ...] = tuple(
         # Dates
         (r"(?<![\w/-])(\d{4})-(\d\d)-(\d\d)(?![\w-])", lambda d: _date(d[1], int(d[2]), int(d[3]), d[0])),
         (r"(?<![\w/.])(\d{1,2})/(\d{1,2})/(\d{4}|\d\d)(?![\w/])", _slashed_date),
-        (r"(?<![\w.])(\d{1,2})\.(\d{1,2})\.(\d{4})(?!\w)", lambda d: _date(d[3], int(d[2]), int(d[1]), d[0])),
+        (r"(?<![\w.])(\d\d?)\.(\d\d?)\.(\d{4})(?!\w)", lambda d: _date(d[3], int(d[2]), int(d[1]), d[0])),
         (rf"\b{_MONTH} (?=\d)", lambda m: f"{_month(m[1])} "),
         (rf"(?i:\b(the ))?(?<![\w$€£#.,:/-])(\d{{1,2}})(?:st|nd|rd|th)? (?:of )?{_MONTH}(?![\w-])",
          lambda d: f"{d[1] or 'the '}{d[2]}th of {_month(d[3])}"),
         (r"(?<![\w$€£.,])['’]?([2-9]0)s\b", _decade),
         # Telephone numbers, and others of many groups
-        (r"(?<![\w.,/-])\+\d[\d ().-]{5,}\d(?!\w)|(?<![\w.,/-])(?:\(\d{3}\) ?|\d{3}[-. ])?\d{3}[-.]\d{4}(?![\w-])"
-         r"|(?<![\w.,/-])\d+(?:-\d+){2,}(?![\w-])|(?<=[Cc]all |[Dd]ial )\d{3,}\b(?![.,:]?\d)", _one_by_one),
+        (r"(?<![\w.,/-])\+\d[\d ().-]{5,}\d(?!\w)", _one_by_one),
+        (r"(?<![\w.,/-])(?:\(\d{3}\) ?|\d{3}[-. ])?\d{3}[-.]\d{4}(?![\w-])", _one_by_one),
+        (r"(?<![\w.,/-])\d+(?:-\d+){2,}(?![\w-])", _one_by_one),
+        (r"(?<=[Cc]all |[Dd]ial )\d{3,}\b(?![.,:]?\d)", _one_by_one),
         # Amounts
         (r"(?<=\d),(?=\d{1,2}\s?[€%])", "."),
         (r"([$€£]\d[\d,.]*) ?([kKmMbBtT])n?\b", lambda m: f"{m[1]} {_SCALES[m[2].lower()]}"),

@@ -6,6 +6,7 @@ import services.llm
 from services.selection import check_runs_here, discover, select
 from services.tts.espeak import EspeakTTS
 from services.tts.flite import FliteTTS
+from services.tts.hibari import HibariTTS
 from shared.engines import MODEL_REGISTRY
 from shared.errors import Misconfigured, Stage
 from shared.settings import Settings
@@ -27,10 +28,9 @@ def test_a_module_that_cannot_be_imported_is_named_with_its_error(
         discover()
 
 
-@pytest.mark.needs("flite")
-def test_without_a_choice_the_embedded_engines_are_selected() -> None:
+def test_without_a_choice_engines_are_selected_that_need_nothing_else() -> None:
     chosen = select(Settings())
-    assert (chosen.asr.name, chosen.llm.name, chosen.tts.name) == ("pocketsphinx", "rules", "flite")
+    assert (chosen.asr.name, chosen.llm.name, chosen.tts.name) == ("pocketsphinx", "rules", "hibari")
 
 
 def test_without_a_choice_what_is_deployed_to_modal_are_the_models_with_a_gpu() -> None:
@@ -51,7 +51,14 @@ def test_a_choice_is_followed_wherever_the_model_is_to_run() -> None:
         assert select(settings, on_modal=True).asr.name == "whisper"
 
 
-def test_espeak_is_the_voice_where_flite_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.needs("flite")
+def test_flite_is_the_voice_where_hibari_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HibariTTS, "missing", lambda: "hibari-tts")
+    assert select(Settings()).tts.name == "flite"
+
+
+def test_espeak_is_the_voice_where_neither_can_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HibariTTS, "missing", lambda: "hibari-tts")
     monkeypatch.setattr(FliteTTS, "missing", lambda: "libflite")
     assert select(Settings()).tts.name == "espeak"
 
