@@ -118,10 +118,14 @@ class Engine(ABC):
             return f"Python package: pip install {' '.join(cls.spec.packages or absent)}"
         if cls.spec.gpu and not cls.spec.runs_on_cpu and not has_gpu():
             return f"an NVIDIA GPU ({cls.spec.gpu} on Modal)"
-        unset = [name for name in cls.spec.secrets if not os.environ.get(name)]
-        if unset:
+        if unset := cls.unset_secrets():
             return f"environment variable {', '.join(unset)}"
         return None
+
+    @classmethod
+    def unset_secrets(cls) -> list[str]:
+        """The environment variables that are lacking here; overridden where a setting makes them needless."""
+        return [name for name in cls.spec.secrets if not os.environ.get(name, "").strip()]
 
 
 class ASRModel(Engine):

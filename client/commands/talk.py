@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.file_proxy import FileProxy  # prints above what goes on
 
 from client.audio.talk_audio import AudioOptions, TalkAudio
+from client.default_llm import default_llm_remark
 from client.display.talk_display import TalkDisplay
 from client.metrics.conversation_metrics import ConversationMetrics
 from client.metrics.metrics_file import MetricsFile
@@ -96,6 +97,8 @@ class _Talk:
             speaker = await stack.enter_async_context(self.audio.speaker)
             microphone = await stack.enter_async_context(self.audio.microphone)
             self.display.waiting("")
+            if remark := default_llm_remark(self.options.target, settings()):
+                self.display.remark(remark)
             now = asyncio.get_running_loop().time
             self.metrics = stack.enter_context(ConversationMetrics(now, self.metrics_file, microphone))
             conversation = Conversation(

@@ -11,6 +11,7 @@ from rich.text import Text
 from client.audio.audio_file import STANDARD_OUTPUT, check_writable, read_audio, write_audio
 from client.audio.device_speaker import DeviceSpeaker
 from client.audio.sound_devices import Direction, NoSoundDevice, SoundDeviceLost, find_device
+from client.default_llm import default_llm_remark
 from client.display.terminal import print_json
 from client.display.turn_display import TurnDisplay, TurnProgress
 from client.errors import reported_errors
@@ -58,6 +59,8 @@ def turn_command(
         print_json(_as_json(result, output_file, reply))
     elif reply:
         output.print(f"Wrote {output_file} ({reply.duration_s:.1f} s of speech).", markup=False)
+        if remark := default_llm_remark(target, settings()):
+            output.print(Text(remark, "dim"), soft_wrap=not output.is_terminal)
     with reported_errors(as_json=False):
         if result.outcome == "no_speech":
             raise NoSpeech("Nobody speaks in this recording, so there is nothing to answer.")

