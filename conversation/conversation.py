@@ -18,10 +18,17 @@ from conversation.endpointing import (
 from conversation.listener import Listener, ListeningEvent
 from conversation.memory import ConversationMemory
 from conversation.reply import OnEvent, Reply, SpokenTurn, TurnSource
+from conversation.short_sound import ShortSounds
+from conversation.speculation import Asking
+from conversation.tasks import Tasks
+from conversation.turn_detection import TurnDetection, TurnModel
 from conversation.turn_recorder import TurnRecorder
 from shared.audio.decode import to_pcm
 from shared.settings import Settings
-from shared.turn import SpeechChunk, TurnEnd, TurnEvent, TurnRequest
+from shared.turn import SpeechChunk, TurnEnd, TurnEvent
+
+HEARD_S = 8.0
+"""What turn detection hears of a question: its last seconds."""
 
 
 class Phase(Enum):
@@ -40,10 +47,10 @@ class Conversation:
     A reply can be interrupted once it is audible. Before that, new speech extends the question: the request
     is cancelled, and the next one has all that was said, so that nothing is lost.
 
-    If `speculative`, a turn begins at the first pause, inaudibly, and is kept if the speaker has finished
-    (LiveKit calls this preemptive generation).
+    If `speculative`, a turn begins at the first pause, inaudibly, and is kept if the speaker has finished.
 
     Args:
+        turn_model: sets how long a silence ends a turn; None for always the same.
         lag_s: how long audio takes from the microphone to `run`.
         on_phase: called for every frame, with its level from 0 to 1.
         on_event: called with the events of turns whose speaker has finished.
@@ -57,6 +64,7 @@ class Conversation:
         settings: Settings,
         *,
         lag_s: float = 0.0,
+        turn_model: TurnModel | None = None,
         speculative: bool = True,
         system_prompt: str | None = None,
         session_id: str | None = None,
@@ -64,22 +72,24 @@ class Conversation:
         on_event: OnEvent = lambda _: None,
         on_turn: Callable[[SpokenTurn], None] = lambda _: None,
     ) -> None:
-        self._turns = turns
         self._player = player
         self._settings = settings
         self._speculative = speculative
-        self._options = {"session_id": session_id or uuid4().hex}
-        self._options |= {} if system_prompt is None else {"system_prompt": system_prompt}
+        self._session_id = session_id or uuid4().hex
         self._on_phase, self._on_event, self._on_turn = on_phase, on_event, on_turn
         self._now = asyncio.get_running_loop().time
         self._began_s = self._now()
         self._listener = Listener(settings, self._now, lag_s=lag_s)
         self._memory = ConversationMemory(settings.max_conversation_messages)
+        self._tasks = Tasks()
+        options = {"session_id": self._session_id}
+        options |= {} if system_prompt is None else {"system_prompt": system_prompt}
+        self._asking = Asking(turns, self._memory, self._tasks, self._emit, options)
+        self._turn_detection = TurnDetection(turn_model, settings, self._tasks, self._listener.end_after)
+        self._short_sounds = ShortSounds(turns, settings, self._tasks, session_id=self._session_id)
         self._recorder: TurnRecorder | None = None  # of the question that is being asked
-        self._speculation: Reply | None = None
+        self._speech_began_s = 0.0
         self._reply: Reply | None = None  # on its way, or audible
-        self._remembering: asyncio.Task[None] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
         self._underruns = 0
 
     async def run(self, frames: AsyncIterable[Frame], *, ended: Callable[[], bool] = lambda: False) -> None:
@@ -88,6 +98,7 @@ class Conversation:
         try:
             async for frame in frames:
                 self._note_first_audio()
+                self._end_short_sound()
                 for event in self._listener.process(frame):
                     self._on_listening(event)
                 self._end_played_turn()
@@ -102,13 +113,9 @@ class Conversation:
             with ExitStack() as stack:  # all of it, whatever fails
                 stack.callback(self._listener.close)
                 stack.callback(self._interrupt)
-                stack.callback(self._drop_speculation)
+                stack.callback(self._asking.drop_speculation)
         finally:
-            await asyncio.sleep(0)  # a task that never began would not end its turn
-            for task in self._tasks:
-                task.cancel()
-            while self._tasks:
-                await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self._tasks.end()
 
     def _on_listening(self, event: ListeningEvent) -> None:
         match event:
@@ -117,7 +124,8 @@ class Conversation:
             case SpeechDropped():
                 self._drop_utterance()
             case SpeechResumed():
-                self._drop_speculation()
+                self._turn_detection.leave_pause()
+                self._asking.drop_speculation()
             case PauseReached():
                 self._pause_reached(event)
             case UtteranceEnded():
@@ -128,15 +136,14 @@ class Conversation:
     # What is being said
 
     def _begin_utterance(self, start_sample: int) -> None:
-        reply = self._reply
+        reply, self._speech_began_s = self._reply, self._now()
         if reply and not reply.audible:
             self._pause(reply)  # until it is certain that somebody speaks
         if reply and self._listener.extends:
             self._recorder = reply.recorder
         else:
             began_s = self._listener.moment(start_sample)
-            session_id = self._options["session_id"]
-            self._recorder = TurnRecorder(self._now, session_id, self._began_s, began_s)
+            self._recorder = TurnRecorder(self._now, self._session_id, self._began_s, began_s)
 
     def _drop_utterance(self) -> None:
         self._recorder = None
@@ -147,61 +154,39 @@ class Conversation:
     def _pause_reached(self, event: PauseReached) -> None:
         self._supersede()
         recorder = self._speech_ended(event)
-        if self._speculative and not self._reply:
-            self._speculation = self._ask(recorder, event, speculative=True)
+        if self._reply:
+            return
+        self._turn_detection.pause(self._listener.said(HEARD_S))
+        if self._speculative:
+            shortest_s = self._turn_detection.shortest_silence_s
+            certain_after_s = max(0.0, shortest_s - self._settings.speculation_after_s)
+            self._asking.speculate(self._listener.question(event), recorder, certain_after_s=certain_after_s)
 
     def _utterance_ended(self, event: UtteranceEnded) -> None:
         self._supersede()
         self._interrupt()  # the utterance reached its maximum before it was certain to be an interruption
         recorder = self._speech_ended(event)
-        recorder.turn_certain()
-        reply, self._speculation = self._speculation or self._ask(recorder, event), None
-        self._reply, self._recorder = reply, None
-        reply.release()
+        recorder.turn_certain(None if event.full else self._turn_detection.ended_by)
+        self._turn_detection.leave_pause()
+        self._reply, self._recorder = self._asking.ask(self._listener.question(event), recorder), None
 
     def _speech_ended(self, event: PauseReached | UtteranceEnded) -> TurnRecorder:
         assert self._recorder, "an utterance is under way"
         self._recorder.speech_ended(self._listener.moment(event.speech_end_sample))
         return self._recorder
 
-    def _ask(
-        self, recorder: TurnRecorder, event: PauseReached | UtteranceEnded, *, speculative: bool = False
-    ) -> Reply:
-        settings, question = self._settings, self._listener.question(event)
-        until_certain_s = max(0.0, settings.end_of_turn_silence_s - settings.speculation_after_s)
-
-        async def request() -> TurnRequest:
-            if self._remembering:
-                await asyncio.shield(self._remembering)
-            request = TurnRequest(
-                audio=question,
-                conversation=self._memory.messages,
-                speculative=speculative,
-                second_chunk_after_s=until_certain_s if speculative else 0.0,
-                **self._options,
-            )
-            recorder.request_sent(request)
-            return request
-
-        return Reply(self._turns, question, request, recorder, self._emit)
-
-    def _drop_speculation(self) -> None:
-        if self._speculation:
-            self._drop(self._speculation)
-            self._speculation = None
-
     def _supersede(self) -> None:
         """Somebody spoke on before the reply was audible: their question was not complete."""
         reply = self._reply
         if not reply or reply.audible:
             return
+        reply.recorder.spoke_again(self._speech_began_s)
         played = self._leave(reply)
-        if reply.recorder is self._recorder:  # the next request has all of its audio
-            self._drop(reply)
+        if reply.recorder is self._recorder:
+            self._asking.drop(reply)
         else:  # the question cannot get longer
             reply.mute()
-            self._remembering = asyncio.create_task(self._remember(reply, played, self._remembering))
-            self._keep(self._remembering)
+            self._memory.to_come = self._tasks.start(self._remember(reply, played, self._memory.to_come))
 
     async def _remember(
         self, reply: Reply, played: tuple[SegmentPlayed, ...], before: "asyncio.Task[None] | None"
@@ -212,7 +197,7 @@ class Conversation:
                 await asyncio.wait([before])
             await reply.transcribed.wait()
         finally:
-            self._keep(reply.cancel())
+            self._tasks.keep(reply.cancel())
             self._over(reply, played, interrupted=True)
 
     # The reply
@@ -234,11 +219,21 @@ class Conversation:
         assert self._reply, "only an audible reply is interrupted"
         match event:
             case BargeInEvent.PAUSE:
+                self._short_sounds.cancel()
                 self._pause(self._reply)
+            case BargeInEvent.SHORT_SOUND:
+                self._short_sounds.decide(self._listener.said(HEARD_S))
             case BargeInEvent.RESUME:
                 self._drop_utterance()
             case BargeInEvent.INTERRUPT:
+                self._reply.recorder.spoke_again(self._speech_began_s)
                 self._interrupt()
+
+    def _end_short_sound(self) -> None:
+        if (interrupts := self._short_sounds.decision()) is not None:
+            event = BargeInEvent.INTERRUPT if interrupts else BargeInEvent.RESUME
+            self._listener.decide(event)
+            self._barge_in(event)
 
     def _pause(self, reply: Reply) -> None:
         reply.paused = True
@@ -253,10 +248,11 @@ class Conversation:
 
     def _interrupt(self) -> None:
         if self._reply:
-            self._keep(self._reply.cancel())
+            self._tasks.keep(self._reply.cancel())
             self._finish(self._reply, interrupted=True)
 
     def _finish(self, reply: Reply, *, interrupted: bool) -> None:
+        self._short_sounds.cancel()
         played = self._leave(reply)
         self._listener.turn_ended()
         self._over(reply, played, interrupted=interrupted)
@@ -274,16 +270,6 @@ class Conversation:
         turn = reply.spoken_turn(played, rate_hz, interrupted=interrupted, underruns=underruns)
         self._memory.add(turn.transcript, turn.played)
         self._on_turn(turn)
-
-    def _drop(self, reply: Reply) -> None:
-        """The next request has all of this one's audio."""
-        reply.recorder.request_dropped()
-        self._keep(reply.cancel())
-
-    def _keep(self, task: "asyncio.Task[None]") -> None:
-        """Wait for it before the conversation ends."""
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     @property
     def _phase(self) -> Phase:

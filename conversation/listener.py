@@ -95,6 +95,21 @@ class Listener:
             return self._encoder.finished(num_samples)
         return self._encoder.so_far(num_samples)
 
+    def said(self, duration_s: float) -> Samples:
+        """The newest audio of the question, up to now: at most this much of it, 16 kHz."""
+        assert self._encoder, "an utterance is under way"
+        return self._encoder.newest(round(duration_s * ASR_SAMPLE_RATE_HZ))
+
+    def end_after(self, silence_s: float) -> None:
+        """End the utterance after this much silence, if it is in a pause: of this pause alone."""
+        self._endpointer.end_after(silence_s)
+
+    def decide(self, event: BargeInEvent) -> None:
+        """A short sound during the reply was this: RESUME or INTERRUPT."""
+        assert self._barge_in, "a reply is audible"
+        self._barge_in.resumed()
+        self._follow(event)
+
     def reply_audible(self) -> None:
         """The reply has begun to play: from now on speech may be an interruption."""
         self._barge_in = BargeIn(self._settings)

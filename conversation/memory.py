@@ -1,5 +1,6 @@
 """What the LLM is to know of the conversation so far: what was said, and of the replies what was played."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -31,6 +32,13 @@ class ConversationMemory:
     def __init__(self, max_messages: int) -> None:
         self._max_messages = max_messages
         self._messages: list[ChatMessage] = []
+        self.to_come: asyncio.Task[None] | None = None
+        """Adds a turn whose transcript has not come yet."""
+
+    async def complete(self) -> None:
+        """Wait for the turn that is to come, if any."""
+        if self.to_come:
+            await asyncio.shield(self.to_come)
 
     @property
     def messages(self) -> tuple[ChatMessage, ...]:

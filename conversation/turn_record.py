@@ -4,12 +4,17 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from conversation.turn_detection import EndedBy
 from shared.ledger import Ledger, Microseconds
 from shared.payloads import Payload
 from shared.turn import Failure, Identifier, Models
 
 TurnOutcome = Literal["completed", "interrupted", "failed", "no_speech"]
 """`interrupted`: the person spoke again, or ended the conversation, before all of the reply was played."""
+
+
+SPOKE_ON_WITHIN_S = 2.0
+"""Who speaks again this soon had not finished: turn detection waits no longer by default."""
 
 
 class VoiceToVoice(Payload):
@@ -35,6 +40,16 @@ class VoiceToVoice(Payload):
         if spans_us != self.total_us:
             raise ValueError(f"spans sum to {spans_us} µs, not to {self.total_us} µs")
         return self
+
+
+class EndOfTurn(Payload):
+    """A silence in which the turn was taken to be over."""
+
+    ended_by: EndedBy
+    silence_us: Microseconds
+    """From the end of speech to the end of the turn."""
+    spoke_on: bool = False
+    """Whether the person spoke again within SPOKE_ON_WITHIN_S of the end of speech, so had not finished."""
 
 
 class TurnRecord(Payload):
@@ -65,6 +80,9 @@ class TurnRecord(Payload):
     """How often playback ran out of speech in the middle of the reply."""
     kept_speculation_us: Microseconds | None = None
     """How long the pipeline had worked on that request when the turn became certain; None if sent later."""
+    ends: tuple[EndOfTurn, ...] = ()
+    """More than one where the person spoke on before the reply was audible. An utterance that ended since it
+    was as long as it may be has none."""
     dropped_requests_us: tuple[Microseconds, ...] = ()
     """Requests that were cancelled since the person spoke on: how long the pipeline had worked on each."""
 

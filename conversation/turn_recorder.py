@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from conversation.turn_record import TurnOutcome, TurnRecord, VoiceToVoice
+from conversation.turn_detection import EndedBy
+from conversation.turn_record import SPOKE_ON_WITHIN_S, EndOfTurn, TurnOutcome, TurnRecord, VoiceToVoice
 from shared.errors import SpeechError
 from shared.turn import (
     Failure,
@@ -52,6 +53,7 @@ class TurnRecorder:
     _request: _Request | None = None
     _kept_speculation_us: int | None = None
     _dropped_us: list[int] = field(default_factory=list)
+    _ends: list[EndOfTurn] = field(default_factory=list)
 
     def speech_ended(self, at_s: float) -> None:
         """The person fell silent then, as voice activity detection estimates it. The last call counts."""
@@ -86,11 +88,23 @@ class TurnRecorder:
             self._dropped_us.append(self._request.worked_us(_us(self.now())))
             self._request = self._kept_speculation_us = None
 
-    def turn_certain(self) -> None:
-        """It is certain now that the person has finished. A request that was sent is kept."""
+    def turn_certain(self, ended_by: EndedBy | None = None) -> None:
+        """It is certain now that the person has finished. A request that was sent is kept.
+
+        `ended_by`: what set the silence that ended the turn, if one did.
+        """
         self._certain_us = _us(self.now())
+        if ended_by and self._speech_ended_us is not None:
+            silence_us = max(0, self._certain_us - self._speech_ended_us)
+            self._ends.append(EndOfTurn(ended_by=ended_by, silence_us=silence_us))
         if self._request:
             self._kept_speculation_us = self._request.worked_us(self._certain_us)
+
+    def spoke_again(self, at_s: float) -> None:
+        """The person speaks again since then, after the end of the turn."""
+        if self._ends and self._speech_ended_us is not None:
+            spoke_on = _us(at_s) - self._speech_ended_us <= _us(SPOKE_ON_WITHIN_S)
+            self._ends[-1] = self._ends[-1].model_copy(update={"spoke_on": spoke_on})
 
     def first_audio(self, at_s: float) -> None:
         """The reply became audible then."""
@@ -122,6 +136,7 @@ class TurnRecorder:
             played_us=min(max(0, _us(played_s)), request.reply_us),
             underruns=underruns,
             kept_speculation_us=self._kept_speculation_us,
+            ends=tuple(self._ends),
             dropped_requests_us=tuple(self._dropped_us),
         )
 

@@ -47,6 +47,10 @@ class UtteranceEncoder:
         self._samples.append(samples)
         self.num_samples += samples.size
 
+    def newest(self, num_samples: int) -> NDArray[np.float32]:
+        """So many of the samples that were written last, as they were, or all."""
+        return np.concatenate([*self._samples, np.empty(0, np.float32)])[-num_samples:]
+
     def so_far(self, num_samples: int) -> Mp3Audio:
         """The first `num_samples`; more may be written afterwards.
 

@@ -10,12 +10,13 @@ from typing import TypeVar
 from uuid import uuid4
 
 from orchestrator.chunker import Chunker
+from orchestrator.messages import messages_for_llm
 from orchestrator.stage_call import Output, stage_outputs
 from orchestrator.turn_log import logger
 from orchestrator.turn_output import TurnOutput
 from shared.errors import BadAudio, Overloaded, SpeechError, Stage, StageFailed, TooLong
 from shared.ledger import Ledger
-from shared.payloads import MAX_TEXT_CHARACTERS, ChatMessage, Mp3Audio, Speech, ToolCall
+from shared.payloads import ChatMessage, Mp3Audio, Speech, ToolCall
 from shared.settings import Settings
 from shared.stage_stream import AudioSegment, LLMOutput, Stages, StageStream, Transcript
 from shared.turn import (
@@ -121,7 +122,10 @@ class _Turn:
                 return False
             self._log.transcript = transcript
             await self._output.emit(TranscriptReady(text=transcript))
-        await self._retried(Stage.LLM, lambda: self._reply(self._messages(transcript)))
+            if self._request.transcribe_only:
+                return True
+        messages = messages_for_llm(self._request, transcript, self._settings)
+        await self._retried(Stage.LLM, lambda: self._reply(messages))
         return True
 
     async def _transcribe(self, audio: Speech) -> str:
@@ -244,21 +248,6 @@ class _Turn:
         self, stage: Stage, stream: StageStream, output: type[Output]
     ) -> AsyncGenerator[Output, None]:
         return stage_outputs(stage, stream, output, self._settings, self._output)
-
-    def _messages(self, transcript: str) -> list[ChatMessage]:
-        conversation, newest = self._request.conversation, self._settings.max_conversation_messages
-        if not transcript:
-            newest = max(newest, 1)  # the last one is the question
-        first = max(0, len(conversation) - newest)
-        while first < len(conversation) and first and conversation[first].role == "tool":
-            first -= 1  # a result without its tool call is no conversation
-        system = ChatMessage(role="system", content=self._request.system_prompt)
-        recent = list(conversation[first:])
-        if transcript:  # joins what was said without an answer: chat templates want the roles to alternate
-            said = recent.pop().content if recent and recent[-1].role == "user" else ""
-            said = f"{said} {transcript}".strip()[-MAX_TEXT_CHARACTERS:]
-            recent.append(ChatMessage(role="user", content=said))
-        return [system, *recent]
 
 
 def _check_audio(audio: Speech, settings: Settings) -> None:

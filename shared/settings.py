@@ -187,12 +187,22 @@ class Settings(BaseSettings):
     speculation_after_s: float = Field(default=0.25, ge=0.1)
     """Silence after which a speculative turn starts; it is cancelled if the speaker goes on. Below 0.25 s, or
     below 64 kbps, the utterance must be encoded again for it (8 ms per second)."""
+    turn_detection: Literal["silence", "smart"] = "silence"
+    """What ends a turn: "silence" of a fixed length, or "smart", of a length that Smart Turn sets in each
+    pause, by the sound of what was said."""
     end_of_turn_silence_s: float = Field(default=1.0, ge=0.2, le=10.0)
-    """Silence that ends an utterance."""
+    """Silence that ends a turn; with Smart Turn, where its answer does not come in time."""
+    min_end_of_turn_silence_s: float = Field(default=0.3, ge=0.2, le=10.0)
+    """Silence that ends a turn where Smart Turn is sure that the speaker has finished."""
+    max_end_of_turn_silence_s: float = Field(default=2.0, ge=0.2, le=10.0)
+    """Silence that ends a turn where Smart Turn is sure that the speaker has not finished."""
     max_utterance_s: float = Field(default=60.0, ge=2.0)
     """An utterance of this length is answered as it is; never more than max_audio_s."""
     barge_in_after_s: float = Field(default=0.5, ge=0.05, le=5.0)
-    """User speech pauses playback immediately; after this long the reply is cancelled."""
+    """User speech pauses playback immediately; after this long the reply is cancelled. Shorter speech is
+    transcribed before the reply goes on."""
+    interrupting_words: str = "stop wait no nope hold hang pause quiet enough cancel"
+    """Words of which one is enough to cancel the reply, however short. Empty: short speech never does."""
 
     speaker_latency_s: float = Field(default=0.06, ge=0.02, le=0.5)
     """Audio that is buffered in the loudspeaker. Replies start, and stop, that much later; with too little

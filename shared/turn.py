@@ -48,13 +48,15 @@ class TurnRequest(Payload):
     second_chunk_after_s: float = Field(default=0.0, ge=0.0, le=60.0)
     """Until this long after the request's arrival only the reply's first chunk is synthesized, so that a
     speculative turn that is cancelled by then has not cost much."""
+    transcribe_only: bool = False
+    """Only transcribe: the turn completes behind TranscriptReady, without a reply."""
     session_id: Identifier = Field(default_factory=lambda: uuid4().hex)
     turn_id: Identifier = Field(default_factory=lambda: uuid4().hex)
 
     @model_validator(mode="after")
     def _asks_something(self) -> Self:
         last = self.conversation[-1].role if self.conversation else None
-        if self.audio is None and last not in ("user", "tool"):
+        if self.audio is None and (self.transcribe_only or last not in ("user", "tool")):
             raise ValueError("without audio, the conversation ends with a message of the user or of a tool")
         return self
 

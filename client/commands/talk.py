@@ -18,9 +18,11 @@ from client.metrics.metrics_file import MetricsFile
 from client.metrics.table import summary_table
 from client.saved_turns import SavedTurns
 from client.targets import Target
+from client.turn_model import turn_model_of
 from client.turn_source import turns_at
 from conversation.conversation import Conversation
 from conversation.reply import SpokenTurn, TurnSource
+from conversation.turn_detection import TurnModel
 from shared.audio.pcm import Pcm
 from shared.engines import ASR_SAMPLE_RATE_HZ
 from shared.errors import SpeechError
@@ -52,11 +54,12 @@ def talk_command(options: TalkOptions) -> None:
             configure_logging(settings(), FileProxy(terminal, sys.stderr))
         display = TalkDisplay(output, terminal)
         turns = turns_at(options.target, settings(), display.waiting)
+        turn_model = turn_model_of(settings())
         audio = TalkAudio.chosen(options.audio, settings())
         _check_system_prompt(options.system)
         saved = SavedTurns(options.save, display.problem) if options.save else None
         metrics = stack.enter_context(MetricsFile(options.metrics)) if options.metrics else None
-        talk = _Talk(options, turns, audio, display, metrics, saved)
+        talk = _Talk(options, turns, turn_model, audio, display, metrics, saved)
         stack.callback(talk.print_summary, output)
         stack.callback(display.close)
         try:
@@ -77,6 +80,7 @@ class _Talk:
 
     options: TalkOptions
     turns: AbstractAsyncContextManager[TurnSource]
+    turn_model: AbstractAsyncContextManager[TurnModel | None]
     audio: TalkAudio
     display: TalkDisplay
     metrics_file: MetricsFile | None
@@ -87,6 +91,7 @@ class _Talk:
         """Talk to the end. Raises SpeechError if there is nobody or nothing to talk with."""
         async with AsyncExitStack() as stack:
             turns = await stack.enter_async_context(self.turns)
+            turn_model = await stack.enter_async_context(self.turn_model)
             if apps := self.options.target.apps:
                 from client.cloud.modal_connection import check_deployed  # needs modal
 
@@ -105,6 +110,7 @@ class _Talk:
                 turns,
                 speaker,
                 settings(),
+                turn_model=turn_model,
                 lag_s=self.audio.lag_s,
                 speculative=self.options.speculative,
                 system_prompt=self.options.system,

@@ -4,11 +4,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Literal
+from statistics import median
+from typing import Literal, get_args
 
 import numpy as np
 
 from client.metrics.metrics_file import ConversationEnded, MetricsLine
+from conversation.turn_detection import EndedBy
 from conversation.turn_record import TurnRecord
 from shared.errors import Stage
 
@@ -28,6 +30,23 @@ class Metric:
     max_us: int
     p50_us: float
     p95_us: float
+
+
+LONG_WAIT_US = 1_200_000
+"""More than the fixed silence is by default: 1 s, and what the end of speech is estimated too early."""
+
+
+@dataclass(frozen=True)
+class EndsOfTurn:
+    """Turns that ended in a silence that was set in one way, over all conversations."""
+
+    ended_by: EndedBy
+    count: int
+    silence_p50_us: float
+    spoke_on: int
+    """How often the person then spoke on, so had not finished."""
+    long: int
+    """How often the silence was longer than LONG_WAIT_US."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +72,7 @@ class Summary:
     speculations_kept: int
     hidden_us: int
     """How much earlier the replies to the kept ones were played, in all."""
+    ends_of_turn: tuple[EndsOfTurn, ...]
     requests_dropped: int
     """Requests that were cancelled since the person spoke on."""
     dropped_pipeline_us: int
@@ -85,11 +105,28 @@ def summarized(lines: Iterable[MetricsLine]) -> Summary:
         interrupted_reply_us=sum(record.reply_us for record in interrupted),
         speculations_kept=sum(record.kept_speculation_us is not None for record in records),
         hidden_us=sum(record.hidden_us for record in records),
+        ends_of_turn=_ends_of_turn(records),
         requests_dropped=len(dropped_us),
         dropped_pipeline_us=sum(dropped_us),
         underruns=sum(record.underruns for record in records),
         microphone_lost_us=sum(end.microphone_lost_us for end in ends),
         models=_models(records),
+    )
+
+
+def _ends_of_turn(records: Sequence[TurnRecord]) -> tuple[EndsOfTurn, ...]:
+    ends = [end for record in records for end in record.ends]
+    by_kind = {kind: [end for end in ends if end.ended_by == kind] for kind in get_args(EndedBy)}
+    return tuple(
+        EndsOfTurn(
+            ended_by=kind,
+            count=len(of_kind),
+            silence_p50_us=median(end.silence_us for end in of_kind),
+            spoke_on=sum(end.spoke_on for end in of_kind),
+            long=sum(end.silence_us > LONG_WAIT_US for end in of_kind),
+        )
+        for kind, of_kind in by_kind.items()
+        if of_kind
     )
 
 

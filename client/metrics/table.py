@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from client.display.terminal import plain_table
-from client.metrics.summary import Metric, Summary
+from client.metrics.summary import LONG_WAIT_US, EndsOfTurn, Metric, Summary
 from shared.errors import Stage
 
 _OUTCOMES = {
@@ -15,6 +15,11 @@ _OUTCOMES = {
     "interrupted": "interrupted",
     "failed": "failed",
     "no_speech": "without speech",
+}
+_ENDED_BY = {
+    "silence": "Turns ended by a fixed silence",
+    "model": "Turns ended by turn detection",
+    "fallback": "Turns ended without turn detection's answer",
 }
 _SUMS = {"End-to-end", "Voice-to-voice"}
 
@@ -75,6 +80,8 @@ def _remarks(summary: Summary) -> Iterator[str]:
         yield f"Interrupted: {count:,}. Of their replies, {played} of {reply} was played."
     if summary.speculations_kept:
         yield f"Speculation: {summary.speculations_kept:,} kept, {_seconds(summary.hidden_us)} saved in all."
+    for ends in summary.ends_of_turn:
+        yield _end_of_turn(ends)
     if summary.requests_dropped:
         yield (
             f"Requests dropped because the speaker went on: {summary.requests_dropped:,}, "
@@ -87,6 +94,15 @@ def _remarks(summary: Summary) -> Iterator[str]:
     if summary.models:
         models = (f"{Stage(stage).upper()} {', '.join(names)}" for stage, names in summary.models.items())
         yield f"Models: {'; '.join(models)}."
+
+
+def _end_of_turn(ends: EndsOfTurn) -> str:
+    remarks = [f"{ends.count:,}, after {ends.silence_p50_us / 1e6:.2f} s in the median"]
+    if ends.spoke_on:
+        remarks.append(f"the speaker had not finished: {ends.spoke_on:,}")
+    if ends.ended_by == "model" and ends.long:
+        remarks.append(f"silence of more than {LONG_WAIT_US / 1e6:g} s: {ends.long:,}")
+    return f"{_ENDED_BY[ends.ended_by]}: {'; '.join(remarks)}."
 
 
 def _length(duration_us: int) -> str:

@@ -18,9 +18,10 @@ from client.metrics.metrics_file import (
     ConversationStarted,
     MetricsLine,
 )
-from client.metrics.summary import Metric, Summary, summarized
+from client.metrics.summary import EndsOfTurn, Metric, Summary, summarized
 from client.metrics.table import summary_table
-from conversation.turn_record import TurnRecord
+from conversation.turn_detection import EndedBy
+from conversation.turn_record import EndOfTurn, TurnRecord
 from conversation.turn_recorder import TurnRecorder
 from orchestrator.pipeline import Pipeline
 from shared.settings import Settings
@@ -92,6 +93,25 @@ def test_every_dropped_request_is_counted(lines: list[MetricsLine]) -> None:
     dropped_us = [us for line in lines if isinstance(line, TurnRecord) for us in line.dropped_requests_us]
     summary = summarized(lines)
     assert (summary.requests_dropped, summary.dropped_pipeline_us) == (len(dropped_us), sum(dropped_us))
+
+
+def test_ends_of_turn_are_counted_by_what_set_the_silence_and_how_often_it_was_wrong() -> None:
+    of_model = [end("model", 350_000), end("model", 450_000, spoke_on=True), end("model", 2_000_000)]
+    summary = summarized([turn(ends=[*of_model, end("fallback", 1_000_000)]), turn(ends=of_model[:1])])
+    assert summary.ends_of_turn == (
+        EndsOfTurn("model", count=4, silence_p50_us=400_000, spoke_on=1, long=1),
+        EndsOfTurn("fallback", count=1, silence_p50_us=1_000_000, spoke_on=0, long=0),
+    )
+    table = " ".join(printed(summary).split())
+    assert (
+        "Turns ended by turn detection: 4, after 0.40 s in the median; the speaker had not finished: 1; "
+        "silence of more than 1.2 s: 1."
+    ) in table
+    assert "Turns ended without turn detection's answer: 1, after 1.00 s in the median." in table
+
+
+def end(ended_by: EndedBy, silence_us: int, *, spoke_on: bool = False) -> EndOfTurn:
+    return EndOfTurn(ended_by=ended_by, silence_us=silence_us, spoke_on=spoke_on)
 
 
 def test_conversations_are_summed_and_one_without_an_end_counts_to_its_last_turn() -> None:

@@ -152,7 +152,7 @@ def test_a_short_sound_pauses_the_reply_and_no_word_of_it_is_lost(talking: Talki
     assert conversed.turns[0].played == LONG_REPLY
     assert Phase.PAUSED in conversed.seen.phases
     assert conversed.sound_in(0, 60) == pytest.approx(0.06 * sum(map(len, scripted.tts.texts)), abs=0.1)
-    assert len(scripted.asr.calls) == 1
+    assert len(scripted.llm.calls) == 1
 
 
 def test_a_back_channel_is_not_answered_however_short_the_end_of_turn_silence(talking: Talking) -> None:

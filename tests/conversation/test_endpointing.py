@@ -109,7 +109,7 @@ def test_an_utterance_as_long_as_is_allowed_ends_in_mid_speech_and_the_next_begi
     events = events_of(speech(80) + silence(40), Endpointer(settings))
     assert [event for _, event in events if not isinstance(event, PauseReached)] == [
         SpeechStarted(0),
-        UtteranceEnded(0, 62 * FRAME, 59 * FRAME),
+        UtteranceEnded(0, 62 * FRAME, 59 * FRAME, full=True),
         SpeechStarted(62 * FRAME),
         UtteranceEnded(62 * FRAME, 80 * FRAME, 77 * FRAME),
     ]
@@ -148,7 +148,7 @@ def test_what_extends_a_question_counts_towards_its_maximum() -> None:
     assert endpointer.samples_left == 32 * FRAME
     assert [event for _, event in events_of(speech(40), endpointer)][:2] == [
         SpeechStarted(0),
-        UtteranceEnded(0, 32 * FRAME, 29 * FRAME),
+        UtteranceEnded(0, 32 * FRAME, 29 * FRAME, full=True),
     ]
 
 
@@ -160,6 +160,34 @@ def test_an_utterance_that_may_not_end_ends_when_it_may(spoken: int) -> None:
     assert not {SpeechDropped, UtteranceEnded} & set(map(type, held))
     ((_, ended),) = events_of(silence(1), endpointer)
     assert type(ended) is (SpeechDropped if spoken < 5 else UtteranceEnded)
+
+
+@pytest.mark.parametrize("silence_s", [0.3, 0.5, 1.5])
+def test_the_silence_that_ends_an_utterance_can_be_set_in_each_pause_for_that_pause(silence_s: float) -> None:
+    endpointer = Endpointer(Settings())
+    events_of(speech(20) + silence(10), endpointer)
+    endpointer.end_after(silence_s)
+    ((at, ended),) = events_of(silence(100), endpointer)
+    assert type(ended) is UtteranceEnded
+    assert 20 + 10 + at == 17 + max(13 + 1, round(silence_s / 0.032))
+
+
+def test_who_goes_on_is_given_the_usual_silence_again() -> None:
+    endpointer = Endpointer(Settings())
+    events_of(speech(20) + silence(10), endpointer)
+    endpointer.end_after(0.5)
+    assert events_of(speech(20) + silence(40), endpointer)[-1] == (
+        20 - 3 + 31,
+        UtteranceEnded(0, 50 * FRAME, 47 * FRAME),
+    )
+
+
+def test_outside_a_pause_no_silence_can_be_set() -> None:
+    endpointer = Endpointer(Settings())
+    endpointer.end_after(0.2)
+    events_of(speech(20), endpointer)
+    endpointer.end_after(0.2)
+    assert events_of(silence(40), endpointer)[-1][0] == 31 - 3
 
 
 # Whatever the probabilities

@@ -198,9 +198,10 @@ def test_who_speaks_during_a_reply_pauses_it_soon_and_then_interrupts_it(name: s
 
 
 @pytest.mark.needs("flite")
-def test_a_back_channel_only_pauses_it() -> None:
-    events = [event for _, event in barged_in(with_silence(flite_says("uh huh").samples))]
-    assert events == [BargeInEvent.PAUSE, BargeInEvent.RESUME]
+@pytest.mark.parametrize("word", ["uh huh", "stop"])
+def test_a_short_sound_pauses_it_until_it_is_decided_what_it_was(word: str) -> None:
+    events = [event for _, event in barged_in(with_silence(flite_says(word).samples))]
+    assert events == [BargeInEvent.PAUSE, BargeInEvent.SHORT_SOUND]
 
 
 def test_a_cough_does_not_interrupt_it() -> None:

@@ -5,12 +5,14 @@ import logging
 from typing import Any, Literal
 
 import pytest
+from pydantic import ValidationError
 
 from orchestrator.pipeline import Pipeline
 from shared.errors import Stage
 from shared.payloads import ChatMessage, Mp3Audio
 from shared.settings import Settings
 from shared.turn import (
+    Models,
     NoSpeechDetected,
     ReplyDelta,
     SpeechChunk,
@@ -90,6 +92,35 @@ def test_the_llm_gets_the_system_prompt_the_newest_messages_and_the_transcript()
     ]
     assert given["max_tokens"] == 150
     assert given["temperature"] == 0.1
+
+
+@pytest.mark.parametrize(("newest", "kept"), [(0, 0), (1, 0), (2, 2), (3, 2), (4, 4), (5, 4)])
+def test_a_conversation_that_is_cut_begins_with_the_user(newest: int, kept: int) -> None:
+    roles: tuple[Literal["user", "assistant"], ...] = ("user", "assistant") * 3
+    conversation = tuple(ChatMessage(role=role, content=f"message {n}") for n, role in enumerate(roles))
+    scripted = cast(asr=[["and now?"]])
+    request = TurnRequest(audio=REQUEST.audio, conversation=conversation)
+    play(run_turn(scripted, request, max_conversation_messages=newest))
+    messages = scripted.llm.calls[0].given["messages"][1:]
+    assert messages == [*conversation[6 - kept :], ChatMessage(role="user", content="and now?")]
+
+
+def test_a_turn_that_only_transcribes_completes_behind_the_transcript() -> None:
+    scripted = cast(asr=[["stop"]])
+    emitted = play(run_turn(scripted, REQUEST.model_copy(update={"transcribe_only": True})))
+    started, transcript, completed = (one.event for one in emitted)
+    assert isinstance(started, TurnStarted)
+    assert isinstance(transcript, TranscriptReady)
+    assert transcript.text == "stop"
+    assert isinstance(completed, TurnCompleted)
+    assert completed.models == Models(asr="scripted ASR")
+    assert not scripted.llm.calls
+    assert not scripted.tts.calls
+
+
+def test_without_audio_there_is_nothing_to_transcribe() -> None:
+    with pytest.raises(ValidationError, match="without audio"):
+        TurnRequest(conversation=(ChatMessage(role="user", content="hello"),), transcribe_only=True)
 
 
 def test_what_was_said_without_an_answer_and_the_transcript_are_one_message_for_the_llm() -> None:

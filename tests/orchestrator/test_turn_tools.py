@@ -104,12 +104,14 @@ def test_results_in_the_conversation_are_answered_without_audio_and_without_asr(
     assert events[-1].models.asr == ""
 
 
-@pytest.mark.parametrize("newest", [0, 1, 2])
-def test_the_newest_messages_never_begin_with_a_result_without_its_tool_call(newest: int) -> None:
+@pytest.mark.parametrize("newest", [0, 1, 2, 3, 4])
+def test_a_result_is_never_without_its_tool_call_and_the_question_before_it(newest: int) -> None:
     scripted = cast()
-    request = TurnRequest(conversation=(QUESTION, ASKED, RESULT))
+    greeting = ChatMessage(role="assistant", content="Hello.")
+    request = TurnRequest(conversation=(greeting, QUESTION, ASKED, RESULT))
     events_of(scripted, request, max_conversation_messages=newest)
-    assert scripted.llm.calls[0].given["messages"][1:] == [ASKED, RESULT]
+    messages = [QUESTION, ASKED, RESULT] if newest < 4 else [greeting, QUESTION, ASKED, RESULT]
+    assert scripted.llm.calls[0].given["messages"][1:] == messages
 
 
 @pytest.mark.parametrize("conversation", [(), (QUESTION, ASKED)])

@@ -15,6 +15,7 @@ from client.audio.speaker import FileSpeaker
 from client.metrics.summary import Summary, summarized
 from conversation.conversation import Conversation, Phase
 from conversation.reply import SpokenTurn
+from conversation.turn_detection import TurnModel
 from orchestrator.pipeline import Pipeline
 from shared.audio.pcm import Pcm
 from shared.settings import Settings
@@ -78,6 +79,7 @@ async def converse(
     cast: Cast,
     folder: Path,
     *,
+    turn_model: TurnModel | None = None,
     speculative: bool = True,
     hang_up_at_s: float | None = None,
     **settings: float,
@@ -90,6 +92,7 @@ async def converse(
             Pipeline(cast, chosen).stream,
             speaker,
             chosen,
+            turn_model=turn_model,
             speculative=speculative,
             on_phase=seen.phase,
             on_event=seen.events.append,

@@ -3,7 +3,7 @@
 from hypothesis import strategies as st
 
 from client.metrics.metrics_file import ConversationEnded, ConversationStarted, MetricsLine
-from conversation.turn_record import TurnRecord, VoiceToVoice
+from conversation.turn_record import EndOfTurn, TurnRecord, VoiceToVoice
 from shared.errors import Stage
 from shared.ledger import Ledger, Span, StageBusy
 from shared.turn import Failure, Models
@@ -18,6 +18,12 @@ failures = st.builds(
     stage=st.sampled_from(Stage),
     retryable=st.booleans(),
     message=st.text(max_size=20),
+)
+ends = st.builds(
+    EndOfTurn,
+    ended_by=st.sampled_from(["silence", "model", "fallback"]),
+    silence_us=durations_us,
+    spoke_on=st.booleans(),
 )
 STARTED = ConversationStarted(session_id="one")
 
@@ -60,6 +66,7 @@ def turn_records(draw: st.DrawFn) -> TurnRecord:
         played_us=draw(st.integers(0, reply_us)),
         underruns=draw(st.integers(0, 3)),
         kept_speculation_us=draw(st.none() | durations_us),
+        ends=tuple(draw(st.lists(ends, max_size=2))),
         dropped_requests_us=tuple(draw(st.lists(durations_us, max_size=2))),
     )
 
