@@ -18,6 +18,7 @@ from client.metrics.summary import Summary, summarized
 from conversation.audio import Frame
 from conversation.conversation import Conversation
 from conversation.reply import SpokenTurn
+from conversation.turn_detection import TurnModel
 from orchestrator.pipeline import Pipeline
 from shared.audio.pcm import Pcm
 from shared.settings import Settings
@@ -67,7 +68,12 @@ def said(lines: list[Line], room_s: float) -> Pcm:
 
 
 async def converse(
-    stages: Stages, said: Pcm, *, speculative: bool = True, echo: EchoCanceller | None = None
+    stages: Stages,
+    said: Pcm,
+    *,
+    speculative: bool = True,
+    turn_model: TurnModel | None = None,
+    echo: EchoCanceller | None = None,
 ) -> Conversed:
     """Have a recording talk with the stages, in real time, to the end of both."""
     settings, turns = Settings(), list[SpokenTurn]()
@@ -81,6 +87,7 @@ async def converse(
                 Pipeline(stages, settings).stream,
                 speaker,
                 settings,
+                turn_model=turn_model,
                 speculative=speculative,
                 on_turn=turns.append,
             )

@@ -89,23 +89,23 @@ def deployed_table(rows: list[Played]) -> Table:
 
 
 def talk_table(rows: list[Talked]) -> Table:
-    """With speculation and without."""
+    """With speculation and without, and with turn detection."""
     table = _table(
         "From the end of a question to the first sound of its answer. Target: the longer of the silence\n"
-        "that ends a turn, and that before a speculation with the pipeline's time to first audio",
-        "stages", "specu-\nlation", "turns", "first\naudio", "p50", "p95", "target", "above\np50", "max",
+        "that ended the turn, and that before a speculation with the pipeline's time to first audio",
+        "stages", "side", "turns", "silence", "first\naudio", "p50", "p95", "target", "above\np50", "max",
         "p50 as\nrecorded",
     )  # fmt: skip
     for row in rows:
         table.add_row(
             row.stages,
-            "on" if row.speculative else "off",
+            row.side,
             f"{row.turns} of {row.asked}",
-            *(f"{seconds:.2f} s" for seconds in (row.first_audio_s, row.voice_to_voice_s)),
+            *(f"{seconds:.2f} s" for seconds in (row.silence_s, row.first_audio_s, row.voice_to_voice_s)),
             *(f"{seconds:.2f} s" for seconds in (row.voice_to_voice_p95_s, row.target_s)),
             *(f"{ms:.0f} ms" for ms in (row.above_target_ms, row.above_target_max_ms)),
             f"{row.as_recorded_s:.2f} s",
-            end_section=not row.speculative,
+            end_section=row.side == "turn detection",
         )
     return table
 
@@ -114,15 +114,17 @@ def speculation_table(rows: list[Talked]) -> Table:
     """What was kept and dropped, and what that cost."""
     table = _table(
         "Speculations: every other question has a pause in it",
-        "stages", "kept", "dropped", "pipeline's time in vain",
+        "stages", "side", "kept", "dropped", "pipeline's time in vain", "turns ended too soon",
     )  # fmt: skip
     for row in rows:
-        if row.speculative:
+        if row.side != "no speculation":
             table.add_row(
                 row.stages,
+                row.side,
                 str(row.kept),
                 str(row.dropped),
                 f"{row.dropped_pipeline_s:.1f} s",
+                str(row.spoke_on),
             )
     return table
 

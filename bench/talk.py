@@ -1,6 +1,7 @@
-"""From the end of a question to the first sound of its answer, with speculation and without.
+"""From the end of a question to the first sound of its answer: with speculation and without, and where turn
+detection ends the turns.
 
-Both hear the same recording, the one half a turn later than the other: while one is asked, the other
+All hear the same recording, each a part of a turn later than the one before: while one is asked, another
 answers, so that they share the processor as little as can be.
 """
 
@@ -8,12 +9,14 @@ import asyncio
 from dataclasses import dataclass
 from functools import cache
 from statistics import median
+from typing import Literal, get_args
 
 import numpy as np
 
 from bench.conversations import Conversed, converse, questions, said
 from bench.simulated_stages import SimulatedStages
 from bench.sounds import HZ, Line, Samples, voice
+from client.turn_model import turn_model_of
 from conversation.turn_record import TurnRecord
 from orchestrator.in_process import InProcessStages
 from services.selection import check_runs_here, select
@@ -34,18 +37,24 @@ SOUND = 1e-3
 """Of full scale."""
 
 
+Side = Literal["no speculation", "speculation", "turn detection"]
+"""The last with speculation too."""
+
+
 @dataclass(frozen=True)
 class Talked:
-    """One of the two sides, medians over `turns`, which are those whose reply was heard out.
+    """One of the sides, medians over `turns`, which are those whose reply was heard out.
 
-    A turn's target is the longer of two: the silence that ends it; and the silence before a speculation
+    A turn's target is the longer of two: the silence that ended it; and the silence before a speculation
     with the pipeline's own time to first audio, by its ledger.
     """
 
     stages: str
-    speculative: bool
+    side: Side
     asked: int
     turns: int
+    silence_s: float
+    """That which ended the turns."""
     first_audio_s: float
     voice_to_voice_s: float
     voice_to_voice_p95_s: float
@@ -55,6 +64,8 @@ class Talked:
     as_recorded_s: float
     """From the end of what was said to the first sound of the reply, by the two recordings, so without the
     detector's estimate of that end; and with the silence, if any, with which a voice begins."""
+    spoke_on: int
+    """Turns that were ended though the speaker then spoke on; every other question has a pause in it."""
     kept: int
     dropped: int
     dropped_pipeline_s: float
@@ -66,7 +77,7 @@ def simulated_talks(turns: int = SIMULATED_TURNS) -> list[Talked]:
     rows = []
     for slowness, room_s in SIMULATED_ROOM_S.items():
         stages = SimulatedStages(REPLY, slowness=slowness, speech=_spoken)
-        rows += asyncio.run(_both(f"simulated × {slowness:g}", stages, turns, room_s))
+        rows += asyncio.run(_all_sides(f"simulated × {slowness:g}", stages, turns, room_s))
     return rows
 
 
@@ -81,29 +92,37 @@ async def _embedded(turns: int) -> list[Talked]:
     async with InProcessStages(selection, Settings()) as engines:
         await engines.loaded(lambda _: None)
         names = " + ".join(model.name for model in selection)
-        return await _both(names, engines, turns, EMBEDDED_ROOM_S)
+        return await _all_sides(names, engines, turns, EMBEDDED_ROOM_S)
 
 
-async def _both(name: str, stages: Stages, turns: int, room_s: float) -> list[Talked]:
-    async def talk(from_s: float, *, speculative: bool) -> Talked:
-        lines = questions(turns, room_s, from_s)
-        conversed = await converse(stages, said(lines, room_s), speculative=speculative)
-        return _talked(name, lines, conversed, speculative=speculative)
+async def _all_sides(name: str, stages: Stages, turns: int, room_s: float) -> list[Talked]:
+    async with turn_model_of(Settings(turn_detection="smart")) as turn_model:
 
-    return list(await asyncio.gather(talk(0.5, speculative=True), talk(0.5 + room_s / 2, speculative=False)))
+        async def talk(number: int, side: Side) -> Talked:
+            lines = questions(turns, room_s, 0.5 + number * room_s / len(get_args(Side)))
+            conversed = await converse(
+                stages,
+                said(lines, room_s),
+                speculative=side != "no speculation",
+                turn_model=turn_model if side == "turn detection" else None,
+            )
+            return _talked(name, lines, conversed, side)
+
+        return await asyncio.gather(*(talk(number, side) for number, side in enumerate(get_args(Side))))
 
 
-def _talked(name: str, lines: list[Line], conversed: Conversed, *, speculative: bool) -> Talked:
+def _talked(name: str, lines: list[Line], conversed: Conversed, side: Side) -> Talked:
     times = [_times(turn.record) for turn in conversed.turns if turn.record.outcome == "completed"]
     assert times, "no reply was heard out: the machine is too busy, or too slow for these stages"
-    first_audio_s, heard_s, targets_s = zip(*times, strict=True)
+    silences_s, first_audio_s, heard_s, targets_s = zip(*times, strict=True)
     above_ms = [(total_s - target_s) * 1000 for total_s, target_s in zip(heard_s, targets_s, strict=True)]
     sums = conversed.summary
     return Talked(
         stages=name,
-        speculative=speculative,
+        side=side,
         asked=len(lines),
         turns=len(times),
+        silence_s=median(silences_s),
         first_audio_s=median(first_audio_s),
         voice_to_voice_s=median(heard_s),
         voice_to_voice_p95_s=float(np.percentile(heard_s, 95)),
@@ -111,20 +130,22 @@ def _talked(name: str, lines: list[Line], conversed: Conversed, *, speculative: 
         above_target_ms=median(above_ms),
         above_target_max_ms=max(above_ms),
         as_recorded_s=median(_answered_after_s(lines, conversed.played)),
+        spoke_on=sum(ends.spoke_on for ends in sums.ends_of_turn),
         kept=sums.speculations_kept,
         dropped=sums.requests_dropped,
         dropped_pipeline_s=sums.dropped_pipeline_us / 1e6,
     )
 
 
-def _times(record: TurnRecord) -> tuple[float, float, float]:
-    """Of a turn that was heard out, in seconds: pipeline's time to first audio, voice-to-voice, target."""
+def _times(record: TurnRecord) -> tuple[float, float, float, float]:
+    """Of a turn that was heard out, in seconds: the silence that ended it, the pipeline's time to first
+    audio, voice-to-voice, target."""
     assert record.ledger
     assert record.voice_to_voice
-    settings = Settings()
+    silence_s = record.ends[-1].silence_us / 1e6
     first_audio_s = (record.ledger.time_to_first_audio_us or 0) / 1e6
-    target_s = max(settings.end_of_turn_silence_s, settings.speculation_after_s + first_audio_s)
-    return first_audio_s, record.voice_to_voice.total_us / 1e6, target_s
+    target_s = max(silence_s, Settings().speculation_after_s + first_audio_s)
+    return silence_s, first_audio_s, record.voice_to_voice.total_us / 1e6, target_s
 
 
 def _answered_after_s(lines: list[Line], heard: Samples) -> list[float]:

@@ -98,12 +98,12 @@ class Answers:
 
 
 def turn_ends(folder: Path) -> list[TurnEnds]:
-    """The fixed rule and the model's curve, over the marked recordings that are there."""
-    return asyncio.run(_turn_ends(folder))
-
-
-async def _turn_ends(folder: Path) -> list[TurnEnds]:
+    """The fixed rule and the model's curve, over the marked recordings that are there; nothing if none is."""
     recordings = marked_recordings(folder)
+    return asyncio.run(_turn_ends(recordings)) if recordings else []
+
+
+async def _turn_ends(recordings: Sequence[Marked]) -> list[TurnEnds]:
     async with SmartTurn(weights_folder(SMART_TURN) / MODEL_FILE) as model:
         answers = Answers(model)
         rules: list[tuple[str, Rule | None, float]] = [(f"fixed, {s:g} s", None, s) for s in FIXED_S]

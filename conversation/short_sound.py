@@ -23,11 +23,20 @@ TIME_LIMIT_S = 1.0
 class ShortSounds:
     """Has the short sounds over one conversation's replies transcribed, one at a time."""
 
-    def __init__(self, turns: TurnSource, settings: Settings, tasks: Tasks, *, session_id: str) -> None:
+    def __init__(
+        self,
+        turns: TurnSource,
+        settings: Settings,
+        tasks: Tasks,
+        *,
+        session_id: str,
+        time_limit_s: float = TIME_LIMIT_S,
+    ) -> None:
         self._turns = turns
         self._words = words_of(settings.interrupting_words)
         self._tasks = tasks
         self._session_id = session_id
+        self._time_limit_s = time_limit_s
         self._deciding: asyncio.Task[bool] | None = None
 
     def decide(self, sound: Samples) -> None:
@@ -55,7 +64,7 @@ class ShortSounds:
         if not self._words:
             return False
         try:
-            async with asyncio.timeout(TIME_LIMIT_S):
+            async with asyncio.timeout(self._time_limit_s):
                 return bool(self._words & words_of(await self._transcript(sound)))
         except (TimeoutError, SpeechError) as error:
             logger.info("A short sound was not transcribed: %r", error)

@@ -6,21 +6,23 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
+from local_cloud.cpu_packages import on_cpu
 from local_cloud.image_layers import Recipe
 from local_cloud.virtual_environments import Contents, EnvironmentFailed, VirtualEnvironments
+from shared.engines import has_gpu
 
 
-def _as_asked(contents: Contents) -> Contents:
-    return contents
+def _for_this_machine(contents: Contents) -> Contents:
+    return contents if has_gpu() else on_cpu(contents)
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where this machine differs from what images ask for. By default it installs what they ask for, and adds
-    nothing."""
+    """Where this machine differs from what images ask for. By default it installs what they ask for, on a
+    machine without a GPU nothing for one, and adds nothing."""
 
-    substituted: Callable[[Contents], Contents] = _as_asked
-    """The contents of an image's environment here: on a machine without a GPU, other packages."""
+    substituted: Callable[[Contents], Contents] = _for_this_machine
+    """The contents of an image's environment here."""
     environ: Mapping[str, str] = field(default_factory=dict)
     """Variables that every container gets, unless its image sets them."""
 

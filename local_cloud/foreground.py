@@ -20,7 +20,7 @@ A local cloud: Modal's own client and containers, on this machine.
   Simulated  scheduling (this machine; at most 4 containers a function unless it says otherwise), network
              (loopback), image builds (pip layers become virtual environments, the rest is recorded),
              GPUs (recorded, never there), memory snapshots (nothing is saved)
-  Models     engines that need no GPU and no weights, unless you name others
+  Models     engines that need no GPU and no hub of models, unless you name others
   Kept       {kept}
 Latencies are this machine's, not Modal's.
 """

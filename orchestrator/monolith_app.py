@@ -18,13 +18,11 @@ from orchestrator.turn_service import TurnService, answer_recording
 from services.on_modal.images import WEIGHTS_FOLDER, interpreter_variable, monolith_image
 from services.on_modal.service import container_options, secret_of, weights_volume
 from services.process.engine_process import EngineProcess
-from services.selection import Selection, select
-from shared.deployment import MONOLITH_APP, Health
+from services.selection import Selection, monolith_gpu, select
+from shared.deployment import MONOLITH_APP, MONOLITH_TURNS, Health
 from shared.engines import RegisteredModel
 from shared.settings import Settings, settings
 from shared.turn import Failure
-
-TURNS_AT_ONCE = 4
 
 # What fits in an A10G's 22.5 GiB, computed from sizes and not yet measured on one:
 #   vLLM, 0.55 of it                                                        12.4 GiB
@@ -69,12 +67,6 @@ class ProcessStages:
         return [asr, llm, tts]
 
 
-def gpu_of(selection: Selection, settings: Settings) -> str | None:
-    """The one GPU for all: the setting's, else that of the first engine that asks for one."""
-    gpu = settings.monolith.gpu or next((one.spec.gpu for one in selection if one.spec.gpu), None)
-    return None if gpu == "none" else gpu
-
-
 def class_options(selection: Selection, settings: Settings) -> dict[str, Any]:
     """What the class asks of Modal. No snapshots: those of several processes with CUDA in each were never
     tried."""
@@ -82,7 +74,7 @@ def class_options(selection: Selection, settings: Settings) -> dict[str, Any]:
     has_weights = any(model.spec.weights for model in selection)
     return {
         "image": monolith_image(selection, settings),
-        "gpu": gpu_of(selection, settings),
+        "gpu": monolith_gpu(selection, settings),
         "volumes": {WEIGHTS_FOLDER: weights_volume()} if has_weights else {},
         "secrets": [secret_of(variable) for variable in secrets],
         "timeout": settings.call_timeout_s,
@@ -93,7 +85,7 @@ def class_options(selection: Selection, settings: Settings) -> dict[str, Any]:
 
 def concurrency(settings: Settings) -> dict[str, int]:
     """How many turns a container runs at once; one call more, so that `warm` needs no other container."""
-    turns = settings.monolith.concurrent_inputs or TURNS_AT_ONCE
+    turns = settings.monolith.concurrent_inputs or MONOLITH_TURNS
     return {"max_inputs": turns + 1, "target_inputs": turns}
 
 

@@ -33,8 +33,9 @@ class TurnLog:
     def write(self, ledger: Ledger, *, texts: bool) -> None:
         """Write the line; with `texts` also the transcript and the reply, which are private."""
         audio, first_us = self.request.audio, ledger.time_to_first_audio_us
+        transcribed = self.request.transcribe_only and self.outcome == "completed"
         fields: dict[str, object] = {
-            "outcome": self.outcome,
+            "outcome": "transcribed" if transcribed else self.outcome,
             "turn_id": self.request.turn_id,
             "session_id": self.request.session_id,
             **self.models.model_dump(),

@@ -16,7 +16,11 @@ from shared.settings import Settings
 PACKAGES = {Stage.ASR: services.asr, Stage.LLM: services.llm, Stage.TTS: services.tts}
 """Where the engines of each stage are."""
 
-EMBEDDED = {Stage.ASR: ("pocketsphinx",), Stage.LLM: ("rules",), Stage.TTS: ("hibari", "flite", "espeak")}
+EMBEDDED = {
+    Stage.ASR: ("whisper", "pocketsphinx"),
+    Stage.LLM: ("rules",),
+    Stage.TTS: ("hibari", "flite", "espeak"),
+}
 """The defaults in process, which need no GPU, account or model hub: the first that can run here and has its
 weights, else the last."""
 
@@ -72,6 +76,12 @@ def select_model(
     if on_modal and settings.modal_defaults == "gpu":
         return _model(stage, named[stage] or ON_MODAL[stage])
     return _model(stage, named[stage] or _embedded(stage, before_fetching=before_fetching or on_modal))
+
+
+def monolith_gpu(selection: Selection, settings: Settings) -> str | None:
+    """The monolith's one GPU for all: the setting's, else that of the first engine that asks for one."""
+    gpu = settings.monolith.gpu or next((one.spec.gpu for one in selection if one.spec.gpu), None)
+    return None if gpu == "none" else gpu
 
 
 def check_runs_here(selection: Selection) -> None:

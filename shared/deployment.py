@@ -23,6 +23,9 @@ MONOLITH_APP = "speech-to-speech-monolith"
 MONOLITH_CLASS = "Monolith"
 """The app with all of it in one container, and its class."""
 
+MONOLITH_TURNS = 4
+"""How many turns it runs at once, unless S2S_MONOLITH_CONCURRENT_INPUTS says otherwise."""
+
 COLD_WITHIN_S = 1.0
 """A call was a cold start if its container had been ready for no longer, and had answered none yet."""
 

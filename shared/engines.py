@@ -200,6 +200,12 @@ class RegisteredModel:
         return self.engine.spec
 
 
+def gpu_of(model: RegisteredModel, settings: Settings) -> str | None:
+    """The GPU of the engine's container on Modal: the setting's, else its spec's."""
+    gpu = settings.service(model.stage).gpu or model.spec.gpu
+    return None if gpu == "none" else gpu
+
+
 MODEL_REGISTRY: dict[Stage, dict[str, RegisteredModel]] = {Stage.ASR: {}, Stage.LLM: {}, Stage.TTS: {}}
 """Every engine that exists, by stage and name. `services.selection` fills it."""
 

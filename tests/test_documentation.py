@@ -33,7 +33,7 @@ def test_the_turn_from_python_prints_the_question_and_its_answer() -> None:
         check=True,
     )
     question, answer = run.stdout.lower().split("\n", 1)
-    assert "two plus two" in question
+    assert "2 plus 2" in question
     assert "four" in answer
 
 

@@ -19,6 +19,10 @@ def _apps(default: str) -> Any:
     return typer.Argument(metavar="APP", show_choices=False, help=f"{names}. Default: {default}.")
 
 
+def _number(help_text: str, at_least: float, at_most: float) -> Any:
+    return typer.Option(metavar="N", min=at_least, max=at_most, help=help_text)
+
+
 FourApps = Annotated[list[App] | None, _apps("the first four")]
 AllApps = Annotated[list[App] | None, _apps("all")]
 
@@ -86,6 +90,47 @@ def smoke(apps: FourApps = None, as_json: AsJson = False) -> None:
     from client.cloud.smoke import smoke_command
 
     smoke_command(apps or FOUR_APPS, as_json=as_json)
+
+
+@_deploy()
+def cost(
+    turns_per_hour: Annotated[float, _number("Turns of all conversations.", 0.01, 1_000_000)] = 60.0,
+    turns: Annotated[int, typer.Option(metavar="N", min=1, max=1000, help="Turns of one conversation.")] = 6,
+    utterance_s: Annotated[float, _number("Seconds of an utterance.", 0.1, 120)] = 3.0,
+    reply_s: Annotated[float, _number("Seconds of a spoken reply.", 0.1, 600)] = 6.0,
+    asr_s: Annotated[float | None, _number("Seconds that ASR works on a turn.", 0, 600)] = None,
+    llm_s: Annotated[float | None, _number("Seconds that the LLM works on a turn.", 0, 600)] = None,
+    tts_s: Annotated[float | None, _number("Seconds that TTS works on a turn.", 0, 600)] = None,
+    cold_start_s: Annotated[float, _number("Seconds of a cold start.", 0, 600)] = 0.0,
+    prices: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Prices in place of those that come along.")
+    ] = None,
+    metrics: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="What the turns of this file did cost.")
+    ] = None,
+    last_hour: Annotated[
+        bool, typer.Option("--last-hour", help="What the last hour's turns on Modal did cost.")
+    ] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Show the formulas.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Estimate what the selected models cost on Modal, with the settings of now.
+
+    Or what turns did cost: those of 's2s talk --metrics FILE', or of the last hour.
+    """
+    if (metrics is not None) + last_hour + explain > 1:
+        raise typer.BadParameter("--metrics, --last-hour and --explain cannot be combined.")
+    if explain and as_json:
+        raise typer.BadParameter("--explain and --json cannot be combined.")
+    from client.commands.cost import estimate_command, past_command
+
+    if metrics or last_hour:
+        past_command(metrics, prices=prices, as_json=as_json)
+        return
+    from client.cost.estimate import Load
+
+    load = Load(turns_per_hour, turns, utterance_s, reply_s, asr_s, llm_s, tts_s, cold_start_s)
+    estimate_command(load, prices=prices, explain=explain, as_json=as_json)
 
 
 @_operate()

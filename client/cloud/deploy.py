@@ -9,9 +9,9 @@ from rich.text import Text
 from client.cloud.modal_connection import is_deployed, run_modal_command, run_on_modal
 from client.targets import App
 from services.on_modal.images import monolith_image, weights_image
-from services.on_modal.service import gpu_of, secret_name, service_options
+from services.on_modal.service import secret_name, service_options
 from services.selection import select, select_model
-from shared.engines import RegisteredModel
+from shared.engines import RegisteredModel, gpu_of
 from shared.errors import Misconfigured, StageFailed
 from shared.settings import settings
 

@@ -1,13 +1,11 @@
 """whisper: OpenAI's Whisper on faster-whisper and CTranslate2."""
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from services.cuda import CudaEngine, check_gpu_is_used, load_cublas_12
+from services.asr.whisper_model import WhisperModel
+from services.cuda import CudaEngine
 from services.host.vad_gate import amplified
 from services.weights import weights_folder
 from services.weights.pinned import WHISPER_BASE, WHISPER_TINY_EN
@@ -16,16 +14,6 @@ from shared.engines import ASR_SAMPLE_RATE_HZ, ASRModel, EngineSpec, register_mo
 from shared.errors import EngineLoadFailed, Misconfigured, Stage
 from shared.settings import settings
 from shared.weights import HubWeights, Weights
-
-if TYPE_CHECKING:
-    from faster_whisper import WhisperModel
-
-WINDOW_S = 30.0
-"""The audio that the model takes at once; shorter audio is padded to it, so every utterance costs alike."""
-
-TEMPERATURES = (0.0, 0.4)
-"""Greedy first. Text that repeats itself or is hardly probable is a guess, and is decoded once more with
-some chance."""
 
 AUTO = "auto"
 
@@ -71,11 +59,12 @@ WHISPER_MODELS: Mapping[str, Weights] = {
     ),
 )
 class WhisperASR(CudaEngine, ASRModel):
-    """One utterance at a time, in windows of 30 s."""
+    """One utterance at a time, up to 9 s in a window of 15 s, longer ones in windows of 30 s."""
 
     def __init__(self) -> None:
         self._settings = settings()
         self._model: WhisperModel | None = None
+        self._closed = False
 
     @classmethod
     def weights(cls) -> Weights:
@@ -90,52 +79,49 @@ class WhisperASR(CudaEngine, ASRModel):
     @property
     def languages(self) -> tuple[str, ...]:
         """Those of the model: English alone where its name ends in .en."""
-        return tuple(self._model.supported_languages) if self._model else super().languages
+        return self._model.languages if self._model else super().languages
 
     def load(self) -> None:
         """Load the model onto the GPU if there is one, and warm it up.
 
-        Raises WeightsMissing; Misconfigured if the model lacks the setting's language.
+        Raises WeightsMissing; Misconfigured if the model lacks the setting's language; EngineLoadFailed if it
+        is closed meanwhile.
         """
         # Without tokenizer.json faster-whisper would ask the hub for one.
         folder = weights_folder(
             whisper_weights(self._settings.whisper_model), "model.bin", "config.json", "tokenizer.json"
         )
-        self._model = _load_model(folder)
-        self._check_language(self._model)
+        model = WhisperModel(folder)
+        if self._closed:
+            raise EngineLoadFailed("whisper was closed while it was loaded.", Stage.ASR)
+        self._model = model
+        self._check_language()
         noise = np.random.default_rng(0).normal(0.0, 0.01, ASR_SAMPLE_RATE_HZ).astype(np.float32)
         for vad_filter in (True, False):  # nobody speaks in noise: the first warms up the detector alone
-            self._text(noise, None, vad_filter=vad_filter)
+            model.text(noise, language="en", vad_filter=vad_filter)
 
     def transcribe(self, pcm: Pcm, *, language: str | None = None) -> str:
         """The words, with capitals and punctuation; "" if its own voice activity detection finds no speech.
         `language` is by default the setting's."""
-        with self.watch_cuda():
-            return self._text(amplified(pcm.samples), language) if pcm.num_samples else ""
-
-    def close(self) -> None:
-        """Let go of the model."""
-        self._model = None
-
-    def _text(self, samples: NDArray[np.float32], language: str | None, *, vad_filter: bool = True) -> str:
         if self._model is None:
             raise EngineLoadFailed("whisper is not loaded.", Stage.ASR)
         language = language or self._settings.whisper_language
-        segments, _ = self._model.transcribe(
-            samples,
-            language=None if language == AUTO else language,
-            hotwords=self._settings.whisper_hotwords or None,
-            beam_size=1,
-            temperature=TEMPERATURES,
-            condition_on_previous_text=False,  # one mistake would follow from window to window
-            # Timestamps cost tokens. Longer audio needs them, to be cut between words.
-            without_timestamps=samples.size <= WINDOW_S * ASR_SAMPLE_RATE_HZ,
-            vad_filter=vad_filter,
-        )
-        return "".join(segment.text for segment in segments).strip()  # reading them does the work
+        with self.watch_cuda():
+            return self._model.text(
+                amplified(pcm.samples),
+                language=None if language == AUTO else language,
+                hotwords=self._settings.whisper_hotwords or None,
+            )
 
-    def _check_language(self, model: "WhisperModel") -> None:
-        language, known = self._settings.whisper_language, [AUTO, *model.supported_languages]
+    def close(self) -> None:
+        """Let go of the model, after the window under way."""
+        self._closed = True
+        if self._model:
+            self._model.stop()
+        self._model = None
+
+    def _check_language(self) -> None:
+        language, known = self._settings.whisper_language, [AUTO, *self.languages]
         if language not in known:
             raise Misconfigured(
                 f"S2S_WHISPER_LANGUAGE={language}: the model {self._settings.whisper_model} knows "
@@ -160,15 +146,3 @@ def whisper_weights(name: str) -> Weights:
         "repository (somebody/some-whisper).",
         Stage.ASR,
     )
-
-
-def _load_model(folder: Path) -> "WhisperModel":
-    """The model on the GPU in float16 if there is one, else on the CPU in int8."""
-    load_cublas_12()  # CTranslate2 looks for it by name; no later cuBLAS will do
-    import ctranslate2
-    from faster_whisper import WhisperModel
-
-    has_gpu = ctranslate2.get_cuda_device_count() > 0
-    check_gpu_is_used(has_gpu, "CTranslate2")
-    device, compute_type = ("cuda", "float16") if has_gpu else ("cpu", "int8")
-    return WhisperModel(str(folder), device=device, compute_type=compute_type)

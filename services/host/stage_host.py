@@ -22,6 +22,10 @@ from shared.stage_stream import StageStarted
 
 logger = logging.getLogger(__name__)
 
+LOAD_GRACE_S = 3.0
+"""How long the end waits for a load. Most end in this time, and a process whose thread is in the midst of a
+library in C++ when Python ends is aborted."""
+
 EngineType = TypeVar("EngineType", bound=Engine)
 
 
@@ -82,15 +86,15 @@ class StageHost(ABC, Generic[EngineType]):
 
     async def close(self) -> None:
         """End the engine and its thread, also in the middle of work. A load, which cannot be interrupted and
-        may take a minute, is abandoned."""
+        may take a minute, is abandoned after LOAD_GRACE_S."""
         loading = self._loading is not None and not self._loading.done()
         if self._loading is not None and loading:
             self._loading.cancel()
-        await asyncio.to_thread(self._end, wait=not loading)
+        await asyncio.to_thread(self._end, LOAD_GRACE_S if loading else None)
 
-    def _end(self, *, wait: bool) -> None:
+    def _end(self, wait_s: float | None) -> None:
         self.engine.close()
-        self._worker.close(wait=wait)
+        self._worker.close(wait_s=wait_s)
 
     async def _load(self) -> None:
         began_s = time.monotonic()

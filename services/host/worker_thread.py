@@ -75,16 +75,16 @@ class WorkerThread:
         if running.is_set():
             asyncio.get_running_loop().call_later(self._stuck_after_s, self._check, running)
 
-    def close(self, *, wait: bool = True) -> None:
-        """Fail the jobs that have not begun and, if `wait`, let the running one finish."""
+    def close(self, *, wait_s: float | None = None) -> None:
+        """Fail the jobs that have not begun and let the running one finish, for at most `wait_s` if given."""
         self._closed = True
         with suppress(Empty):
             while job := self._jobs.get_nowait():
                 if job[0].set_running_or_notify_cancel():
                     job[0].set_exception(RuntimeError(f"{self._thread.name} is closed"))
         self._jobs.put(None)
-        if wait and self._thread.is_alive():
-            self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join(wait_s)
 
     def _submit(self, work: Callable[[], T]) -> asyncio.Future[T]:
         if self._closed:

@@ -52,10 +52,12 @@ class ChatApi:
         server: str,
         timeout_s: float,
         socket: Path | None = None,
+        keep_alive_s: float = KEEP_ALIVE_S,
         options: Mapping[str, object] | None = None,
     ) -> None:
         """`server` is its name in messages; `timeout_s` how long our caller waits for the next delta;
-        `socket` the Unix socket that it listens on; `options` are more fields of each request.
+        `socket` the Unix socket that it listens on; `keep_alive_s` how long an idle connection is kept;
+        `options` are more fields of each request.
 
         Raises Misconfigured if the base URL is not valid.
         """
@@ -63,7 +65,7 @@ class ChatApi:
         import openai
 
         timeout_s *= _OF_CALLERS_TIMEOUT
-        limits = httpx2.Limits(keepalive_expiry=KEEP_ALIVE_S)
+        limits = httpx2.Limits(keepalive_expiry=keep_alive_s)
         transport = httpx2.AsyncHTTPTransport(uds=str(socket), limits=limits) if socket else None
         self._model = model
         self._server = server

@@ -91,6 +91,7 @@ class SmolLM2(LLMModel):
             server="llama.cpp",
             timeout_s=self._timeout_s,
             socket=socket,
+            keep_alive_s=0,  # llama.cpp closes some connections after a reply, just when the next one begins
         )
 
     async def generate(

@@ -12,7 +12,7 @@ import modal.experimental
 from services.host.stage_host import StageHost, end_process
 from services.on_modal.images import WEIGHTS_FOLDER, service_image
 from shared.deployment import COLD_WITHIN_S, Health
-from shared.engines import RegisteredModel, capacity
+from shared.engines import RegisteredModel, capacity, gpu_of
 from shared.errors import Misconfigured, SpeechError
 from shared.logs import configure_logging
 from shared.settings import ServiceSettings, Settings, settings
@@ -84,12 +84,6 @@ def loads_before_snapshot(model: RegisteredModel, settings: Settings) -> bool:
     snapshot = snapshot_of(model, settings)
     needs_gpu = gpu_of(model, settings) is not None and not model.spec.runs_on_cpu
     return snapshot == "gpu" or (snapshot == "cpu" and not needs_gpu)
-
-
-def gpu_of(model: RegisteredModel, settings: Settings) -> str | None:
-    """The GPU that the engine gets: the setting's, else its spec's."""
-    gpu = settings.service(model.stage).gpu or model.spec.gpu
-    return None if gpu == "none" else gpu
 
 
 def secret_name(variable: str) -> str:

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("in_a_folder_of_its_own")
 def test_models_lists_every_engine_and_where_it_is_selected() -> None:
     rows = json.loads(s2s("models", "--json", TTS_MODEL="espeak").stdout)
     assert {(row["stage"], row["name"]) for row in rows if row["selected"]} == {
-        ("asr", "pocketsphinx"),
+        ("asr", "whisper"),
         ("llm", "rules"),
         ("tts", "espeak"),
     }
@@ -58,7 +58,7 @@ def test_the_version_is_told() -> None:
 
 COMMANDS = {
     "Talk": ["turn", "talk", "report", "devices"],
-    "Deploy": ["models", "settings", "fetch-weights", "deploy", "smoke"],
+    "Deploy": ["models", "settings", "fetch-weights", "deploy", "smoke", "cost"],
     "Operate": ["status", "warm", "logs", "stop", "local-cloud"],
 }
 

@@ -34,6 +34,7 @@ class Runs:
     in_noise: Talking
     not_speculative: Talking
     on_full_disk: Talking
+    with_turn_detection: Talking
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -45,9 +46,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
         Talking(folder / "noise", Pcm(noise.clip(-1, 1), HZ)).start(),
         Talking(folder / "one", one, "--no-speculation").start(),
         Talking(folder / "full", one).start(max_file_bytes=PLAYED_BYTES),
+        Talking(folder / "smart", one).start(S2S_TURN_DETECTION="smart", S2S_END_OF_TURN_SILENCE_S="5"),
     )
     yield runs
-    for talking in (runs.in_noise, runs.not_speculative, runs.on_full_disk):
+    for talking in (runs.in_noise, runs.not_speculative, runs.on_full_disk, runs.with_turn_detection):
         talking.given_up()
 
 
@@ -82,10 +84,24 @@ def test_without_speculation_nothing_is_asked_before_the_turn_is_certain(runs: R
     assert "Speculation:" not in talked.stdout
 
 
+def test_with_turn_detection_the_model_ends_the_turn_and_the_summary_says_so(runs: Runs) -> None:
+    talked = runs.with_turn_detection.ended()
+    assert "two plus two is four" in talked.stdout.lower()
+    ((end,),) = (turn["ends"] for turn in talked.turns)
+    assert end["ended_by"] == "model"
+    assert end["silence_us"] < 5_000_000
+    assert "Turns ended by turn detection: 1, after " in talked.stdout
+
+
 def test_ctrl_c_in_mid_reply_ends_it_with_the_summary_and_leaves_nothing_behind(tmp_path: Path) -> None:
     said = recording([(0.5, example("what-can-you-do"))], 60)
     talking = Talking(tmp_path / "talk", said)
-    program = ProgramInTerminal(talking.command, talking.folder, {**os.environ, "S2S_LOG_LEVEL": "INFO"})
+    program = ProgramInTerminal(
+        talking.command,
+        talking.folder,
+        # pocketsphinx has a process of its own.
+        {**os.environ, "S2S_LOG_LEVEL": "INFO", "ASR_MODEL": "pocketsphinx"},
+    )
     until(lambda: program.screen.has_shown("Speaking") and has_sound(talking.folder / "played.wav"))
     children = psutil.Process(program.process.pid).children(recursive=True)
     os.killpg(program.process.pid, signal.SIGINT)

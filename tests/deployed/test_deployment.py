@@ -135,7 +135,7 @@ def test_a_turn_has_a_result_with_all_that_was_said_and_where_the_time_went(depl
 
 async def test_the_events_come_in_order_and_say_what_the_same_turn_says_in_process(deployed: Project) -> None:
     request = request_for(EXAMPLES / "what-is-two-plus-two.mp3")
-    settings = Settings()
+    settings = Settings(ASR_MODEL="pocketsphinx")
     async with InProcessStages(select(settings), settings) as engines:
         here = [event async for event in Pipeline(engines, settings).stream(request)]
     events = [e async for e in remote("speech-to-speech", "stream_turn").remote_gen.aio(request)]
@@ -147,6 +147,16 @@ async def test_the_events_come_in_order_and_say_what_the_same_turn_says_in_proce
     assert {type(event) for event in told[2:-1]} == {ReplyDelta, SpeechChunk}
     assert isinstance(told[-1], TurnCompleted)
     assert all(isinstance(one.audio, Mp3Audio) for one in events if isinstance(one, SpeechChunk))
+
+
+async def test_a_turn_may_only_transcribe(deployed: Project) -> None:
+    request = request_for(EXAMPLES / "what-is-two-plus-two.mp3").model_copy(update={"transcribe_only": True})
+    with deployed.events(Kind.CALL) as calls:
+        events = [e async for e in remote("speech-to-speech", "stream_turn").remote_gen.aio(request)]
+    (transcript,) = (event.text for event in events if isinstance(event, TranscriptReady))
+    assert "two plus two" in transcript
+    assert isinstance(events[-1], TurnCompleted)
+    assert not [call for call in calls if "generate" in call.text or "synthesize" in call.text]
 
 
 def test_human_speech_is_understood(deployed: Project, recordings: Path) -> None:

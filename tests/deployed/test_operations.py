@@ -111,6 +111,9 @@ def test_after_warming_no_turn_meets_a_cold_start_and_status_sums_the_turns(proj
     assert hour["cold_starts_by_stage"] == before["cold_starts_by_stage"]
     assert hour["first_audio_p50_ms"] > 0
     assert f"Last hour: {hour['turns']} turn" in s2s("status").stdout
+    (cost,) = json.loads(s2s("cost", "--last-hour", "--json").stdout)["deployments"]  # of the four apps
+    assert cost["turns"] == hour["turns"] + hour["speculative_cancelled"]
+    assert all(app["dollars"] > 0 for app in cost["apps"])
 
 
 def test_a_failed_turn_is_among_the_last_errors_with_its_stage(project: Project) -> None:

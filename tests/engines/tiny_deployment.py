@@ -11,11 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from local_cloud import ControlPlane, Machine
+from local_cloud.cpu_packages import pinned_packages
 from local_cloud.virtual_environments import Contents
 from services.asr.nemo import WEIGHTS as NEMO
 from services.llm.vllm import Phi3
 from services.tts.chatterbox import WEIGHTS as CHATTERBOX
-from tests.engines.cpu_substitutions import on_cpu, pinned_packages
+from tests.engines.cpu_substitutions import on_cpu
 from tests.engines.environments import engines_cache, environment_of
 from tests.engines.tiny_chatterbox import ENDLESS_T3, SITE_FILES
 from tests.engines.vllm_on_cpu import ENVIRON, FLAGS

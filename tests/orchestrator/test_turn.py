@@ -105,9 +105,14 @@ def test_a_conversation_that_is_cut_begins_with_the_user(newest: int, kept: int)
     assert messages == [*conversation[6 - kept :], ChatMessage(role="user", content="and now?")]
 
 
-def test_a_turn_that_only_transcribes_completes_behind_the_transcript() -> None:
+def test_a_turn_that_only_transcribes_completes_behind_the_transcript(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     scripted = cast(asr=[["stop"]])
-    emitted = play(run_turn(scripted, REQUEST.model_copy(update={"transcribe_only": True})))
+    with caplog.at_level(logging.INFO, "speech_to_speech"):
+        emitted = play(run_turn(scripted, REQUEST.model_copy(update={"transcribe_only": True})))
+    (record,) = caplog.records
+    assert record.__dict__["fields"]["outcome"] == "transcribed"
     started, transcript, completed = (one.event for one in emitted)
     assert isinstance(started, TurnStarted)
     assert isinstance(transcript, TranscriptReady)

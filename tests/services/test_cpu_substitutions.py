@@ -1,9 +1,13 @@
 """What the tests of engines install in place of an image's GPU packages."""
 
+from pathlib import Path
+
 import pytest
 
+from local_cloud import Machine
 from local_cloud.virtual_environments import Contents
 from tests.engines.cpu_substitutions import on_cpu
+from tests.support.paths import ROOT
 
 LOCK = """\
 # made by uv
@@ -23,6 +27,19 @@ def on_cpu_of(lock: str) -> Contents:
         requirement_files=(("/.uv/lock.txt", lock.encode()),),
     )
     return on_cpu(image)
+
+
+def test_a_container_of_whisper_gets_nothing_for_a_gpu_that_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = (ROOT / "locks" / "asr-whisper.txt").read_text()
+    asked = Contents(installs=(("-r", "lock.txt"),), requirement_files=(("lock.txt", lock.encode()),))
+    monkeypatch.setattr("shared.engines.DEVICES", tmp_path)
+    installed = packages(Machine().substituted(asked))
+    assert {"faster-whisper==1.2.1", "ctranslate2==4.8.5"} < set(installed)
+    assert not [package for package in installed if package.startswith("nvidia")]
+    (tmp_path / "nvidia0").touch()
+    assert Machine().substituted(asked) == asked
 
 
 def packages(contents: Contents) -> list[str]:

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 import services.llm
+from services.asr.whisper import WhisperASR
 from services.selection import check_runs_here, discover, select
 from services.tts.espeak import EspeakTTS
 from services.tts.flite import FliteTTS
@@ -14,7 +15,7 @@ from shared.settings import Settings
 
 def test_every_embedded_engine_is_discovered() -> None:
     discover()
-    assert {"pocketsphinx"} <= MODEL_REGISTRY[Stage.ASR].keys()
+    assert {"pocketsphinx", "whisper"} <= MODEL_REGISTRY[Stage.ASR].keys()
     assert {"rules"} <= MODEL_REGISTRY[Stage.LLM].keys()
     assert {"flite", "espeak"} <= MODEL_REGISTRY[Stage.TTS].keys()
 
@@ -30,7 +31,24 @@ def test_a_module_that_cannot_be_imported_is_named_with_its_error(
 
 def test_without_a_choice_engines_are_selected_that_need_nothing_else() -> None:
     chosen = select(Settings())
-    assert (chosen.asr.name, chosen.llm.name, chosen.tts.name) == ("pocketsphinx", "rules", "hibari")
+    assert (chosen.asr.name, chosen.llm.name, chosen.tts.name) == ("whisper", "rules", "hibari")
+
+
+def test_pocketsphinx_is_the_default_where_the_neural_engines_are_not_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(WhisperASR, "missing", lambda: "Python package: pip install faster-whisper")
+    assert select(Settings()).asr.name == "pocketsphinx"
+    assert select(Settings(modal_defaults="embedded"), on_modal=True).asr.name == "pocketsphinx"
+
+
+def test_pocketsphinx_is_the_default_where_whispers_weights_have_not_been_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert select(Settings()).asr.name == "pocketsphinx"
+    assert select(Settings(), before_fetching=True).asr.name == "whisper"
+    assert select(Settings(modal_defaults="embedded"), on_modal=True).asr.name == "whisper"
 
 
 def test_without_a_choice_what_is_deployed_to_modal_are_the_models_with_a_gpu() -> None:

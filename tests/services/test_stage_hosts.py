@@ -166,7 +166,10 @@ async def test_an_error_of_the_llm_is_a_failure_of_its_stage_behind_what_it_wrot
     assert raised.value.stage is Stage.LLM
 
 
-async def test_closing_a_host_does_not_wait_for_an_engine_that_is_still_loading() -> None:
+async def test_closing_a_host_does_not_wait_long_for_an_engine_that_is_still_loading(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("services.host.stage_host.LOAD_GRACE_S", 0.1)
     begun, go_on = threading.Event(), threading.Event()
 
     class Slow(Ears):

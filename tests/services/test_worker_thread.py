@@ -188,7 +188,7 @@ async def main():
     worker = WorkerThread("test")
     asyncio.create_task(worker.run(lambda: time.sleep(600)))
     await asyncio.sleep(0.1)
-    worker.close(wait=False)
+    worker.close(wait_s=0.1)
 
 asyncio.run(main())
 """

@@ -82,8 +82,10 @@ class Project:
         return S2S
 
     def environ(self, **settings: str) -> dict[str, str]:
-        """The environment of a command: the control plane, the settings, and these sources alone."""
-        return {**os.environ, **self.cloud.plane.environ, "PYTHONPATH": str(self.folder), **settings}
+        """The environment of a command: the control plane, the settings, and these sources alone. The ASR
+        is one without weights, which `deploy` does not fetch."""
+        own = {"PYTHONPATH": str(self.folder), "ASR_MODEL": "pocketsphinx"}
+        return {**os.environ, **self.cloud.plane.environ, **own, **settings}
 
     @contextmanager
     def events(self, *kinds: Kind) -> Iterator[list[Event]]:

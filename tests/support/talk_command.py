@@ -1,6 +1,7 @@
 """Runs of `s2s talk` over recordings, each in a folder of its own."""
 
 import json
+import os
 import re
 import resource
 import subprocess
@@ -68,9 +69,14 @@ class Talking:
         self.command = [*S2S, "talk", "--input-wav", "said.wav", "--output-wav", "played.wav"]
         self.command += ["--metrics", "metrics.jsonl", *options]
 
-    def start(self, *, max_file_bytes: int = resource.RLIM_INFINITY) -> "Talking":
+    def start(self, *, max_file_bytes: int = resource.RLIM_INFINITY, **environ: str) -> "Talking":
         self._process = subprocess.Popen(
-            self.command, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            self.command,
+            cwd=self.folder,
+            env=os.environ | environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (max_file_bytes, max_file_bytes))
         return self

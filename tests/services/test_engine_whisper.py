@@ -1,7 +1,10 @@
-"""whisper: faster-whisper and CTranslate2 themselves, with a tiny model that says a planted text."""
+"""whisper: faster-whisper and CTranslate2 themselves, with a tiny model that says a planted text, and with
+tiny.en."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ from faster_whisper import WhisperModel
 
 from services.asr.whisper import WhisperASR, whisper_weights
 from services.host.asr_host import ASRHost
+from services.tts.espeak import EspeakTTS
 from shared.audio.decode import decode_audio
 from shared.audio.pcm import Pcm, join, resample
 from shared.engines import ASR_SAMPLE_RATE_HZ
@@ -20,8 +24,8 @@ from shared.stage_stream import Transcript
 from shared.weights import HubWeights
 from tests.engines.hub_cache import put_into_hub_cache
 from tests.engines.no_network import only_loopback
-from tests.engines.tiny_whisper import TinyWhisper, write_tiny_whisper
 from tests.support.paths import EXAMPLES
+from tests.support.tiny_whisper import TinyWhisper, write_tiny_whisper
 
 SENTENCE = "Hello there, how are you today?"
 HELLO = EXAMPLES / "hello.mp3"
@@ -70,6 +74,38 @@ def noise(duration_s: float) -> Pcm:
     return Pcm(samples.astype(np.float32), ASR_SAMPLE_RATE_HZ)
 
 
+@dataclass
+class Work:
+    """What the library was asked for: the frames of each window, the tokens of each text."""
+
+    windows: list[int] = field(default_factory=list)
+    tokens: list[int] = field(default_factory=list)
+
+
+@pytest.fixture
+def work(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Work]:
+    """Observes the library from then on."""
+    encode, generate = WhisperModel.encode, WhisperModel.generate_with_fallback
+
+    def observe() -> Work:
+        seen = Work()
+
+        def encoded(model: Any, features: Any) -> Any:
+            seen.windows.append(features.shape[-1])
+            return encode(model, features)
+
+        def generated(*args: Any) -> Any:
+            result = generate(*args)
+            seen.tokens.append(len(result[0].sequences_ids[0]))
+            return result
+
+        monkeypatch.setattr(WhisperModel, "encode", encoded)
+        monkeypatch.setattr(WhisperModel, "generate_with_fallback", generated)
+        return seen
+
+    return observe
+
+
 async def heard(host: ASRHost, pcm: Pcm) -> str:
     (transcript,) = [item async for item in host.transcribe(pcm) if isinstance(item, Transcript)]
     return transcript.text
@@ -79,6 +115,35 @@ def test_speech_is_written_down_time_and_again_without_a_network(loaded: Loaded,
     engine = loaded()
     with only_loopback():
         assert [engine.transcribe(speech) for _ in range(3)] == [SENTENCE] * 3
+
+
+def test_a_short_utterance_takes_half_a_window_and_a_longer_one_all_of_it(
+    loaded: Loaded, work: Callable[[], Work], speech: Pcm
+) -> None:
+    engine, seen = loaded(), work()
+    engine.transcribe(speech)
+    assert seen.windows == [1500]
+    engine.transcribe(join([speech] * 9))
+    assert seen.windows == [1500, 3000]
+
+
+def test_a_guess_in_half_a_window_is_decoded_anew_in_all_of_it(
+    loaded: Loaded, work: Callable[[], Work], speech: Pcm
+) -> None:
+    engine, seen = loaded(TinyWhisper(text=SENTENCE, certainty=3.0)), work()
+    engine.transcribe(speech)
+    assert seen.windows == [1500, 3000]
+
+
+def test_a_text_that_does_not_end_is_cut_at_more_words_than_anybody_speaks_in_that_time(
+    loaded: Loaded, work: Callable[[], Work], speech: Pcm
+) -> None:
+    endless = "abcdefghijklmnopqrstuvwxyz"
+    engine, seen = loaded(TinyWhisper(text=endless)), work()
+    text = engine.transcribe(speech)
+    assert endless.startswith(text)
+    assert seen.windows == [1500, 3000]
+    assert seen.tokens == [8 + round(7 * speech.duration_s)] * 2
 
 
 def test_silence_and_noise_give_no_words_although_the_model_would(loaded: Loaded) -> None:
@@ -186,3 +251,54 @@ async def test_behind_its_stage_it_answers_many_at_once_and_is_not_asked_about_s
     texts = await asyncio.gather(*(heard(host, pcm) for pcm in [speech, silence(1)] * 3))
     await host.close()
     assert texts == [SENTENCE, ""] * 3
+
+
+@pytest.fixture(scope="module")
+def tiny_en() -> Iterator[WhisperASR]:
+    engine = WhisperASR()
+    engine.load()
+    yield engine
+    engine.close()
+
+
+EXPECTED = {
+    "hello": "Hello there.",
+    "my-name-is-peter": "My name is Peter.",
+    "tell-me-a-joke": "Tell me a joke",
+    "what-can-you-do": "What can you do?",
+    "what-is-my-name": "What is my name?",
+    "what-is-six-times-seven": "What is 6 times 7?",
+    "what-is-the-date-today": "What is the date today?",
+    "what-is-two-plus-two": "What is 2 plus 2?",
+    "what-time-is-it": "What time is it?",
+}
+
+
+def test_the_default_model_hears_the_examples(tiny_en: WhisperASR) -> None:
+    assert tiny_en.model_name == "faster-whisper tiny.en"
+    heard = {
+        path.stem: tiny_en.transcribe(decode_audio(path.read_bytes(), Settings()))
+        for path in EXAMPLES.glob("*.mp3")
+    }
+    assert heard == EXPECTED
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("de", "Guten Tag, ich hätte gern zwei Brötchen und eine Tasse Kaffee mit Milch."),
+        ("fr", "Bonjour, je voudrais savoir à quelle heure part le prochain train pour Lyon."),
+        ("cmn", "你好，请问火车站怎么走？今天的天气真好。"),
+    ],
+)
+def test_another_language_costs_an_english_model_no_more_than_its_length_allows(
+    tiny_en: WhisperASR, work: Callable[[], Work], language: str, text: str
+) -> None:
+    voice = EspeakTTS()
+    voice.load()
+    said = join(list(voice.synthesize(text, threading.Event(), language=language)))
+    assert 2 < said.duration_s < 9
+    seen = work()
+    tiny_en.transcribe(resample(said, ASR_SAMPLE_RATE_HZ))
+    assert len(seen.windows) <= 2
+    assert all(tokens <= round(8 + 7 * said.duration_s) for tokens in seen.tokens)
