@@ -54,6 +54,15 @@ def pink_noise(duration_s: float, db: float, seed: int = 0) -> Samples:
     return levelled.clip(-1, 1)
 
 
+def with_noise(speech: Samples, noise: Samples, snr_db: float) -> Samples:
+    """Speech over noise, by the power of the speech where it is not silent."""
+    noise = np.resize(noise, speech.shape)
+    loud = speech[np.abs(speech) > 0.02 * np.abs(speech).max()]
+    gain = np.sqrt(np.mean(loud**2) / np.mean(noise**2)) / decibels(snr_db)
+    mixed: Samples = (speech + gain * noise).astype(np.float32)
+    return mixed / np.float32(max(1.0, np.abs(mixed).max()))
+
+
 def decibels(db: float) -> np.float32:
     """The factor of a level."""
     return np.float32(10 ** (db / 20))

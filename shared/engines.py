@@ -115,7 +115,9 @@ class Engine(ABC):
         """What this machine lacks to run the engine, and how to get it; None if nothing."""
         absent = [name for name in cls.spec.modules if importlib.util.find_spec(name) is None]
         if absent:
-            return f"Python package: pip install {' '.join(cls.spec.packages or absent)}"
+            of_gpus = () if has_gpu() else ("nvidia-",)
+            packages = [package for package in cls.spec.packages if not package.startswith(of_gpus)]
+            return f"Python package: pip install {' '.join(packages or absent)}"
         if cls.spec.gpu and not cls.spec.runs_on_cpu and not has_gpu():
             return f"an NVIDIA GPU ({cls.spec.gpu} on Modal)"
         if unset := cls.unset_secrets():

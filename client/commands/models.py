@@ -8,6 +8,7 @@ from rich.text import Text
 
 from client.display.terminal import plain_table, print_json
 from services.selection import discover, select
+from services.weights import are_fetched
 from shared.engines import MODEL_REGISTRY, RegisteredModel
 from shared.settings import settings
 from shared.weights import HubWeights, Weights
@@ -45,7 +46,7 @@ def models_command(*, as_json: bool) -> None:
     discover()
     here, on_modal = select(settings()), select(settings(), on_modal=True)
     models = [model for stage in MODEL_REGISTRY.values() for model in stage.values()]
-    rows = [_Row(model, model in here, model in on_modal, model.engine.missing()) for model in models]
+    rows = [_Row(model, model in here, model in on_modal, _missing(model)) for model in models]
     if as_json:
         print_json([row.as_json() for row in rows])
     else:
@@ -53,6 +54,13 @@ def models_command(*, as_json: bool) -> None:
         console.print(_table(rows))
         console.print("[bold]here[/], [bold]Modal[/], [bold]both[/]: where the model is selected now.")
         console.print("Select others with ASR_MODEL, LLM_MODEL, TTS_MODEL=<name>. More with --json.")
+
+
+def _missing(model: RegisteredModel) -> str | None:
+    weights = model.engine.weights()
+    if (missing := model.engine.missing()) or weights is None or are_fetched(weights):
+        return missing
+    return f"weights: {model.stage.upper()}_MODEL={model.name} s2s fetch-weights"
 
 
 def _table(rows: list[_Row]) -> Table:

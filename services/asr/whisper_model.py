@@ -1,5 +1,6 @@
 """Whisper on faster-whisper and CTranslate2, with a shorter window for short utterances."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,14 +35,20 @@ MIN_LOG_PROBABILITY = -1.0
 TEMPERATURES = (0.0, 0.4)
 """In the whole window: greedy first. A guess is decoded once more with some chance."""
 
+DECODED_ANEW = "whisper decodes anew, in the whole window, what may be a guess"
+
 _FRAMES_PER_S = 100
+
+logger = logging.getLogger(__name__)
 
 
 class WhisperModel:
     """Transcribes utterances, one at a time. For one thread at a time."""
 
-    def __init__(self, folder: Path) -> None:
-        """Load the model onto the GPU in float16 if there is one, else on the CPU in int8."""
+    def __init__(self, folder: Path, short_utterance_s: float = SHORT_UTTERANCE_S) -> None:
+        """Load the model onto the GPU in float16 if there is one, else on the CPU in int8. Utterances up to
+        `short_utterance_s` take the short window."""
+        self._short_samples = short_utterance_s * ASR_SAMPLE_RATE_HZ
         self._model = _load(folder)
         self._stopped = False
 
@@ -66,10 +73,11 @@ class WhisperModel:
         if not samples.size:
             return ""
         options = {"language": language, "hotwords": hotwords, "vad_filter": vad_filter}
-        if samples.size <= SHORT_UTTERANCE_S * ASR_SAMPLE_RATE_HZ:
+        if samples.size <= self._short_samples:
             segments = self._segments(samples, SHORT_WINDOW_S, TEMPERATURES[:1], options)
             if segments and not any(_is_guess(segment, _max_tokens(samples)) for segment in segments):
                 return _joined(segments)
+            logger.debug(DECODED_ANEW)
         return _joined(self._segments(samples, WINDOW_S, TEMPERATURES, options))
 
     def stop(self) -> None:

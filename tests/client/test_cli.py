@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 import typer
@@ -39,6 +40,15 @@ def test_models_tells_scripts_all_that_an_engine_says_of_itself() -> None:
     assert rows["llama"]["weights"]["token"] == "HF_TOKEN"
     assert len(rows["llama"]["weights"]["revision"]) == 40
     assert rows["gpt4omini"]["secrets"] == ["OPENAI_API_KEY"]
+
+
+def test_models_tells_which_weights_are_to_be_fetched(tmp_path: Path) -> None:
+    rows = {
+        row["name"]: row for row in json.loads(s2s("models", "--json", XDG_CACHE_HOME=str(tmp_path)).stdout)
+    }
+    assert rows["whisper"]["missing_here"] == "weights: ASR_MODEL=whisper s2s fetch-weights"
+    assert rows["pocketsphinx"]["selected"]
+    assert rows["pocketsphinx"]["missing_here"] is None
 
 
 def test_models_shows_what_one_chooses_by_in_a_table_of_100_columns() -> None:

@@ -3,10 +3,20 @@
 import subprocess
 import sys
 
-FORBIDDEN = ("client", "gateway", "sounddevice", "livekit", "rich", "typer", "modal")
+OF_THE_HOUSE = ("client", "gateway", "orchestrator", "services", "local_cloud")
+FORBIDDEN = (
+    *OF_THE_HOUSE,
+    "sounddevice",
+    "livekit",
+    "rich",
+    "typer",
+    "modal",
+    "onnxruntime",
+    "faster_whisper",
+)
 
 
-def test_it_imports_no_client_no_sound_device_no_terminal_and_no_cloud() -> None:
+def test_it_imports_nothing_but_shared_no_sound_device_no_terminal_no_cloud_and_no_model() -> None:
     program = (
         "import pkgutil, sys, conversation\n"
         "for module in pkgutil.walk_packages(conversation.__path__, 'conversation.'):\n"

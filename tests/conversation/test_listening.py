@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.sounds import HZ, Samples, decibels, pink_noise
+from bench.sounds import HZ, Samples, decibels, pink_noise, with_noise
 from conversation.audio import Frame
 from conversation.barge_in import BargeInEvent
 from conversation.endpointing import PauseReached, SpeechResumed, SpeechStarted, UtteranceEnded
@@ -15,7 +15,7 @@ from conversation.listener import Listener, ListeningEvent
 from services.host.vad_gate import LOUD_LEVEL
 from shared.settings import Settings
 from tests.support.flite_speech import flite_says
-from tests.support.noises import clicks, cough, knocks, recording, white_noise, with_noise
+from tests.support.noises import clicks, cough, knocks, recording, white_noise
 from tests.support.paths import EXAMPLES
 from tests.support.sounds import tone
 

@@ -37,6 +37,7 @@ from shared.turn import (
 from tests.support.control_plane_programs import Cloud
 from tests.support.deployed_project import Project, project_in, remote
 from tests.support.paths import EXAMPLES
+from tests.support.s2s_command import s2s
 from tests.support.waiting import until
 
 QUESTION = EXAMPLES / "what-is-two-plus-two.mp3"
@@ -203,17 +204,17 @@ def test_modal_run_says_what_is_wrong_with_a_file(deployed: Project) -> None:
 
 def test_the_command_turn_plays_a_deployed_turn(deployed: Project, tmp_path: Path) -> None:
     output = tmp_path / "answer.wav"
-    done = deployed.s2s("turn", QUESTION, "--target", "modal", "--json", "-o", output)
+    done = s2s("turn", QUESTION, "--target", "modal", "--json", "-o", output)
     told = json.loads(done.stdout)
     assert (told["outcome"], told["models"]["asr"]) == ("completed", "pocketsphinx en-us")
     assert says_four(decode_audio(output.read_bytes(), Settings()))
-    shown = deployed.s2s("turn", QUESTION, "--target", "modal", "-o", output).stdout
+    shown = s2s("turn", QUESTION, "--target", "modal", "-o", output).stdout
     assert "Reply  Two plus two is four." in shown
     assert "first audio after" in shown
 
 
 def test_the_command_smoke_has_every_app_answer_twice(deployed: Project) -> None:
-    checks = json.loads(deployed.s2s("smoke", "--json").stdout)
+    checks = json.loads(s2s("smoke", "--json").stdout)
     assert [check["app"].rpartition("-")[2] for check in checks] == ["asr", "llm", "tts", "speech"]
     assert [len(check["calls"]) for check in checks] == [2, 2, 2, 2]
     assert "two plus two" in checks[0]["calls"][0]["text"]
@@ -247,8 +248,8 @@ def test_a_service_that_is_not_deployed_is_named_with_the_command_that_deploys_i
         assert (result.failure.stage, result.failure.kind) == (Stage.TTS, "misconfigured")
         assert "make deploy-tts" in result.failure.message
         assert "four" in result.reply
-        smoke = deployed.s2s("smoke", "tts", "--json", fails=True)
-        assert smoke.returncode == ExitCode.MISCONFIGURED
+        smoke = s2s("smoke", "tts", "--json")
+        assert smoke.exit_code == ExitCode.MISCONFIGURED
         assert "make deploy-tts" in json.loads(smoke.stdout)[0]["error"]["message"]
     finally:
         deployed.s2s("deploy", "tts")
@@ -264,7 +265,7 @@ def test_the_model_to_be_added_of_the_readme_is_deployed_by_its_name_and_answers
     deployed.add_engine(Stage.LLM, "parrot", block_with("class Parrot"))
     assert "parrot (Parrot), no GPU" in deployed.s2s("deploy", "llm", LLM_MODEL="parrot").stderr
     output = tmp_path / "answer.wav"
-    told = json.loads(deployed.s2s("turn", QUESTION, "--target", "modal", "--json", "-o", output).stdout)
+    told = json.loads(s2s("turn", QUESTION, "--target", "modal", "--json", "-o", output).stdout)
     assert (told["outcome"], told["models"]["llm"]) == ("completed", "Parrot")
     assert "two plus two" in told["reply"]
     assert told["reply"].split() == told["transcript"].split()

@@ -26,6 +26,7 @@ from tests.support.answering_engines import reply_to
 from tests.support.control_plane_programs import Cloud
 from tests.support.documentation import block_with
 from tests.support.paths import EXAMPLES
+from tests.support.s2s_command import s2s
 from tests.support.waiting import until_async
 
 MODULE = "orchestrator.monolith_app"
@@ -172,22 +173,22 @@ def test_the_readme_calls_it_from_python_as_shown(deployed: AnsweringProject, tm
 def test_the_commands_know_of_it(deployed: AnsweringProject) -> None:
     output = deployed.folder / "answer.mp3"
     turn = ("turn", QUESTION, "--target", "monolith", "-o", output)
-    assert json.loads(deployed.s2s(*turn, "--json").stdout)["reply"] == REPLY
-    status = json.loads(deployed.s2s("status", "--json").stdout)
+    assert json.loads(s2s(*turn, "--json").stdout)["reply"] == REPLY
+    status = json.loads(s2s("status", "--json").stdout)
     assert [(app["app"], app["containers"]) for app in status["apps"] if app["deployed"]] == [
         (MONOLITH_APP, 1)
     ]
     assert [app["model"] for app in status["apps"]][:3] == ["", "", ""]  # they are in the monolith
     assert "pocketsphinx en-us" in status["apps"][-1]["model"]
     assert status["last_hour"]["outcomes"]["completed"] >= 3
-    warmed = json.loads(deployed.s2s("warm", "monolith", "--json").stdout)
+    warmed = json.loads(s2s("warm", "monolith", "--json").stdout)
     assert [engine["name"] for engine in warmed[MONOLITH_APP]["engines"]] == list(MODELS.values())
-    (smoke,) = json.loads(deployed.s2s("smoke", "monolith", "--json").stdout)
+    (smoke,) = json.loads(s2s("smoke", "monolith", "--json").stdout)
     assert (smoke["app"], smoke["error"], len(smoke["calls"])) == (MONOLITH_APP, None, 2)
     assert REPLY in smoke["calls"][0]["text"]
-    assert '"outcome": "completed"' in deployed.s2s("logs", "monolith").stdout
-    assert f"Stopped {MONOLITH_APP}." in deployed.s2s("stop", "monolith", "--yes").stdout
-    assert "make deploy-monolith" in deployed.s2s(*turn, fails=True).stderr
+    assert '"outcome": "completed"' in s2s("logs", "monolith").stdout
+    assert f"Stopped {MONOLITH_APP}." in s2s("stop", "monolith", "--yes").stdout
+    assert "make deploy-monolith" in s2s(*turn).stderr
 
 
 def test_modal_run_answers_a_file_with_nothing_deployed(project: AnsweringProject) -> None:

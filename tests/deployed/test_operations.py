@@ -36,9 +36,8 @@ def copied(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Project:
 @pytest.fixture
 def project(copied: Project) -> Project:
     """All four apps are deployed."""
-    for app, deployed in deployed_apps().items():
-        if not deployed:
-            copied.deploy(FOUR_APPS[APPS.index(app)], **SETTINGS)
+    if missing := [FOUR_APPS[APPS.index(app)] for app, deployed in deployed_apps().items() if not deployed]:
+        copied.deploy_all(*missing, **SETTINGS)
     return copied
 
 

@@ -42,6 +42,23 @@ def test_without_a_gpu_only_an_engine_that_runs_on_a_cpu_too_can_run(
     assert model(runs_on_cpu=True).engine.missing() is None
 
 
+def test_what_is_missing_names_no_library_of_gpus_where_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Absent(model(runs_on_cpu=True).engine):  # type: ignore[misc]
+        spec = EngineSpec(
+            summary="",
+            licence="",
+            modules=("not_there",),
+            packages=("not-there==1", "nvidia-cublas-cu12==12"),
+        )
+
+    monkeypatch.setattr("shared.engines.DEVICES", tmp_path)
+    assert Absent.missing() == "Python package: pip install not-there==1"
+    (tmp_path / "nvidia0").touch()
+    assert Absent.missing() == "Python package: pip install not-there==1 nvidia-cublas-cu12==12"
+
+
 @pytest.mark.parametrize("device", ["nvidia0", "nvidia1", "dxg"])
 def test_a_gpu_is_found_whatever_its_number_and_under_wsl(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str

@@ -104,6 +104,9 @@ def test_what_a_recogniser_makes_of_it_is_understood(heard: str, reply: str) -> 
         ("Thanks a lot.", "You are welcome."),
         ("See you later.", "Goodbye."),
         ("Help me.", "I am the offline responder"),
+        ("What can you do?", "I am the offline responder"),
+        ("Tell me a joke", 'I heard: "Tell me a joke". I am the offline responder'),
+        ("Is it 5 o'clock?", 'I heard: "Is it 5 o\'clock?" I am the offline responder'),
         ("Who am I?", "You have not told me your name yet."),
     ],
 )  # fmt: skip

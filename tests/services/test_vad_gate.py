@@ -3,11 +3,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.sounds import HZ, Samples, decibels
+from bench.sounds import HZ, Samples, decibels, with_noise
 from services.host.vad_gate import VadGate
 from shared.audio.pcm import Pcm
 from tests.support.flite_speech import flite_says
-from tests.support.noises import clicks, knocks, recording, white_noise, with_noise
+from tests.support.noises import clicks, knocks, recording, white_noise
 from tests.support.sounds import tone
 
 

@@ -64,9 +64,9 @@ class AnsweringProject(Project):
     def points(self) -> Points:
         return Points(self.folder / "points")
 
-    def deploy_all(self, *stages: Stage, **settings: str) -> None:
-        """Deploy these apps, or all four, with the answering engines."""
-        super().deploy_all(*stages, **MODELS, **settings)
+    def deploy_all(self, *apps: str, **settings: str) -> None:
+        """Deploy these apps, or the four, with the answering engines."""
+        super().deploy_all(*apps, **MODELS, **settings)
 
 
 def answering_project(folder: Path, cloud: Cloud) -> AnsweringProject:

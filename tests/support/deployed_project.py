@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from client.cloud.deploy import MODULES
+from client.targets import FOUR_APPS
 from local_cloud.events import Event, Kind
 from shared.deployment import APPS, CLASSES
 from shared.errors import Stage
@@ -49,9 +50,9 @@ class Project:
         """Deploy one app by Modal's own command: `s2s deploy` without its checks, in half the time."""
         self.modal("deploy", MODULES[app], **settings)
 
-    def deploy_all(self, *stages: Stage, **settings: str) -> None:
-        """Deploy these apps, or all four, from one process: Modal's library is imported but once."""
-        modules = [MODULES[stage] for stage in stages or Stage]
+    def deploy_all(self, *apps: str, **settings: str) -> None:
+        """Deploy these apps, or the four, from one process: Modal's library is imported but once."""
+        modules = [MODULES[app] for app in apps or FOUR_APPS]
         self._run([sys.executable, "-c", DEPLOY, *modules], fails=False, **settings)
 
     def modal(

@@ -41,14 +41,5 @@ def cough(seed: int = 0) -> Samples:
     return np.tile(np.pad(one, (0, HZ // 5)), 2).astype(np.float32)
 
 
-def with_noise(speech: Samples, noise: Samples, snr_db: float) -> Samples:
-    """Speech over noise, by the power of the speech where it is not silent."""
-    noise = np.resize(noise, speech.shape)
-    loud = speech[np.abs(speech) > 0.02 * np.abs(speech).max()]
-    gain = np.sqrt(np.mean(loud**2) / np.mean(noise**2)) / decibels(snr_db)
-    mixed: Samples = (speech + gain * noise).astype(np.float32)
-    return mixed / np.float32(max(1.0, np.abs(mixed).max()))
-
-
 def recording(path: Path) -> Samples:
     return resample(decode_audio(path.read_bytes(), Settings(max_audio_s=200)), HZ).samples
