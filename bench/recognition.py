@@ -16,7 +16,7 @@ import numpy as np
 from rich.table import Table
 
 from bench.sounds import EXAMPLES, HZ, Samples, recorded, with_noise
-from bench.words import WordErrors, word_errors
+from bench.word_errors import WordErrors, word_errors
 from examples.make_examples import QUESTIONS
 from services.asr.whisper import WHISPER_MODELS
 from services.selection import discover

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.words import word_errors
+from bench.word_errors import word_errors
 from services.asr.pocketsphinx import PocketsphinxASR
 from shared.audio.decode import decode_audio, decode_mp3
 from shared.audio.mp3 import encode_mp3
