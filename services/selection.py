@@ -16,7 +16,11 @@ from shared.settings import Settings
 PACKAGES = {Stage.ASR: services.asr, Stage.LLM: services.llm, Stage.TTS: services.tts}
 """Where the engines of each stage are."""
 
-EMBEDDED = {Stage.ASR: ("whisper", "pocketsphinx"), Stage.LLM: ("rules",), Stage.TTS: ("flite", "espeak")}
+EMBEDDED = {
+    Stage.ASR: ("whisper", "pocketsphinx"),
+    Stage.LLM: ("rules",),
+    Stage.TTS: ("hibari", "flite", "espeak"),
+}
 """The defaults in process, which need no GPU, account or model hub: the first that can run here and has its
 weights, else the last."""
 

@@ -8,6 +8,7 @@ from services.cuda import CudaEngine
 from services.tts.chatterbox_model import ChatterboxModel, SynthesisCancelled
 from services.tts.chatterbox_tail import Tail
 from services.tts.chatterbox_text import chatterbox_utterances, ends_in_sound, longest_s
+from services.tts.normalization import MODULE, PACKAGE
 from services.tts.preparation import trimmed
 from services.weights import weights_folder
 from shared.audio.pcm import Pcm
@@ -41,8 +42,9 @@ NEEDED_FILES = (
             "chatterbox-tts==0.1.7",
             "setuptools==80.9.0",  # with 82 there is no pkg_resources, hence no watermarker, hence no speech
             "numpy==1.26.4",  # with 2 a reference clip fails (double against float)
+            PACKAGE,
         ),
-        modules=("torch", "chatterbox"),
+        modules=("torch", "chatterbox", MODULE),
         gpu="A10G",
         runs_on_cpu=True,
         weights=WEIGHTS,

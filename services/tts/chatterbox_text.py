@@ -4,6 +4,7 @@
 import re
 from collections.abc import Iterator
 
+from services.tts.normalization import in_words
 from services.tts.preparation import to_ascii, utterances
 from shared.sentences import has_words
 
@@ -20,12 +21,14 @@ MANNERS = frozenset(
 
 
 def chatterbox_utterances(text: str) -> Iterator[str]:
-    """The text in order, in ASCII, in pieces of at most 250 characters that each have words or sounds.
+    """The text in order, in ASCII and in words, in pieces of at most 250 characters that each have some, or
+    sounds.
 
     Known tags stay; other tags go as a whole, of other brackets only the signs. Double quotes go: the
     model makes them a sigh (issue 433).
     """
-    for utterance in utterances(_BEFORE_MARK.sub("", _UNSAFE.sub(_safe, to_ascii(text)))):
+    spoken = to_ascii(in_words(_UNSAFE.sub(_safe, text)))
+    for utterance in utterances(_BEFORE_MARK.sub("", _UNSAFE.sub(_safe, spoken))):
         words = utterance
         for tag in MANNERS:
             words = words.replace(tag, "")
@@ -54,6 +57,6 @@ _BEFORE_MARK = re.compile(r"\s+(?=[.,;:!?])")
 
 
 def _safe(unsafe: re.Match[str]) -> str:
-    tag = f"[{(unsafe['tag'] or '').lower()}]"
+    tag = f"[{(unsafe['tag'] or '').lower().replace('_', ' ')}]"
     # A space within a tag would let it be cut in two; chatterbox_utterances brings it back.
     return f" {tag.replace(' ', '_')} " if tag in SOUNDS | MANNERS else " "

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from services.tts.normalization import MODULE, PACKAGE, in_words
 from services.tts.preparation import trimmed, utterances
 from shared.audio.pcm import Pcm
 from shared.engines import EngineSpec, TTSModel, register_model
@@ -43,8 +44,8 @@ _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
     EngineSpec(
         summary="Robotic but instant, with no system package.",
         licence="GPL-3.0",
-        packages=("espeakng-loader==0.2.4",),
-        modules=("espeakng_loader",),
+        packages=("espeakng-loader==0.2.4", PACKAGE),
+        modules=("espeakng_loader", MODULE),
         sample_rate_hz=SAMPLE_RATE_HZ,
     ),
 )
@@ -69,6 +70,7 @@ class EspeakTTS(TTSModel):
     def load(self) -> None:
         """Load the library and the voice."""
         self._library = _library()
+        in_words("1")
 
     def synthesize(
         self,
@@ -78,10 +80,10 @@ class EspeakTTS(TTSModel):
         voice: str | None = None,
         language: str | None = None,
     ) -> Iterator[Pcm]:
-        """A segment for each 250 characters."""
+        """A segment for each 250 characters. In other languages it reads numbers by itself."""
         if self._library is None:
             raise StageFailed("eSpeak NG is not loaded.", Stage.TTS)
-        for utterance in utterances(text):
+        for utterance in utterances(in_words(text) if language in (None, "en") else text):
             samples = self._library.synthesize(utterance, voice, language, cancelled)
             if cancelled.is_set():
                 return

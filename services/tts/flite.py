@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from services.tts.normalization import MODULE, PACKAGE, in_words
 from services.tts.preparation import to_ascii, trimmed, utterances
 from shared.audio.pcm import Pcm
 from shared.engines import EngineSpec, TTSModel, register_model
@@ -23,6 +24,8 @@ SAMPLE_RATE_HZ = 16_000
     EngineSpec(
         summary="Small English voices; a sentence in about 75 ms on a CPU.",
         licence="BSD-like (CMU Flite)",
+        packages=(PACKAGE,),
+        modules=(MODULE,),
         apt_packages=("libflite1",),
         sample_rate_hz=SAMPLE_RATE_HZ,
     ),
@@ -43,12 +46,12 @@ class FliteTTS(TTSModel):
 
     @classmethod
     def missing(cls) -> str | None:
-        """The library, where it cannot be loaded."""
+        """The library, where it cannot be loaded, or a package."""
         try:
             _Library()
         except OSError:
             return "libflite: apt install libflite1"
-        return None
+        return super().missing()
 
     @property
     def model_name(self) -> str:
@@ -60,6 +63,7 @@ class FliteTTS(TTSModel):
         try:
             self._library = _Library()
             self._library.voice(self._voice)
+            in_words("1")
         except OSError as error:
             message = f"flite cannot be loaded ({error}): apt install libflite1"
             raise EngineLoadFailed(message, Stage.TTS) from None
@@ -75,7 +79,7 @@ class FliteTTS(TTSModel):
         """A segment for each sentence. Accents are dropped, and letters of other scripts than Latin."""
         if self._library is None:
             raise StageFailed("flite is not loaded.", Stage.TTS)
-        for sentence in utterances(to_ascii(text), by_sentence=True):
+        for sentence in utterances(to_ascii(in_words(text)), by_sentence=True):
             if cancelled.is_set():
                 return
             samples = trimmed(self._library.synthesize(sentence, voice or self._voice), SAMPLE_RATE_HZ)

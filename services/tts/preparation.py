@@ -19,7 +19,6 @@ MAX_AFTER_S = 0.25
 """About the pause between two sentences."""
 SILENT_BELOW_PEAK = 0.01
 
-_AMOUNT = re.compile(r"([€£]) ?(\d+(?:[.,]\d+)*)")
 _PUNCTUATION_RUN = re.compile(r"([^\w\s]{3})[^\w\s]+")
 _UNSPOKEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "So", "Sk", "Me"})
 
@@ -36,8 +35,7 @@ def to_ascii(text: str) -> str:
 
     Letters of other scripts are lost.
     """
-    amounts_before_currencies = _AMOUNT.sub(r"\2\1", text)
-    decomposed = unicodedata.normalize("NFKD", amounts_before_currencies.translate(_ASCII_FOR))
+    decomposed = unicodedata.normalize("NFKD", text.translate(_ASCII_FOR))
     return decomposed.encode("ascii", "ignore").decode()
 
 
@@ -57,9 +55,9 @@ def _is_spoken(char: str) -> bool:
 
 _ASCII_FOR = str.maketrans(
     {
-        "’": "'", "‘": "'", "“": '"', "”": '"', "„": '"', "–": ", ", "—": ", ", "−": " minus ",
-        "…": "...", "°": " degrees ", "€": " euros ", "£": " pounds ", "×": " times ",
-        "÷": " divided by ", "⁄": "/", "ß": "ss", "æ": "ae", "Æ": "Ae", "œ": "oe", "Œ": "Oe",
+        "’": "'", "‘": "'", "“": '"', "”": '"', "„": '"', "–": ", ", "—": ", ", "…": "...",
+        "°": " degrees ", "€": " euros ", "£": " pounds ", "ß": "ss",
+        "æ": "ae", "Æ": "Ae", "œ": "oe", "Œ": "Oe",
         "ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "đ": "d", "þ": "th", "ð": "th", "ı": "i",
     }
 )  # fmt: skip

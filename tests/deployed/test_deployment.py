@@ -34,7 +34,6 @@ from shared.turn import (
     TurnResult,
     TurnStarted,
 )
-from tests.conftest import SYSTEM_NEEDS
 from tests.support.control_plane_programs import Cloud
 from tests.support.deployed_project import Project, project_in, remote
 from tests.support.paths import EXAMPLES
@@ -42,14 +41,13 @@ from tests.support.s2s_command import s2s
 from tests.support.waiting import until
 
 QUESTION = EXAMPLES / "what-is-two-plus-two.mp3"
-TTS = "flite" if SYSTEM_NEEDS["flite"][0] else "espeak"
 SILENCE = encode_wav(Pcm(np.zeros(16_000, np.float32), 16_000))
 
 
 @pytest.fixture(scope="module")
 def deployed(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = project_in(tmp_path_factory.mktemp("project"), cloud)
-    project.s2s("deploy", TTS_MODEL=TTS)
+    project.s2s("deploy")
     return project
 
 
@@ -75,11 +73,8 @@ def request_for(path: Path) -> TurnRequest:
 
 
 def says_four(speech: Pcm) -> bool:
-    """Whether the answer can be heard in it; of espeak, which no embedded engine understands, whether
-    anybody speaks."""
+    """Whether the answer can be heard in it."""
     pcm = resample(speech, 16_000)
-    if TTS == "espeak":
-        return VadGate().has_speech(pcm)
     asr = PocketsphinxASR()
     asr.load()
     try:
@@ -141,7 +136,7 @@ def test_a_turn_has_a_result_with_all_that_was_said_and_where_the_time_went(depl
 
 async def test_the_events_come_in_order_and_say_what_the_same_turn_says_in_process(deployed: Project) -> None:
     request = request_for(EXAMPLES / "what-is-two-plus-two.mp3")
-    settings = Settings(ASR_MODEL="pocketsphinx", TTS_MODEL=TTS)
+    settings = Settings(ASR_MODEL="pocketsphinx")
     async with InProcessStages(select(settings), settings) as engines:
         here = [event async for event in Pipeline(engines, settings).stream(request)]
     events = [e async for e in remote("speech-to-speech", "stream_turn").remote_gen.aio(request)]
@@ -182,7 +177,7 @@ def test_a_request_that_is_none_is_refused(deployed: Project) -> None:
 def test_warming_starts_the_services_and_tells_what_they_are(deployed: Project) -> None:
     health: list[Health] = remote("speech-to-speech", "warm").remote()
     assert [one.stage for one in health] == [Stage.ASR, Stage.LLM, Stage.TTS]
-    assert [one.name for one in health] == ["pocketsphinx", "rules", TTS]
+    assert [one.name for one in health] == ["pocketsphinx", "rules", "hibari"]
     assert {one.device for one in health} == {"cpu"}
     assert health[0].versions["pocketsphinx"] == "5.1.1"
     assert health[0].load_s > 0
@@ -257,7 +252,7 @@ def test_a_service_that_is_not_deployed_is_named_with_the_command_that_deploys_i
         assert smoke.exit_code == ExitCode.MISCONFIGURED
         assert "make deploy-tts" in json.loads(smoke.stdout)[0]["error"]["message"]
     finally:
-        deployed.s2s("deploy", "tts", TTS_MODEL=TTS)
+        deployed.s2s("deploy", "tts")
     assert remote("speech-to-speech", "run_turn").remote(request_for(QUESTION)).outcome == "completed"
     assert says_four(decode_audio(process_audio.remote(QUESTION.read_bytes()), Settings()))
 

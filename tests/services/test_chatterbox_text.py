@@ -50,10 +50,13 @@ def test_a_tag_is_never_cut_in_two() -> None:
     ("text", "spoken"),
     [
         ("That is fine [smiles warmly].", "That is fine."),
-        ("See [1], or x[i].", "See 1, or x i."),
+        ("See [1], or x[i].", "See one, or x i."),
         ('He said "yes", and “no”.', "He said yes, and no."),
         ("It's {really} <good> *indeed*.", "It's really good indeed."),
-        ("A naïve café costs £3 – at 20 °C…", "A naive cafe costs 3 pounds, at 20 degrees C..."),
+        (
+            "A naïve café costs £3 – at 20 °C…",
+            "A naive cafe costs three pounds, at twenty degrees Celsius...",
+        ),
         ("Ha 👍🏽 [laugh]!!!!!!!", "Ha [laugh]!!"),
     ],
 )
@@ -68,15 +71,20 @@ def test_where_there_is_nothing_to_say_there_is_nothing_to_speak(text: str) -> N
     assert list(chatterbox_utterances(text)) == []
 
 
-@given(st.text(st.sampled_from("abZ 19.,;:!?'\"()[]{}*\n") | st.characters(codec="ascii"), max_size=700))
-def test_no_word_is_lost_and_every_piece_is_safe(text: str) -> None:
+@given(st.text("abcZ ,;:!?'\"()[]{}*\n", max_size=700))
+def test_no_word_is_lost(text: str) -> None:
     pieces = list(chatterbox_utterances(text))
     spoken = re.sub(r"\[[A-Za-z][A-Za-z _-]{2,40}\]", "", text)
-    assert "".join(re.findall(r"[A-Za-z0-9]", "".join(pieces))) == "".join(re.findall(r"[A-Za-z0-9]", spoken))
-    for piece in pieces:
+    assert "".join(re.findall(r"[A-Za-z]", "".join(pieces))) == "".join(re.findall(r"[A-Za-z]", spoken))
+
+
+@given(st.text(st.sampled_from("abZ 19.,;:!?'\"()[]{}*\n") | st.characters(codec="ascii"), max_size=700))
+def test_every_piece_is_short_and_safe(text: str) -> None:
+    for piece in chatterbox_utterances(text):
         assert 0 < len(piece) <= MAX_CHARACTERS
         assert re.search(r"[A-Za-z0-9]", piece)
-        assert not re.search(r"""["{}<>\[\]\\|*^`~\x00-\x1f]""", piece)
+        sounds = "|".join(map(re.escape, SOUNDS | MANNERS))
+        assert not re.search(r"""["{}<>\[\]\\|*^`~\x00-\x1f]""", re.sub(sounds, "", piece))
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from services.asr.whisper import WhisperASR
 from services.selection import check_runs_here, discover, select
 from services.tts.espeak import EspeakTTS
 from services.tts.flite import FliteTTS
+from services.tts.hibari import HibariTTS
 from shared.engines import MODEL_REGISTRY
 from shared.errors import Misconfigured, Stage
 from shared.settings import Settings
@@ -28,10 +29,9 @@ def test_a_module_that_cannot_be_imported_is_named_with_its_error(
         discover()
 
 
-@pytest.mark.needs("flite")
-def test_without_a_choice_the_embedded_engines_are_selected() -> None:
+def test_without_a_choice_engines_are_selected_that_need_nothing_else() -> None:
     chosen = select(Settings())
-    assert (chosen.asr.name, chosen.llm.name, chosen.tts.name) == ("whisper", "rules", "flite")
+    assert (chosen.asr.name, chosen.llm.name, chosen.tts.name) == ("whisper", "rules", "hibari")
 
 
 def test_pocketsphinx_is_the_default_where_the_neural_engines_are_not_installed(
@@ -69,7 +69,14 @@ def test_a_choice_is_followed_wherever_the_model_is_to_run() -> None:
         assert select(settings, on_modal=True).asr.name == "whisper"
 
 
-def test_espeak_is_the_voice_where_flite_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.needs("flite")
+def test_flite_is_the_voice_where_hibari_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HibariTTS, "missing", lambda: "hibari-tts")
+    assert select(Settings()).tts.name == "flite"
+
+
+def test_espeak_is_the_voice_where_neither_can_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HibariTTS, "missing", lambda: "hibari-tts")
     monkeypatch.setattr(FliteTTS, "missing", lambda: "libflite")
     assert select(Settings()).tts.name == "espeak"
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from functools import cache
 
 from shared.audio.pcm import Pcm
 from shared.engines import TTSModel
@@ -13,7 +14,9 @@ from tests.support.paths import ROOT
 MakeEngine = Callable[[], TTSModel]
 
 
+@cache
 def loaded(make: MakeEngine) -> TTSModel:
+    """The same one for all tests of a process."""
     engine = make()
     engine.load()
     return engine

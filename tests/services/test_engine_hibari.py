@@ -1,0 +1,77 @@
+"""What is Hibari's alone."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from services.tts.hibari import HibariTTS
+from shared.audio.pcm import join
+from tests.support.tts_engines import duration_s, loaded, python, spoken
+
+
+def test_it_loads_and_speaks_without_a_network_or_a_home() -> None:
+    """In a process of its own in which making a socket fails, and without a folder of the user's."""
+    say = (
+        "import sys, threading\n"
+        "def no_socket(event, _):\n"
+        "    if event.startswith(('socket.', 'urllib.')): raise RuntimeError(event)\n"
+        "sys.addaudithook(no_socket)\n"
+        "from services.tts.hibari import HibariTTS\n"
+        "engine = HibariTTS(); engine.load()\n"
+        "print(sum(piece.duration_s for piece in engine.synthesize('Hello there.', threading.Event())) > 0.5)"
+    )
+    assert python(say, HOME="/nonexistent", HIBARI_HOME="/nonexistent") == "True\n"
+
+
+def test_the_same_text_is_the_same_sound() -> None:
+    first, second = (spoken(loaded(HibariTTS), "She sells sea shells.") for _ in range(2))
+    assert np.array_equal(join(first).samples, join(second).samples)
+
+
+@pytest.mark.parametrize("text", ["你好。", "Привет!", "مرحبا؟"])
+def test_other_scripts_are_left_out(text: str) -> None:
+    engine = loaded(HibariTTS)
+    assert spoken(engine, text) == []
+    assert duration_s(spoken(engine, f"Good evening is {text} in that language.")) > 1
+
+
+@pytest.mark.parametrize("text", ["No.", "Yes.", "Hi", "OK!", "I.", "a", "7"])
+def test_the_shortest_answers_are_spoken_whole(text: str) -> None:
+    (speech,) = spoken(loaded(HibariTTS), text)
+    assert 0.25 < speech.duration_s < 1.0
+    assert np.abs(speech.samples).max() > 0.1
+
+
+def test_an_abbreviation_is_no_end_of_a_sentence() -> None:
+    engine = loaded(HibariTTS)
+    whole = "He joined the U.S. Army in Washington D.C. when he was young."
+    (speech,) = spoken(engine, whole)
+    plain = duration_s(spoken(engine, whole.replace(".", "").replace("US", "U S").replace("DC", "D C")))
+    assert speech.duration_s < plain + 0.4  # a pause between two sentences is longer
+
+
+def test_speech_is_as_loud_as_that_of_other_voices_and_never_clips() -> None:
+    speech = join(
+        spoken(loaded(HibariTTS), "Stop! Who goes there? Well, it is only me: nobody to be afraid of.")
+    )
+    frames = speech.samples[: speech.num_samples // 480 * 480].reshape(-1, 480)
+    level = np.sqrt((frames**2).mean(axis=1))
+    rms_db = 20 * np.log10(np.sqrt((level[level > 0.05 * level.max()] ** 2).mean()))
+    assert -23 < rms_db < -17
+    assert np.abs(speech.samples).max() < 0.98
+
+
+def test_a_word_without_end_takes_no_time_and_memory_without_end() -> None:
+    """Its cost grows with the square: 250 capitals, each spelled, would take seconds for a first segment."""
+    pieces = spoken(loaded(HibariTTS), "W" * 250)
+    assert len(pieces) > 3
+    assert all(piece.duration_s < 30 for piece in pieces)
+
+
+def test_cancelling_takes_hold_within_a_long_sentence() -> None:
+    engine, cancelled = loaded(HibariTTS), threading.Event()
+    pieces = engine.synthesize("W" * 250, cancelled)
+    next(pieces)
+    cancelled.set()
+    assert list(pieces) == []
