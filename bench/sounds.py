@@ -20,7 +20,12 @@ Line = tuple[float, Pcm]
 
 def example(name: str) -> Pcm:
     """A question of examples/, without the silence around it."""
-    pcm = resample(decode_audio((EXAMPLES / f"{name}.mp3").read_bytes(), Settings()), HZ)
+    return without_silence(decode_audio((EXAMPLES / f"{name}.mp3").read_bytes(), Settings()))
+
+
+def without_silence(pcm: Pcm) -> Pcm:
+    """Without what is silent before and after it, at 16 kHz."""
+    pcm = resample(pcm, HZ)
     loud = np.flatnonzero(np.abs(pcm.samples) > 0.02)
     return Pcm(pcm.samples[loud[0] : loud[-1]].copy(), HZ)
 
