@@ -87,7 +87,7 @@ def test_more_turns_than_the_containers_can_work_off_have_no_price_each() -> Non
 
 
 def test_engines_without_a_gpu_cost_a_cpu() -> None:
-    four, monolith = amounts(S2S_MODAL_DEFAULTS="embedded")
+    four, monolith = amounts(ASR_MODEL="pocketsphinx", LLM_MODEL="rules", TTS_MODEL="espeak")
     assert {app["gpu"] for app in (*four["apps"], *monolith["apps"])} == {None}
     assert four["per_hour"] < 0.3
 
