@@ -20,7 +20,7 @@ LOGS = $(S2S) logs$(if $(call yes,$(FOLLOW)), --follow)
 PYTEST = $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-devices test-engines check format bench examples lock clean \
+.PHONY: help setup demo test test-fast test-devices test-engines check format bench bench-quality examples lock clean \
 	fetch-weights deploy-all deploy-asr deploy-llm deploy-tts deploy-orchestrator deploy-monolith smoke \
 	status warm logs-asr logs-llm logs-tts logs-orchestrator logs-monolith stop-all chaos local-cloud
 
@@ -110,6 +110,9 @@ format: setup ## Format the code and apply ruff's fixes
 
 bench: setup ## Measure codec, turns, orchestrator and conversation (twelve minutes; JSON=file also writes it)
 	@$(BIN)/python -m bench $(if $(JSON),--json $(JSON))
+
+bench-quality: setup ## Measure word error rates and ends of turns (S2S_RECORDINGS=folder; JSON=file also writes it)
+	@$(BIN)/python -m bench.quality $(if $(JSON),--json $(JSON))
 
 examples: setup ## Regenerate the spoken questions in examples/ (needs libflite1)
 	@$(BIN)/python -m examples.make_examples

@@ -2,7 +2,6 @@
 
 import datetime
 import json
-import platform
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
@@ -10,13 +9,13 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, TypeVar
 
-import psutil
 import typer
 from rich.console import Console
 
 from bench.codec import codec_times
 from bench.deployment import deployed_and_in_process
 from bench.listening import listening_costs
+from bench.machine import machine
 from bench.tables import (
     codec_table,
     deployed_table,
@@ -39,7 +38,7 @@ def bench(
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures here.")] = None,
 ) -> None:
     """Measure the codec, the turn, the orchestrator's own cost and the talk, side by side in one run."""
-    console.print(f"[bold]{_machine()}, {datetime.date.today()}[/]")
+    console.print(f"[bold]{machine()}, {datetime.date.today()}[/]")
     with console.status("Codec …"):
         codec = codec_times()
     console.print(codec_table(codec))
@@ -61,7 +60,7 @@ def bench(
     console.print(listening_table(listening))
     if json_file:
         report = {
-            "machine": _machine(),
+            "machine": machine(),
             "date": str(datetime.date.today()),
             "codec": [asdict(row) for row in codec],
             "turns": [asdict(row) for row in turns],
@@ -86,11 +85,6 @@ def _in_fresh_process(measure: Callable[[], T]) -> T:
     """Without the threads and the memory that earlier benches leave behind."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
         return fresh.submit(measure).result()
-
-
-def _machine() -> str:
-    memory_gib = psutil.virtual_memory().total / 2**30
-    return f"{psutil.cpu_count()} cores, {memory_gib:.0f} GiB, Python {platform.python_version()}"
 
 
 if __name__ == "__main__":

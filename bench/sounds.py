@@ -20,9 +20,14 @@ Line = tuple[float, Pcm]
 
 def example(name: str) -> Pcm:
     """A question of examples/, without the silence around it."""
-    pcm = resample(decode_audio((EXAMPLES / f"{name}.mp3").read_bytes(), Settings()), HZ)
-    loud = np.flatnonzero(np.abs(pcm.samples) > 0.02)
-    return Pcm(pcm.samples[loud[0] : loud[-1]].copy(), HZ)
+    samples = recorded(EXAMPLES / f"{name}.mp3")
+    loud = np.flatnonzero(np.abs(samples) > 0.02)
+    return Pcm(samples[loud[0] : loud[-1]].copy(), HZ)
+
+
+def recorded(path: Path) -> Samples:
+    """What is in an audio file."""
+    return resample(decode_audio(path.read_bytes(), Settings(max_audio_s=200)), HZ).samples
 
 
 def recording(lines: Iterable[Line], duration_s: float, noise: float = 0.0005) -> Pcm:

@@ -1,11 +1,15 @@
-"""How many words of a transcript are wrong."""
+"""Words that were said against words that were transcribed: the word error rate, as the field counts it."""
 
 import re
 from dataclasses import dataclass
+from functools import cache
 
-from text_to_num import alpha2digit
+import jiwer
+from whisper_normalizer.english import EnglishTextNormalizer
 
-_TITLES = {"mr": "mister", "mrs": "missus", "dr": "doctor"}
+_SIGNS = {"+": " plus ", "×": " times ", "÷": " divided by "}
+"""An engine may write a sum in signs; the normalizer leaves those before a number."""
+_BETWEEN_DIGITS = re.compile(r"(?<=\d)(?=\d)")
 
 
 @dataclass(frozen=True)
@@ -20,25 +24,32 @@ class WordErrors:
 
     @property
     def rate(self) -> float:
-        """Errors per word; above 1 where much was made up."""
+        """The word error rate; above 1 where much was made up."""
         return self.errors / self.words if self.words else 0.0
 
 
-def word_errors(said: str, heard: str) -> WordErrors:
-    """The fewest changes that make one of the other. Capitals, punctuation and apostrophes do not count, and
-    "two" is "2"."""
-    reference, words = _words(said), _words(heard)
-    row = list(range(len(words) + 1))  # of the changes from what was said so far to each beginning
-    for index, word in enumerate(reference, start=1):
-        diagonal, row[0] = row[0], index
-        for column, other in enumerate(words, start=1):
-            exchanged = diagonal + (word != other)
-            diagonal, row[column] = row[column], min(row[column] + 1, row[column - 1] + 1, exchanged)
-    return WordErrors(row[-1], len(reference))
+def word_errors(said: str, transcript: str) -> WordErrors:
+    """Compare as Whisper's authors do: case, punctuation, spelling, contractions and whether a number is in
+    words or digits make no difference. A number is as many words as it has digits. `said` is not empty."""
+    alike = jiwer.process_words(normalized(said), normalized(transcript))
+    return WordErrors(
+        alike.insertions + alike.deletions + alike.substitutions,
+        alike.hits + alike.deletions + alike.substitutions,
+    )
 
 
-def _words(text: str) -> list[str]:
-    text = text.lower().replace("’", "'").replace("'", "")
-    text = re.sub(r"[^\w ]", " ", text)
-    text = re.sub(r"\b(mrs?|dr)\b", lambda title: _TITLES[title[0]], text)
-    return str(alpha2digit(" ".join(text.split()), "en", threshold=0)).split()
+def normalized(text: str) -> str:
+    """What is compared."""
+    plain = _BETWEEN_DIGITS.sub(" ", _normalizer()(_in_words(text)))
+    return " ".join(_in_words(plain).replace("-", "minus ").split())
+
+
+def _in_words(text: str) -> str:
+    for sign, word in _SIGNS.items():
+        text = text.replace(sign, word)
+    return text
+
+
+@cache
+def _normalizer() -> EnglishTextNormalizer:
+    return EnglishTextNormalizer()

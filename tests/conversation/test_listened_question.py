@@ -5,14 +5,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from bench.sounds import HZ, Samples
+from bench.sounds import HZ, Samples, recorded
 from conversation.audio import Frame
 from conversation.endpointing import PauseReached, SpeechStarted, UtteranceEnded
 from conversation.listener import Listener
 from shared.audio.decode import decode_mp3
 from shared.payloads import Mp3Audio
 from tests.conversation.test_listening import SPEECH_S, events_of, frames, with_silence
-from tests.support.noises import recording
 from tests.support.paths import EXAMPLES
 from tests.support.sounds import likeness
 
@@ -29,7 +28,7 @@ def questions(samples: Samples, listener: Listener) -> list[Mp3Audio]:
 
 def test_what_is_sent_at_a_pause_is_what_was_said_and_the_same_at_the_end(listener: Listener) -> None:
     name = "what-is-two-plus-two.mp3"
-    sound = with_silence(recording(EXAMPLES / name))
+    sound = with_silence(recorded(EXAMPLES / name))
     at_pause, at_end = questions(sound, listener)
     assert at_pause == at_end  # byte for byte: it was not encoded again
     (start,) = (event.start_sample for event in events_of(sound) if isinstance(event, SpeechStarted))
@@ -43,7 +42,7 @@ def test_what_is_sent_at_a_pause_is_what_was_said_and_the_same_at_the_end(listen
 def test_what_is_said_after_the_end_of_an_utterance_extends_the_question(
     listener: Listener, silence_s: float
 ) -> None:
-    hello, time = (recording(EXAMPLES / name) for name in ("hello.mp3", "what-time-is-it.mp3"))
+    hello, time = (recorded(EXAMPLES / name) for name in ("hello.mp3", "what-time-is-it.mp3"))
     sound = np.concatenate([with_silence(hello, after_s=silence_s), with_silence(time, before_s=0.0)])
     *_, first, _, whole = (decode_mp3(audio).samples for audio in questions(sound, listener))
     assert np.array_equal(whole[: first.size], first)
@@ -57,7 +56,7 @@ def test_once_its_reply_is_audible_or_over_a_question_is_not_extended(
     listener: Listener,
     close: Callable[[Listener], None],
 ) -> None:
-    hello, time = (recording(EXAMPLES / name) for name in ("hello.mp3", "what-time-is-it.mp3"))
+    hello, time = (recorded(EXAMPLES / name) for name in ("hello.mp3", "what-time-is-it.mp3"))
     questions(with_silence(hello), listener)
     close(listener)
     (*_, second) = questions(with_silence(time), listener)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.sounds import HZ, Samples, decibels, pink_noise, with_noise
+from bench.sounds import HZ, Samples, decibels, pink_noise, recorded, with_noise
 from conversation.audio import Frame
 from conversation.barge_in import BargeInEvent
 from conversation.endpointing import PauseReached, SpeechResumed, SpeechStarted, UtteranceEnded
@@ -15,7 +15,7 @@ from conversation.listener import Listener, ListeningEvent
 from services.host.vad_gate import LOUD_LEVEL
 from shared.settings import Settings
 from tests.support.flite_speech import flite_says
-from tests.support.noises import clicks, cough, knocks, recording, white_noise
+from tests.support.noises import clicks, cough, knocks, white_noise
 from tests.support.paths import EXAMPLES
 from tests.support.sounds import tone
 
@@ -82,7 +82,7 @@ def assert_heard_once_and_whole(name: str, sound: Samples) -> None:
 
 @pytest.mark.parametrize("name", [name for name in SPEECH_S if name != "bear-or-shark.mp3"])
 def test_an_utterance_ends_where_its_speaker_did(name: str) -> None:
-    speech = with_silence(recording(EXAMPLES / name))
+    speech = with_silence(recorded(EXAMPLES / name))
     assert_heard_once_and_whole(name, speech + white_noise(speech.size / HZ, HARDLY_A_SOUND_DB))
 
 
@@ -90,7 +90,7 @@ def test_an_utterance_ends_where_its_speaker_did(name: str) -> None:
 @pytest.mark.parametrize("noise", [white_noise, pink_noise])
 @pytest.mark.parametrize("name", ["tell-me-a-joke.mp3", "what-is-two-plus-two.mp3"])
 def test_it_does_so_in_noise(name: str, noise: Callable[[float, float], Samples], snr_db: float) -> None:
-    speech = with_silence(recording(EXAMPLES / name))
+    speech = with_silence(recorded(EXAMPLES / name))
     assert_heard_once_and_whole(name, with_noise(speech, noise(speech.size / HZ, -20), snr_db))
 
 
@@ -100,8 +100,8 @@ def test_it_does_so_in_an_office_and_from_a_quiet_microphone(
     recordings: Path, name: str, level_db: float
 ) -> None:
     folder = EXAMPLES if (EXAMPLES / name).exists() else recordings
-    speech = with_silence(as_loud_as_usual(recording(folder / name)))
-    sound = with_noise(speech, recording(recordings / "office-ambience.mp3"), snr_db=10)
+    speech = with_silence(as_loud_as_usual(recorded(folder / name)))
+    sound = with_noise(speech, recorded(recordings / "office-ambience.mp3"), snr_db=10)
     assert_heard_once_and_whole(name, sound * decibels(level_db))
 
 
@@ -112,10 +112,10 @@ def as_loud_as_usual(speech: Samples) -> Samples:
 @pytest.mark.parametrize("where", ["in quiet", "in an office"])
 def test_pauses_inside_a_speech_are_told_and_taken_back(recordings: Path, where: str) -> None:
     speech = with_silence(
-        recording(recordings / "jfk.flac")[: round(JFK_LAST_PHRASE_S * HZ)], before_s=0.0, after_s=2.2
+        recorded(recordings / "jfk.flac")[: round(JFK_LAST_PHRASE_S * HZ)], before_s=0.0, after_s=2.2
     )
     if where == "in an office":
-        speech = with_noise(speech, recording(recordings / "office-ambience.mp3"), snr_db=10)
+        speech = with_noise(speech, recorded(recordings / "office-ambience.mp3"), snr_db=10)
     events = events_of(speech, Settings(end_of_turn_silence_s=2.0))
     assert [type(event) for event in events] == [
         SpeechStarted,
@@ -156,7 +156,7 @@ def test_noise_is_no_utterance(name: str) -> None:
 
 @pytest.mark.parametrize("gain_db", [0, 20])
 def test_an_office_is_no_utterance(recordings: Path, gain_db: float) -> None:
-    office = recording(recordings / "office-ambience.mp3")[: 15 * HZ] * decibels(gain_db)
+    office = recorded(recordings / "office-ambience.mp3")[: 15 * HZ] * decibels(gain_db)
     assert utterances(events_of(office.clip(-1, 1))) == []
 
 
@@ -171,7 +171,7 @@ def test_after_a_gap_the_detector_does_not_remember_what_came_before(
     listener: Listener, lost_samples: int
 ) -> None:
     """Speech that is cut off sounds on for the detector, unless the silence behind it is of a later time."""
-    speech = recording(EXAMPLES / "what-is-two-plus-two.mp3")[: 16 * FRAME]
+    speech = recorded(EXAMPLES / "what-is-two-plus-two.mp3")[: 16 * FRAME]
     listened(speech, listener)
     silence = np.zeros(FRAME, np.float32)
     events = [listener.process(Frame(silence, lost_samples if not number else 0)) for number in range(10)]
@@ -191,7 +191,7 @@ def barged_in(samples: Samples) -> list[tuple[float, BargeInEvent]]:
 
 @pytest.mark.parametrize("name", ["what-is-two-plus-two.mp3", "my-name-is-peter.mp3"])
 def test_who_speaks_during_a_reply_pauses_it_soon_and_then_interrupts_it(name: str) -> None:
-    (paused_s, pause), (interrupted_s, interrupt) = barged_in(with_silence(recording(EXAMPLES / name)))
+    (paused_s, pause), (interrupted_s, interrupt) = barged_in(with_silence(recorded(EXAMPLES / name)))
     assert (pause, interrupt) == (BargeInEvent.PAUSE, BargeInEvent.INTERRUPT)
     assert 0.0 < paused_s - (1.0 + SPEECH_S[name][0]) < 0.15
     assert 0.45 < interrupted_s - paused_s < 0.65

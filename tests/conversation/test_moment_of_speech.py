@@ -5,13 +5,12 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from bench.sounds import HZ, Samples
+from bench.sounds import HZ, Samples, recorded
 from conversation.audio import Frame
 from conversation.endpointing import UtteranceEnded
 from conversation.listener import Listener
 from shared.settings import Settings
 from tests.conversation.test_listening import FRAME, LATEST_S, SPEECH_S, frames, with_silence
-from tests.support.noises import recording
 from tests.support.paths import EXAMPLES
 
 
@@ -36,7 +35,7 @@ def end_of_speech_s(
     raise AssertionError("the utterance ends")
 
 
-HELLO = recording(EXAMPLES / "hello.mp3")
+HELLO = recorded(EXAMPLES / "hello.mp3")
 
 
 def test_a_busy_event_loop_does_not_move_the_end_of_speech() -> None:

@@ -10,13 +10,12 @@ from typing import Any, Self, TypeVar
 import numpy as np
 import pytest
 
-from bench.sounds import HZ, Samples, example
+from bench.sounds import HZ, Samples, example, recorded
 from conversation.smart_turn import MODEL_FILE, SmartTurn
 from services.weights import weights_folder
 from services.weights.pinned import SMART_TURN
 from shared.errors import EngineLoadFailed, Misconfigured
 from tests.support.conversations import HELLO, QUESTION, Talking, answering
-from tests.support.noises import recording
 
 T = TypeVar("T")
 
@@ -40,7 +39,7 @@ async def test_of_most_who_have_finished_it_says_so() -> None:
 
 
 async def test_of_human_speech_it_tells_the_end_from_a_pause_in_a_sentence(recordings: Path) -> None:
-    jfk, question = (recording(recordings / name) for name in ("jfk.flac", "bear-or-shark.mp3"))
+    jfk, question = (recorded(recordings / name) for name in ("jfk.flac", "bear-or-shark.mp3"))
     # "ask" and "not", after which he pauses; "for your country", and the question's end
     pauses = await probability(jfk[: round(3.71 * HZ)], jfk[: round(4.29 * HZ)])
     ends = await probability(jfk[: round(10.5 * HZ)], question[: round(2.02 * HZ)])

@@ -3,11 +3,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.sounds import HZ, Samples, decibels, with_noise
+from bench.sounds import HZ, Samples, decibels, recorded, with_noise
 from services.host.vad_gate import VadGate
 from shared.audio.pcm import Pcm
 from tests.support.flite_speech import flite_says
-from tests.support.noises import clicks, knocks, recording, white_noise
+from tests.support.noises import clicks, knocks, white_noise
 from tests.support.sounds import tone
 
 
@@ -47,21 +47,21 @@ def test_noise_is_no_speech(gate: VadGate, name: str) -> None:
 
 @pytest.mark.parametrize("gain_db", [0, 20])
 def test_office_ambience_is_no_speech(gate: VadGate, recordings: Path, gain_db: float) -> None:
-    ambience = recording(recordings / "office-ambience.mp3")[: 8 * HZ]
+    ambience = recorded(recordings / "office-ambience.mp3")[: 8 * HZ]
     assert not gate.has_speech(Pcm((ambience * decibels(gain_db)).clip(-1, 1), HZ))
 
 
 @pytest.mark.parametrize("name", ["jfk.flac", "bear-or-shark.mp3"])
 def test_recorded_speech_is_speech_however_quiet(gate: VadGate, recordings: Path, name: str) -> None:
-    speech = recording(recordings / name)
+    speech = recorded(recordings / name)
     assert gate.has_speech(Pcm(speech, HZ))
     assert gate.has_speech(Pcm(speech * decibels(-30), HZ))
 
 
 @pytest.mark.parametrize("snr_db", [10, 5])
 def test_speech_in_an_office_is_speech(gate: VadGate, recordings: Path, snr_db: float) -> None:
-    speech = recording(recordings / "bear-or-shark.mp3")
-    ambience = recording(recordings / "office-ambience.mp3")
+    speech = recorded(recordings / "bear-or-shark.mp3")
+    ambience = recorded(recordings / "office-ambience.mp3")
     assert gate.has_speech(Pcm(with_noise(speech, ambience, snr_db), HZ))
 
 

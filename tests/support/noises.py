@@ -1,13 +1,8 @@
 """Noise for tests at 16 kHz, recordings, and speech in noise."""
 
-from pathlib import Path
-
 import numpy as np
 
 from bench.sounds import HZ, Samples, decibels
-from shared.audio.decode import decode_audio
-from shared.audio.pcm import resample
-from shared.settings import Settings
 
 
 def white_noise(duration_s: float, db: float, seed: int = 0) -> Samples:
@@ -39,7 +34,3 @@ def cough(seed: int = 0) -> Samples:
     )
     one = 0.7 * burst / np.abs(burst).max() + 0.2 * voice
     return np.tile(np.pad(one, (0, HZ // 5)), 2).astype(np.float32)
-
-
-def recording(path: Path) -> Samples:
-    return resample(decode_audio(path.read_bytes(), Settings(max_audio_s=200)), HZ).samples
