@@ -1,16 +1,18 @@
 """Conversations for the bench: recorded questions, and the client's own loop in real time."""
 
 import tempfile
+import threading
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import cache
 from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
-from bench.sounds import HZ, Line, Samples, example, recording
+from bench.sounds import HZ, Line, Samples, example, recording, without_silence
 from client.audio.echo_canceller import EchoCanceller
 from client.audio.microphone import FileMicrophone
 from client.audio.speaker import FileSpeaker
@@ -19,8 +21,10 @@ from conversation.audio import Frame
 from conversation.conversation import Conversation
 from conversation.reply import SpokenTurn
 from conversation.turn_detection import TurnModel
+from examples.make_examples import QUESTIONS as QUESTION_TEXTS
 from orchestrator.pipeline import Pipeline
-from shared.audio.pcm import Pcm
+from services.tts.hibari import HibariTTS
+from shared.audio.pcm import Pcm, join
 from shared.settings import Settings
 from shared.stage_stream import Stages
 
@@ -30,7 +34,7 @@ QUESTIONS = (
     ("what-time-is-it",),
     ("hello", "what-is-six-times-seven"),
 )
-"""Of examples/. Where there are two, the speaker pauses between them."""
+"""Of examples/, by their names. Where there are two, the speaker pauses between them."""
 PAUSE_S = 0.6
 """Long enough for a speculation, too short to end the turn."""
 
@@ -56,9 +60,20 @@ def questions(count: int, room_s: float, from_s: float) -> list[Line]:
 
 
 def _with_pauses(names: tuple[str, ...]) -> Pcm:
-    first, *others = (example(name).samples for name in names)
+    first, *others = (spoken(name).samples for name in names)
     pause = np.zeros(round(PAUSE_S * HZ), np.float32)
     return Pcm(np.concatenate([first, *(part for other in others for part in (pause, other))]), HZ)
+
+
+@cache
+def spoken(name: str) -> Pcm:
+    """A question of examples/ without the silence around it, in a natural voice if there is one: to turn
+    detection the examples' own is nobody's."""
+    if HibariTTS.missing():
+        return example(name)
+    voice = HibariTTS()
+    voice.load()
+    return without_silence(join(list(voice.synthesize(QUESTION_TEXTS[name], threading.Event()))))
 
 
 def said(lines: list[Line], room_s: float) -> Pcm:

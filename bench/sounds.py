@@ -20,7 +20,12 @@ Line = tuple[float, Pcm]
 
 def example(name: str) -> Pcm:
     """A question of examples/, without the silence around it."""
-    samples = recorded(EXAMPLES / f"{name}.mp3")
+    return without_silence(Pcm(recorded(EXAMPLES / f"{name}.mp3"), HZ))
+
+
+def without_silence(pcm: Pcm) -> Pcm:
+    """Without what is silent before and after it, at 16 kHz."""
+    samples = resample(pcm, HZ).samples
     loud = np.flatnonzero(np.abs(samples) > 0.02)
     return Pcm(samples[loud[0] : loud[-1]].copy(), HZ)
 

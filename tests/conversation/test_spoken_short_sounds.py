@@ -1,13 +1,12 @@
 """Short sounds over a reply, spoken by voices and transcribed by Whisper: which of them are interruptions."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
-import numpy as np
 import pytest
 
 from bench.sounds import HZ, Samples, recording
@@ -19,7 +18,8 @@ from conversation.tasks import Tasks
 from orchestrator.pipeline import Pipeline
 from services.asr.whisper import WhisperASR
 from services.host.asr_host import ASRHost
-from shared.audio.pcm import Pcm, resample
+from services.tts.hibari import HibariTTS
+from shared.audio.pcm import Pcm, join, resample
 from shared.settings import Settings
 from tests.conversation.test_listening import frames
 from tests.support.flite_speech import flite_says
@@ -51,14 +51,14 @@ async def whisper() -> AsyncIterator[Stages]:
 
 
 @cache
-def hibari() -> Any:
-    from hibari import Hibari
-
-    return Hibari(threads=1)
+def hibari() -> HibariTTS:
+    voice = HibariTTS()
+    voice.load()
+    return voice
 
 
 def hibari_says(text: str) -> Pcm:
-    return resample(Pcm(np.asarray(hibari()(text, seed=0), np.float32), 24_000), HZ)
+    return resample(join(list(hibari().synthesize(text, threading.Event()))), HZ)
 
 
 def short_sound(speech: Pcm) -> Samples:
