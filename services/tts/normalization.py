@@ -1,7 +1,7 @@
 """Written English as it is spoken: numbers, money, dates, times, units and abbreviations in words.
 
-Most of it is the library normt2s; the rules here are for what it leaves or reads wrong (0.7.0). Roman numerals
-and acronyms (Henry VIII, NASA) stay as they are: the engines read them.
+Most of it is the library normt2s; the rules here are for what it leaves or reads wrong (0.7.0). Roman
+numerals and acronyms (Henry VIII, NASA) stay as they are: the engines read them.
 """
 
 import re
