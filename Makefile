@@ -1,4 +1,5 @@
-# Everything is set up in .venv at the project's root; nothing else on the machine is touched.
+# Everything is set up in .venv at the project's root, but for weights, which are kept in the user's cache
+# (~/.cache/speech-to-speech); nothing else on the machine is touched.
 
 # The first Python that is new enough; name another with make PYTHON=...
 PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13; do \
@@ -111,7 +112,7 @@ format: setup ## Format the code and apply ruff's fixes
 bench: setup ## Measure codec, turns, orchestrator and conversation (twelve minutes; JSON=file also writes it)
 	@$(BIN)/python -m bench $(if $(JSON),--json $(JSON))
 
-bench-quality: setup ## Measure word error rates and ends of turns (S2S_RECORDINGS=folder; JSON=file also writes it)
+bench-quality: setup ## Measure word error rates, voices and ends of turns (S2S_RECORDINGS=folder; JSON=file also writes it)
 	@$(BIN)/python -m bench.quality $(if $(JSON),--json $(JSON))
 
 examples: setup ## Regenerate the spoken questions in examples/ (needs libflite1)
@@ -122,7 +123,7 @@ lock: setup ## Upgrade and pin every package in locks/
 		--extra embedded --extra neural --extra local-cloud --extra talk --extra dev --output-file $(LOCK)
 	PATH="$(BIN):$$PATH" $(BIN)/python -m services.on_modal.image_locks
 
-clean: ## Remove .venv and caches, but for that of test-engines (~/.cache/speech-to-speech)
+clean: ## Remove .venv and caches, but for weights and test-engines' (~/.cache/speech-to-speech)
 	rm -rf $(VENV) .local-cloud .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find $(PACKAGES) -name __pycache__ -type d -exec rm -rf {} +
 

@@ -24,6 +24,7 @@ from bench.recognition import (
     recognized,
 )
 from bench.turn_detection import MARKS, TurnEnds, marked_recordings, turn_ends, turn_ends_table
+from bench.voices import measured, voices, voices_table
 from services.weights import are_fetched
 from services.weights.pinned import SMART_TURN
 
@@ -36,10 +37,14 @@ def quality(
     ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures here.")] = None,
 ) -> None:
-    """Measure the word error rate of every ASR engine and how well ends of turns are told from pauses."""
+    """Measure the word error rate of every ASR engine, how well every voice is understood, and how well ends
+    of turns are told from pauses."""
     console.print(f"[bold]{machine()}, {date.today()}[/]")
     recognition = _recognition(recordings)
     console.print(recognition_table(recognition))
+    with console.status("Voices …"):
+        spoken = [measured(name) for name in voices()]
+    console.print(voices_table(spoken))
     turns = _turn_ends(recordings)
     if turns:
         console.print(turn_ends_table(turns))
@@ -48,6 +53,7 @@ def quality(
             "machine": machine(),
             "date": str(date.today()),
             "recognition": [asdict(row) for row in recognition],
+            "voices": [asdict(row) for row in spoken],
             "turn_ends": [asdict(row) for row in turns],
         }
         json_file.write_text(json.dumps(report, indent=2) + "\n")

@@ -28,6 +28,8 @@ HOW_TO_USE = """\
 Written to {path}. In another terminal: `make deploy-all LOCAL=1`, or `s2s --local-cloud deploy`;
 for Modal's own command, `. {path}` first. Ctrl-C ends it.
 """
+WITHOUT_GPU = {"S2S_ASR_GPU": "none"}
+"""The default ASR engine runs on a CPU too, and asks for no GPU where none can come."""
 END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _STYLES: Mapping[Kind, str] = {
@@ -67,7 +69,7 @@ def run(state: Path | None = None, cache: Path | None = None) -> None:
     try:
         with ControlPlane(state, cache or DEFAULT_CACHE) as plane:
             kept = f"the volumes' files, in {state}" if state else "nothing: apps, secrets and volumes go"
-            written = file.write(plane.environ)
+            written = file.write({**plane.environ, **WITHOUT_GPU})
             for text in (INTRODUCTION.format(kept=kept), written, HOW_TO_USE.format(path=file.path)):
                 console.print(text, soft_wrap=True, highlight=False, markup=False)
             plane.watch(show)

