@@ -1,7 +1,7 @@
 """Written English as it is spoken: numbers, money, dates, times, units and abbreviations in words.
 
-Most of it is the library normt2s; the rules here are for what it leaves or reads wrong (0.7.0). What needs
-to know the language's history stays as it is (Henry VIII), as do acronyms (NASA, a.m.).
+Most of it is the library normt2s; the rules here are for what it leaves or reads wrong (0.7.0). Roman
+numerals and acronyms (Henry VIII, NASA) stay as they are: the engines read them.
 """
 
 import re
@@ -22,10 +22,11 @@ MODULE = "normt2s"
 def in_words(text: str) -> str:
     """An English text without digits, each number as it is read aloud in its place. Never fails; what it
     does not know is read digit by digit."""
-    written = "".join(map(_with_plain_digits, text))
+    written = "".join(map(_with_plain_digits, text.replace("⁄", "/")))
     for pattern, spoken in _RULES:
         written = pattern.sub(spoken, written)
-    return " ".join(_DIGITS.sub(_left_over, _library().normalize(written)).split())
+    words = _DIGITS.sub(_left_over, _library().normalize(written))
+    return " ".join(words.replace(".m..", ".m.").split())
 
 
 def _with_plain_digits(char: str) -> str:
@@ -77,7 +78,7 @@ _UNITS = (
     ("sec", "second", "seconds"), ("secs", "second", "seconds"), ("yrs", "year", "years"),
     ("tsp", "teaspoon", "teaspoons"), ("tbsp", "tablespoon", "tablespoons"),
     ("Mbps", "megabit per second", "megabits per second"), ("°", "degree", "degrees"),
-    ("Gbps", "gigabit per second", "gigabits per second"),
+    ("Gbps", "gigabit per second", "gigabits per second"), ("sq ft", "square foot", "square feet"),
 )  # fmt: skip
 _CURRENCIES = (("₹", "rupee", "rupees"), ("CHF", "franc", "francs"), ("CAD", "dollar", "dollars"))
 _ABBREVIATIONS = {
@@ -85,7 +86,8 @@ _ABBREVIATIONS = {
     "Corp.": "Corporation", "Bros.": "Brothers", "Gov.": "Governor", "Sen.": "Senator", "Gen.": "General",
     "Rep.": "Representative", "Capt.": "Captain", "Lt.": "Lieutenant", "Sgt.": "Sergeant",
     "Col.": "Colonel", "Rev.": "Reverend", "Ms.": "Miz", "Vol.": "volume", "Fig.": "figure",
-    "Dept.": "department", "est.": "established", "w/": "with", "w/o": "without",
+    "Dept.": "department", "est.": "established", "w/": "with", "w/o": "without", "50/50": "fifty fifty",
+    "9/11": "nine eleven",
 }  # fmt: skip
 
 
@@ -117,8 +119,8 @@ _SCALES = {"k": "thousand", "m": "million", "b": "billion", "t": "trillion"}
 
 
 def _decade(decade: re.Match[str]) -> str:
-    tens: str = _library().lang.cardinal(int(decade[1]))
-    return tens[:-1] + "ies"
+    tens: str = _library().lang.cardinal(int(decade[2]))
+    return f"{decade[1] or ''}{tens[:-1]}ies"
 
 
 _NUMBER_END = r"(\d(?:st|nd|rd|th)?|%|\d ?[ap]\.?m\.?)"
@@ -135,30 +137,39 @@ _RULES: tuple[tuple[re.Pattern[str], _Spoken], ...] = tuple(
         (rf"\b{_MONTH} (?=\d)", lambda m: f"{_month(m[1])} "),
         (rf"(?i:\b(the ))?(?<![\w$€£#.,:/-])(\d{{1,2}})(?:st|nd|rd|th)? (?:of )?{_MONTH}(?![\w-])",
          lambda d: f"{d[1] or 'the '}{d[2]}th of {_month(d[3])}"),
-        (r"(?<![\w$€£.,])['’]?([2-9]0)s\b", _decade),
+        (r"\b((?i:the|his|her|my|your|our|their|early|late|mid)[ -])['’]?([2-9]0)s\b", _decade),
+        (r"(?<!\w)()['’]([2-9]0)s\b", _decade),
+        (r"(?<![\w$€£.,])(\d{1,3})s\b", r"\1 s"),  # seconds
         # Telephone numbers, and others of many groups
         (r"(?<![\w.,/-])\+\d[\d ().-]{5,}\d(?!\w)", _one_by_one),
         (r"(?<![\w.,/-])(?:\(\d{3}\) ?|\d{3}[-. ])?\d{3}[-.]\d{4}(?![\w-])", _one_by_one),
         (r"(?<![\w.,/-])\d+(?:-\d+){2,}(?![\w-])", _one_by_one),
+        (r"(?<![\w.,/-])0\d\d+(?: \d\d+)+(?![\w-])", _one_by_one),
         (r"(?<=[Cc]all |[Dd]ial )\d{3,}\b(?![.,:]?\d)", _one_by_one),
         # Amounts
         (r"(?<=\d),(?=\d{1,2}\s?[€%])", "."),
         (r"([$€£]\d[\d,.]*) ?([kKmMbBtT])n?\b", lambda m: f"{m[1]} {_SCALES[m[2].lower()]}"),
-        (r"\b(?:US|CA|AU)\$(?=\d)", "$"),
+        (r"(?:\b(?:US|CA|AU))?\$ ?(?=\d)", "$"),
         (r"\$(?!\d)", " dollars "),  # between two of them the library finds mathematics
         (r"(?<![\w.])\.(?=\d)", "0."),
         (r"(?<=\d) (?=\d{1,2}/\d{1,2}(?![\w/]))", " and "),
         (r"~ ?(?=\d)", "about "),
+        (r"(?<!\S)< ?(?=[$€£]?\d)", "less than "),
+        (r"(?<!\S)> ?(?=[$€£]?\d)", "more than "),
         # From, to, against and by
         (r"(?<![\w-])(\d{1,2}):(\d\d):(\d\d)(?![\w:])", r"\1:\2 and \3 seconds"),
         (r"(?<![\w:.])(\d+):(\d+)(?![\w:])(?<!:\d\d)", r"\1 to \2"),
         (rf"{_NUMBER_END}(?:-|\s?–\s?)(?=[$€£]?\d)(?!\d+\s?=)", r"\1 to "),
-        (r"(?<=\d)\s?[x×]\s?(?=\d)", " times "),
+        (r"(?<=\d)(?:\s?[x×]\s?(?=\d)|x(?!\w))", " times "),
         (r"(?<![\w.])(\d)['′](\d{1,2})(?:\"|″|'')", r"\1 foot \2"),
         (r"(?<=\b[A-Z])-(?=\d)", " "),  # B-52, which is no isotope of boron
         # Words
         (r"\b(?:No|Nr)\. ?(?=\d)", "number "),
         (r"\bNos\. ?(?=\d)", "numbers "),
+        (r"\bp\. ?(?=\d)", "page "),
+        (r"\bc\. ?(?=\d{3})", "around "),
+        (r"\bv(?=\d)", "version "),
+        (r"(?<=\w)&(?=\w)", " and "),
         (r"(\b\w+,? [A-Z][a-z]+) St\.(?=\s+[A-Z]|\s*$)", r"\1 Street."),
         (r"\bSt\.(?=\s+[A-Z])", "Saint"),
         (r"\bSt\.", "Street"),

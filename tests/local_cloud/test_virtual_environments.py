@@ -104,7 +104,7 @@ def test_using_an_environment_keeps_it(tmp_path: Path) -> None:
     assert used.exists()
 
 
-@pytest.mark.parametrize("lock", ["base", "weights", "asr-pocketsphinx", "llm-gpt4omini", "tts-espeak"])
+@pytest.mark.parametrize("lock", ["base", "weights", "asr-pocketsphinx", "llm-gpt4omini", "tts-hibari"])
 def test_a_containers_soundfile_loads_the_library_of_its_own_environment(lock: str, tmp_path: Path) -> None:
     contents = Contents(installs=(("-r", str(LOCKS / f"{lock}.txt")),))
     interpreter = VirtualEnvironments(tmp_path).interpreter("image", contents)
