@@ -32,8 +32,12 @@ MAX_COMPRESSION_RATIO = 2.4
 MIN_LOG_PROBABILITY = -1.0
 """Beyond these two, OpenAI's own, a text repeats itself or is hardly probable: a guess."""
 
+GREEDY = (0.0,)
+"""That of short utterances. In the whole window some chance got no further word right of 21 that were
+guesses in the short one."""
+
 TEMPERATURES = (0.0, 0.4)
-"""In the whole window: greedy first. A guess is decoded once more with some chance."""
+"""Those of longer utterances: a guess is decoded once more with some chance."""
 
 DECODED_ANEW = "whisper decodes anew, in the whole window, what may be a guess"
 
@@ -67,17 +71,18 @@ class WhisperModel:
     ) -> str:
         """The words in 1-D 16 kHz samples in [-1, 1]; `language` None is detected.
 
-        A guess in the short window, or nothing, is decoded anew in the whole one: at most three decodings,
-        each of MAX_TOKENS + MAX_TOKENS_PER_S × its length.
+        A guess in the short window, or nothing, is decoded anew in the whole one: at most two decodings, each
+        to MAX_TOKENS + MAX_TOKENS_PER_S × its length.
         """
         if not samples.size:
             return ""
         options = {"language": language, "hotwords": hotwords, "vad_filter": vad_filter}
         if samples.size <= self._short_samples:
-            segments = self._segments(samples, SHORT_WINDOW_S, TEMPERATURES[:1], options)
+            segments = self._segments(samples, SHORT_WINDOW_S, GREEDY, options)
             if segments and not any(_is_guess(segment, _max_tokens(samples)) for segment in segments):
                 return _joined(segments)
             logger.debug(DECODED_ANEW)
+            return _joined(self._segments(samples, WINDOW_S, GREEDY, options))
         return _joined(self._segments(samples, WINDOW_S, TEMPERATURES, options))
 
     def stop(self) -> None:

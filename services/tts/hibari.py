@@ -53,8 +53,8 @@ class HibariTTS(TTSModel):
         from hibari import Hibari
 
         self._hibari = Hibari(voice=_VOICE, threads=1)
-        for _ in self.synthesize("Ready to speak.", threading.Event()):
-            pass  # the first call takes half a second more
+        for _ in self.synthesize("Hibari is ready.", threading.Event()):
+            pass  # the first call takes half a second more, and the first unknown word some
 
     def synthesize(
         self,
