@@ -1,5 +1,5 @@
 """`python -m bench.quality [--json FILE]`: how right it is, in tables. It measures what is on this machine
-and names the rest, and takes about three minutes."""
+and names the rest, and takes about five minutes."""
 
 import json
 from dataclasses import asdict
@@ -24,9 +24,10 @@ from bench.recognition import (
     recognized,
 )
 from bench.turn_detection import MARKS, TurnEnds, marked_recordings, turn_ends, turn_ends_table
-from bench.voices import measured, voices, voices_table
-from services.weights import are_fetched
-from services.weights.pinned import SMART_TURN
+from bench.voices import Voice, measured, voices, voices_table
+from services.weights import are_fetched, fetch
+from services.weights.pinned import SMART_TURN, WHISPER_BASE
+from shared.errors import SpeechError
 
 console = Console(width=None if Console().is_terminal else 100)
 
@@ -40,11 +41,12 @@ def quality(
     """Measure the word error rate of every ASR engine, how well every voice is understood, and how well ends
     of turns are told from pauses."""
     console.print(f"[bold]{machine()}, {date.today()}[/]")
+    heard_by_base = _base_is_there()
     recognition = _recognition(recordings)
     console.print(recognition_table(recognition))
-    with console.status("Voices …"):
-        spoken = [measured(name) for name in voices()]
-    console.print(voices_table(spoken))
+    spoken = _voices() if heard_by_base else []
+    if spoken:
+        console.print(voices_table(spoken))
     turns = _turn_ends(recordings)
     if turns:
         console.print(turn_ends_table(turns))
@@ -79,6 +81,21 @@ def _recognition(folder: Path | None) -> list[Recognition]:
             task = progress.add_task(f"ASR: {choice.name}", total=steps)
             rows += recognized(choice, speech, altered, lambda task=task: progress.advance(task))  # type: ignore[misc]
     return rows
+
+
+def _base_is_there() -> bool:
+    try:
+        with console.status("Fetching Whisper base …"):
+            fetch(WHISPER_BASE)
+    except SpeechError as error:
+        console.print(f"Not measured: voices, which Whisper base transcribes. {error}")
+        return False
+    return True
+
+
+def _voices() -> list[Voice]:
+    with Progress(console=console, transient=True) as progress:
+        return [measured(name) for name in progress.track(voices(), description="Voices")]
 
 
 def _turn_ends(folder: Path | None) -> list[TurnEnds]:
