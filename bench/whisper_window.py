@@ -106,6 +106,7 @@ class _Heard:
 
 def _heard(utterance: Utterance, short: WhisperModel, whole: WhisperModel) -> _Heard:
     anew = _Counter()
+    logger.setLevel(logging.DEBUG)
     logger.addHandler(anew)
     short_text, short_ms = _timed(short, utterance)
     logger.removeHandler(anew)
