@@ -112,8 +112,8 @@ format: setup ## Format the code and apply ruff's fixes
 bench: setup ## Measure codec, turns, orchestrator and conversation (twelve minutes; JSON=file also writes it)
 	@$(BIN)/python -m bench $(if $(JSON),--json $(JSON))
 
-bench-quality: setup ## Measure word error rates, voices and ends of turns (S2S_RECORDINGS=folder; JSON=file also writes it)
-	@$(BIN)/python -m bench.quality $(if $(JSON),--json $(JSON))
+bench-quality: setup ## Measure word error rates, voices and ends of turns (RECORDINGS=folder; JSON=file also writes it)
+	@$(BIN)/python -m bench.quality $(if $(RECORDINGS),--recordings $(RECORDINGS)) $(if $(JSON),--json $(JSON))
 
 examples: setup ## Regenerate the spoken questions in examples/ (needs libflite1)
 	@$(BIN)/python -m examples.make_examples

@@ -73,7 +73,9 @@ def _recognition(folder: Path | None) -> list[Recognition]:
         _say_what_lacks("speech of people", LIST)
     altered = conditions(folder)
     if len(altered) < 3:
-        console.print(f"Not measured: speech in noise, for which {OFFICE} is needed in S2S_RECORDINGS.")
+        console.print(
+            f"Not measured: speech in noise, for which {OFFICE} is needed in the folder RECORDINGS."
+        )
     steps = sum(map(len, speech.values())) * len(altered)
     rows = []
     with Progress(console=console, transient=True) as progress:
@@ -110,7 +112,9 @@ def _turn_ends(folder: Path | None) -> list[TurnEnds]:
 
 
 def _say_what_lacks(what: str, listed: Path) -> None:
-    console.print(f"Not measured: {what}. bench/{listed.name} says which recordings S2S_RECORDINGS needs.")
+    console.print(
+        f"Not measured: {what}. bench/{listed.name} says which recordings the folder RECORDINGS needs."
+    )
 
 
 if __name__ == "__main__":
