@@ -97,7 +97,7 @@ async def test_a_container_lost_amid_speech_ends_the_turn_and_no_two_attempts_ar
 ) -> None:
     told = await turn_that_loses(project, number, stage, point, loss, after_speech=True)
     failure = check_failed(told)
-    assert (failure.kind, failure.stage) == ("attempt_lost", stage)
+    assert (failure.kind, failure.stage) == ("attempt_lost", stage), failure.message
     check(await ask(number + 1))
 
 
@@ -194,7 +194,7 @@ async def test_a_container_that_dies_in_every_attempt_is_a_failure_that_can_be_t
 ) -> None:
     project.points.order("tts-begin", number, "always die")
     failure = check_failed(await ask(number))
-    assert (failure.kind, failure.stage) == ("attempt_lost", Stage.TTS)
+    assert (failure.kind, failure.stage) == ("attempt_lost", Stage.TTS), failure.message
     project.points.release("tts-begin", number)
     check(await ask(number))
 
