@@ -36,8 +36,8 @@ demo: setup ## Answer a spoken question aloud with engines in this process; writ
 test: setup check ## Check the code, then run all tests
 	@$(PYTEST)
 
-test-fast: setup ## Run the tests that deploy nothing and start no command, while you work
-	@$(PYTEST) --ignore tests/deployed --ignore tests/local_cloud \
+test-fast: setup ## Run the tests that deploy nothing, start no command and run no model, while you work
+	@$(PYTEST) -m 'not devices and not slow' --ignore tests/deployed --ignore tests/local_cloud \
 		--ignore tests/client/test_cli.py --ignore-glob 'tests/client/test_*_command.py'
 
 test-devices: setup ## Test talking over a sound server, in real time (needs pulseaudio, libasound2-plugins)

@@ -54,6 +54,9 @@ hypothesis_settings.load_profile("tests")
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "devices: real time, on a sound server: make test-devices")
+    config.addinivalue_line(
+        "markers", "slow: several seconds for a file, as of real engines: no part of test-fast"
+    )
     config.addinivalue_line("markers", "needs(*names): system libraries or programs that the test uses")
 
 

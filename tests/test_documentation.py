@@ -23,6 +23,8 @@ from tests.support.paths import EXAMPLES, ROOT
 from tests.support.scripted_stages import REQUEST, cast, typed
 from tests.support.virtual_clock import play
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_turn_from_python_prints_the_question_and_its_answer() -> None:
     run = subprocess.run(

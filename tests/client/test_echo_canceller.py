@@ -28,6 +28,8 @@ from shared.settings import Settings
 from tests.support.flite_speech import flite_says
 from tests.support.sounds import likeness
 
+pytestmark = pytest.mark.slow
+
 HZ = 16_000
 DELAY_FRAMES = 3
 """96 ms; the canceller's own latency and the frame's length come on top."""

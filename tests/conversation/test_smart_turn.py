@@ -17,6 +17,8 @@ from services.weights.pinned import SMART_TURN
 from shared.errors import EngineLoadFailed, Misconfigured
 from tests.support.conversations import HELLO, QUESTION, Talking, answering
 
+pytestmark = pytest.mark.slow
+
 T = TypeVar("T")
 
 SILENCE_S = 0.25

@@ -25,6 +25,8 @@ from tests.conversation.test_listening import frames
 from tests.support.flite_speech import flite_says
 from tests.support.scripted_stages import cast
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass
 class Stages:

@@ -98,7 +98,8 @@ def test_a_cold_turn_starts_one_container_of_each_app_and_its_log_line_tells(dep
         answer = remote("speech-to-speech", "process_audio").remote(QUESTION.read_bytes())
     assert says_four(decode_audio(answer, Settings()))
     apps = ["speech-to-speech", "speech-to-speech-asr", "speech-to-speech-llm", "speech-to-speech-tts"]
-    assert sorted(event.app for event in started) == apps
+    logs = "\n".join(deployed.cloud.plane.logs(app) for app in apps)
+    assert sorted(event.app for event in started) == apps, logs
     # The others were woken meanwhile: each was cold unless it has been ready for a while when it is called.
     until(lambda: '"cold": "asr' in deployed.cloud.plane.logs("speech-to-speech"))
 

@@ -169,7 +169,7 @@ def test_every_one_of_them_is_a_setting(project: Project) -> None:
 def test_on_modal_itself_a_model_with_a_gpu_is_deployed_unless_another_is_named(
     project: Project, stage: Stage, model: str
 ) -> None:
-    project.deploy(stage, S2S_MODAL_DEFAULTS="gpu")
+    project.deploy(stage, S2S_MODAL_DEFAULTS="gpu", ASR_MODEL="")
     service = project.cloud.plane.app(APPS[stage]).cls(CLASSES[stage])
     assert service.image.env[f"{stage.upper()}_MODEL"] == model
     assert (service.gpu, service.memory_snapshot) == ("A10G", True)

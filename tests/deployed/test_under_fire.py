@@ -106,7 +106,8 @@ def replaced(project: AnsweringProject, stage: Stage, unready: bool = False) -> 
     plane = project.cloud.plane
     old = {one.id for one in plane.containers(APPS[stage]) if not (unready and one.ready)}
     for container_id in old:
-        plane.preempt(container_id)
+        with suppress(GRPCError):  # it has ended meanwhile
+            plane.preempt(container_id)
     until(lambda: not {one.id for one in plane.containers(APPS[stage])} & old)
 
 

@@ -22,6 +22,8 @@ from shared.turn import StageWaiting, TranscriptReady, TurnRequest, TurnResult
 from tests.support.paths import EXAMPLES
 from tests.support.waiting import GIVE_UP_S
 
+pytestmark = pytest.mark.slow
+
 EXAMPLE = EXAMPLES / "what-is-two-plus-two.mp3"
 SETTINGS = Settings(tts_model="espeak")
 

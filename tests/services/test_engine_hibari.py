@@ -12,6 +12,8 @@ from shared.audio.pcm import join, resample
 from shared.engines import ASR_SAMPLE_RATE_HZ
 from tests.support.tts_engines import duration_s, loaded, python, spoken
 
+pytestmark = pytest.mark.slow
+
 
 def test_it_loads_and_speaks_without_a_network_or_a_home() -> None:
     """In a process of its own in which making a socket fails, and without a folder of the user's."""

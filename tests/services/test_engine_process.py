@@ -19,6 +19,8 @@ from shared.payloads import ChatMessage, TextDelta
 from shared.stage_stream import LLMOutput, StageFinished, StageItem, StageStarted
 from tests.support.waiting import until_async
 
+pytestmark = pytest.mark.slow
+
 
 def model(stage: Stage, name: str) -> RegisteredModel:
     discover(stage)

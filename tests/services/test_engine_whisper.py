@@ -27,6 +27,8 @@ from tests.engines.no_network import only_loopback
 from tests.support.paths import EXAMPLES
 from tests.support.tiny_whisper import TinyWhisper, write_tiny_whisper
 
+pytestmark = pytest.mark.slow
+
 SENTENCE = "Hello there, how are you today?"
 HELLO = EXAMPLES / "hello.mp3"
 

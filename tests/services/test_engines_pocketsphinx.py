@@ -13,6 +13,8 @@ from shared.audio.pcm import Pcm, resample
 from shared.settings import Settings
 from tests.support.flite_speech import flite_says
 
+pytestmark = pytest.mark.slow
+
 HZ = 16_000
 
 SAID = (

@@ -16,6 +16,8 @@ from shared.errors import BadRequest, StageFailed
 from shared.settings import Settings
 from tests.support.tts_engines import MakeEngine, duration_s, loaded, spoken
 
+pytestmark = pytest.mark.slow
+
 EMBEDDED = [pytest.param(FliteTTS, marks=pytest.mark.needs("flite")), EspeakTTS]
 each_engine = pytest.mark.parametrize("make", [HibariTTS, *EMBEDDED])
 each_with_voices = pytest.mark.parametrize("make", EMBEDDED)

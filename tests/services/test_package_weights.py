@@ -16,6 +16,8 @@ from shared.weights import PackagedFile, PackageWeights
 from tests.support.paths import ROOT
 from tests.support.wheels import pip_environ, write_wheel
 
+pytestmark = pytest.mark.slow
+
 MODEL = b"a model" * 1000
 HALF = len(MODEL) // 2
 

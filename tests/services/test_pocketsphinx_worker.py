@@ -19,6 +19,8 @@ from shared.errors import EngineLoadFailed, StageFailed
 from tests.support.paths import ROOT
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 HZ = 16_000
 
 

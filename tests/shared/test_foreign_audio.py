@@ -16,6 +16,8 @@ from shared.errors import BadAudio, Overloaded, TooLong
 from shared.settings import Settings
 from tests.support.sounds import ffmpeg_file, ffmpeg_stream, refused, sound_file, strength, tone
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = Settings()
 FakeFfmpeg = Callable[[str], None]
 
