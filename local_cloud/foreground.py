@@ -30,6 +30,7 @@ for Modal's own command, `. {path}` first. Ctrl-C ends it.
 """
 WITHOUT_GPU = {"S2S_ASR_GPU": "none"}
 """The default ASR engine runs on a CPU too, and asks for no GPU where none can come."""
+WAKE_EVERY_S = 0.5
 END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _STYLES: Mapping[Kind, str] = {
@@ -73,7 +74,8 @@ def run(state: Path | None = None, cache: Path | None = None) -> None:
             for text in (INTRODUCTION.format(kept=kept), written, HOW_TO_USE.format(path=file.path)):
                 console.print(text, soft_wrap=True, highlight=False, markup=False)
             plane.watch(show)
-            stop.wait()
+            while not stop.wait(WAKE_EVERY_S):  # a signal that reaches another thread wakes nobody
+                pass
     finally:
         file.remove()
     ended = f"The local cloud and all containers have ended; {file.path} is gone."

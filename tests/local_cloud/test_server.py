@@ -65,9 +65,13 @@ class LocalCloud:
         assert done.returncode == 0, done.stderr
 
     def ended(self, how: signal.Signals = signal.SIGINT) -> str:
-        """End it; return all that it has said."""
+        """End it; return all that it has said. If it does not end, the failure tells where it hangs."""
         self.process.send_signal(how)
-        return self.process.communicate(timeout=30)[0]
+        try:
+            return self.process.communicate(timeout=30)[0]
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGABRT)
+            raise AssertionError(self.process.communicate(timeout=30)[0]) from None
 
 
 def start(folder: Path, **env: str) -> "subprocess.Popen[str]":
@@ -75,7 +79,7 @@ def start(folder: Path, **env: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [*S2S, "local-cloud", "--cache", cache],
         cwd=folder,
-        env={**environ(folder), **env},
+        env={**environ(folder), "PYTHONFAULTHANDLER": "1", **env},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
