@@ -1,6 +1,7 @@
 """What is Hibari's alone."""
 
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,8 +16,8 @@ from tests.support.tts_engines import duration_s, loaded, python, spoken
 pytestmark = pytest.mark.slow
 
 
-def test_it_loads_and_speaks_without_a_network_or_a_home() -> None:
-    """In a process of its own in which making a socket fails, and without a folder of the user's."""
+def test_it_loads_and_speaks_without_a_network_and_writes_nothing(tmp_path: Path) -> None:
+    """In a process of its own in which making a socket fails: no download, no id of the machine."""
     say = (
         "import sys, threading\n"
         "def no_socket(event, _):\n"
@@ -26,7 +27,9 @@ def test_it_loads_and_speaks_without_a_network_or_a_home() -> None:
         "engine = HibariTTS(); engine.load()\n"
         "print(sum(piece.duration_s for piece in engine.synthesize('Hello there.', threading.Event())) > 0.5)"
     )
-    assert python(say, HOME="/nonexistent", HIBARI_HOME="/nonexistent") == "True\n"
+    folders = dict.fromkeys(("HOME", "HIBARI_HOME", "XDG_CACHE_HOME"), str(tmp_path))
+    assert python(say, **folders) == "True\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture(scope="module")
