@@ -45,7 +45,6 @@ _TOOL_PARSERS = {
 
 _TIMEOUTS_BEFORE_REPLACED = 2
 _HUNG_GRACE_S = 1.0
-
 _WARM_UP_WORDS = (1, 50, 500)
 """Lengths of the questions that warm it up: a first word, a turn, a long conversation."""
 _WARM_UP_TIMEOUT_S = 120.0
