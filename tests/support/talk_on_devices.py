@@ -22,7 +22,7 @@ from client.metrics.metrics_file import (
     read_metrics,
 )
 from conversation.turn_record import TurnRecord
-from shared.audio.pcm import Pcm
+from shared.audio.pcm import Pcm, resample
 from tests.support.pulse_audio import RATE_HZ, PulseAudio
 from tests.support.s2s_command import S2S
 from tests.support.sound_recording import SOUND, Recording
@@ -98,7 +98,8 @@ class Talked:
 
     def lost_pieces(self, turn: int) -> int:
         """How many pieces of that reply, of PIECE_S each, the loudspeaker did not say in their order."""
-        reply, _ = soundfile.read(self.folder / f"turn-{turn + 1:03d}-reply.wav", dtype="float32")
+        samples, rate_hz = soundfile.read(self.folder / f"turn-{turn + 1:03d}-reply.wav", dtype="float32")
+        reply = resample(Pcm(samples, rate_hz), RATE_HZ).samples
         size = round(PIECE_S * RATE_HZ)
         pieces = [reply[start : start + size] for start in range(0, len(reply) - size, size)]
         [session_s], record, lost = self.moments["listening"], self.turns[turn], 0
