@@ -1,7 +1,7 @@
 """`s2s local-cloud`: the local cloud in the foreground, one line an event, until it is interrupted."""
 
+import os
 import signal
-import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,7 +30,6 @@ for Modal's own command, `. {path}` first. Ctrl-C ends it.
 """
 WITHOUT_GPU = {"S2S_ASR_GPU": "none"}
 """The default ASR engine runs on a CPU too, and asks for no GPU where none can come."""
-WAKE_EVERY_S = 0.5
 END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _STYLES: Mapping[Kind, str] = {
@@ -55,9 +54,12 @@ def run(state: Path | None = None, cache: Path | None = None) -> None:
     """Run until a signal ends it. Raises Misconfigured if another one runs."""
     file = EnvFile(env_file_path())
     file.claim()
-    stop = threading.Event()
+    stop, stop_sender = os.pipe()
+    os.set_blocking(stop_sender, False)
+    # No threading.Event: a handler that sets one hangs if it interrupts a wait that holds the lock of it.
+    signal.set_wakeup_fd(stop_sender, warn_on_full_buffer=False)
     for number in END_SIGNALS:
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda *_: None)
     console = Console()
     lines = EventLines(console)
 
@@ -65,7 +67,7 @@ def run(state: Path | None = None, cache: Path | None = None) -> None:
         try:
             lines.show(event)
         except (SystemExit, OSError):  # the reader of our output has left; rich then raises SystemExit
-            stop.set()
+            os.write(stop_sender, b"\n")
 
     try:
         with ControlPlane(state, cache or DEFAULT_CACHE) as plane:
@@ -74,8 +76,7 @@ def run(state: Path | None = None, cache: Path | None = None) -> None:
             for text in (INTRODUCTION.format(kept=kept), written, HOW_TO_USE.format(path=file.path)):
                 console.print(text, soft_wrap=True, highlight=False, markup=False)
             plane.watch(show)
-            while not stop.wait(WAKE_EVERY_S):  # a signal that reaches another thread wakes nobody
-                pass
+            os.read(stop, 1)
     finally:
         file.remove()
     ended = f"The local cloud and all containers have ended; {file.path} is gone."
