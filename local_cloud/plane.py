@@ -21,7 +21,6 @@ from local_cloud.troubles import Scope, lasting
 from local_cloud.views import AppView, ContainerView, app_view
 
 T = TypeVar("T")
-SETTLE_ATTEMPTS = 3
 DEFAULT_CACHE = Path(__file__).parents[1] / ".local-cloud" / "environments"
 
 
@@ -185,17 +184,11 @@ class ControlPlane:
 
 
 async def _settle() -> None:
-    """Cancel requests in progress, and let connections close.
-
-    grpclib answers a cancelled request with an error, which waits for as long as a client that does not read;
-    so one cancellation is not always enough.
-    """
+    """Cancel requests in progress, and let connections close."""
     left = asyncio.all_tasks() - {asyncio.current_task()}
-    for _ in range(SETTLE_ATTEMPTS):
-        for task in left:
-            task.cancel()
-        if left:
-            _, left = await asyncio.wait(left, timeout=1)
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
     await asyncio.sleep(0.1)
 
 
