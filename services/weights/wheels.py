@@ -62,7 +62,7 @@ def are_there(weights: PackageWeights) -> bool:
 
 
 def _folder_of(weights: PackageWeights) -> Path:
-    """Others files of the same packages are another folder."""
+    """Other files of the same packages are in another folder."""
     key = hashlib.sha256(repr(weights).encode()).hexdigest()[:12]
     return packages_folder() / f"{weights.requirements[0].replace('==', '-')}-{key}"
 
