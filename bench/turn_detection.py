@@ -19,8 +19,8 @@ from rich.table import Table
 
 from bench.sounds import HZ, Samples
 from conversation.endpointing import Endpointer, PauseReached, UtteranceEnded
-from conversation.smart_turn import HEARD_S, MODEL_FILE, SmartTurn
-from conversation.turn_detection import silence_s
+from conversation.smart_turn import MODEL_FILE, SmartTurn
+from conversation.turn_detection import HEARD_S, silence_s
 from services.weights import weights_folder
 from services.weights.pinned import SMART_TURN
 from shared.audio.decode import decode_audio

@@ -21,14 +21,11 @@ from conversation.reply import OnEvent, Reply, SpokenTurn, TurnSource
 from conversation.short_sound import ShortSounds
 from conversation.speculation import Asking
 from conversation.tasks import Tasks
-from conversation.turn_detection import TurnDetection, TurnModel
+from conversation.turn_detection import HEARD_S, TurnDetection, TurnModel
 from conversation.turn_recorder import TurnRecorder
 from shared.audio.decode import to_pcm
 from shared.settings import Settings
 from shared.turn import SpeechChunk, TurnEnd, TurnEvent
-
-HEARD_S = 8.0
-"""What turn detection hears of a question: its last seconds."""
 
 
 class Phase(Enum):

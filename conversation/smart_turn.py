@@ -8,12 +8,11 @@ from typing import Any, Self
 import numpy as np
 
 from conversation.audio import Samples
+from conversation.turn_detection import HEARD_S
 from shared.engines import ASR_SAMPLE_RATE_HZ
 from shared.errors import EngineLoadFailed, Misconfigured
 
 MODEL_FILE = "smart-turn-v3.2-cpu.onnx"
-HEARD_S = 8
-"""The model hears the last 8 s of an utterance; before a shorter one it wants silence."""
 _MELS = 80
 
 
@@ -71,6 +70,7 @@ class SmartTurn:
         self._probability(np.zeros(1, np.float32))  # the first run is slower
 
     def _probability(self, samples: Samples) -> float:
+        # Before a shorter utterance the model wants silence.
         heard = samples[-HEARD_S * ASR_SAMPLE_RATE_HZ :]
         heard = np.pad(heard, (HEARD_S * ASR_SAMPLE_RATE_HZ - heard.size, 0))
         heard = (heard - heard.mean()) / np.sqrt(heard.var() + 1e-7)

@@ -14,6 +14,9 @@ logger = logging.getLogger(__name__)
 SURE = 0.95
 """From this probability on the silence is the shortest."""
 
+HEARD_S = 8
+"""A model is asked about so much of an utterance, the newest: Smart Turn takes no more."""
+
 EndedBy = Literal["silence", "model", "fallback"]
 """What set the silence that ended a turn: the fixed rule; the model; or the fixed rule, since the model's
 answer did not come in time, or not at all."""
