@@ -11,9 +11,10 @@ import pytest
 from client.errors import ExitCode
 from shared.audio.decode import decode_audio
 from shared.audio.pcm import Pcm
+from shared.errors import Stage
 from shared.settings import Settings
 from tests.support.paths import EXAMPLES
-from tests.support.s2s_command import S2S, refused, s2s
+from tests.support.s2s_command import S2S, refused, s2s, s2s_with_engine
 from tests.support.scripted_portaudio import ScriptedPortAudio, ScriptedStream
 
 EXAMPLE = EXAMPLES / "what-is-two-plus-two.mp3"
@@ -93,24 +94,18 @@ def test_json_and_audio_do_not_share_standard_output() -> None:
 
 
 def test_what_models_write_cannot_control_the_terminal(tmp_path: Path) -> None:
-    (tmp_path / "hostile.py").write_text(
+    source = (
         "from shared.engines import EngineSpec, LLMModel, register_model\n"
         "from shared.payloads import TextDelta\n"
-        "@register_model('llm', 'hostile', EngineSpec(summary='Hostile.', licence='MIT'))\n"
+        "@register_model('llm', 'mine', EngineSpec(summary='Hostile.', licence='MIT'))\n"
         "class Hostile(LLMModel):\n"
         "    model_name = 'Hostile'\n"
         "    def load(self): pass\n"
         "    async def generate(self, messages, **options):\n"
         "        yield TextDelta(text='I clear \\x1b[2J your \\x1b]0;screen\\x07 now.')\n"
     )
-    code = f"import services.llm; services.llm.__path__.append({str(tmp_path)!r}); {S2S[2]}"
-    run = subprocess.run(
-        [sys.executable, "-c", code, "turn", EXAMPLE],
-        env={**os.environ, "LLM_MODEL": "hostile"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    run = s2s_with_engine(Stage.LLM, source, "turn", EXAMPLE, folder=tmp_path)
+    assert run.returncode == 0, run.stderr
     assert "I clear [2J your ]0;screen now." in run.stdout
     assert "\x1b" not in run.stdout
 

@@ -12,8 +12,9 @@ import psutil
 import pytest
 
 from client.errors import ExitCode
+from shared.errors import Stage
 from tests.client.test_turn_answers_command import EXAMPLE, example, wav
-from tests.support.s2s_command import S2S, refused, s2s
+from tests.support.s2s_command import S2S, refused, s2s, s2s_with_engine
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.usefixtures("in_a_folder_of_its_own")
@@ -68,22 +69,15 @@ def test_an_unknown_engine_is_refused_with_the_names_that_exist() -> None:
 def test_an_engine_that_fails_to_load_is_refused_with_its_reason_and_nothing_is_asked_of_the_others(
     tmp_path: Path,
 ) -> None:
-    (tmp_path / "mute.py").write_text(
+    source = (
         "from shared.engines import EngineSpec, TTSModel, register_model\n"
-        "@register_model('tts', 'mute', EngineSpec(summary='Cannot be loaded.', licence='MIT'))\n"
+        "@register_model('tts', 'mine', EngineSpec(summary='Cannot be loaded.', licence='MIT'))\n"
         "class Mute(TTSModel):\n"
         "    model_name, sample_rate_hz = 'Mute', 16_000\n"
         "    def load(self): raise OSError('no voice in this file')\n"
         "    def synthesize(self, text, cancelled, **options): raise AssertionError\n"
     )
-    code = f"import services.tts; services.tts.__path__.append({str(tmp_path)!r}); {S2S[2]}"
-    run = subprocess.run(
-        [sys.executable, "-c", code, "turn", EXAMPLE],
-        env={**os.environ, "TTS_MODEL": "mute"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    run = s2s_with_engine(Stage.TTS, source, "turn", EXAMPLE, folder=tmp_path)
     assert run.returncode == 5
     assert run.stderr == "s2s: Mute: no voice in this file\n"
     assert run.stdout == ""

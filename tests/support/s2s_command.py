@@ -8,6 +8,7 @@ from pathlib import Path
 from typer.testing import CliRunner, Result
 
 from client.cli import app
+from shared.errors import Stage
 from shared.settings import settings
 
 S2S = [sys.executable, "-c", "from client.cli import main; main()"]
@@ -28,6 +29,22 @@ def s2s_process(*arguments: str | Path, cwd: Path, **variables: str) -> subproce
         cwd=cwd,
         env={**os.environ, **variables},
         stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def s2s_with_engine(
+    stage: Stage, source: str, *arguments: str | Path, folder: Path
+) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own with one engine more, "mine", which is selected: its module
+    has this source."""
+    (folder / "mine.py").write_text(source)
+    code = f"import services.{stage}; services.{stage}.__path__.append({str(folder)!r}); {S2S[2]}"
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        env={**os.environ, f"{stage.upper()}_MODEL": "mine"},
         capture_output=True,
         text=True,
         check=False,
