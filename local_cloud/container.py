@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import time
@@ -65,6 +66,12 @@ class Container:
     def restore_file(self) -> Path:
         """The file that the container waits for: it appears once the container is restored."""
         return self.folder / "restore.json"
+
+    def restore(self) -> None:
+        """Let it go on, as if from a snapshot: it reads the file the moment it is there, so whole."""
+        whole = self.restore_file.with_suffix(".written")
+        whole.write_text(json.dumps({"task_id": self.id}))
+        whole.rename(self.restore_file)
 
     def stop(self) -> None:
         """Let it finish its inputs, run its exit methods and end."""
