@@ -101,10 +101,11 @@ def pytest_runtest_makereport(
 
 @pytest.fixture(scope="session", autouse=True)
 def _children_can_be_interrupted() -> None:
-    """A run that ignores Ctrl-C (nohup, a background job) still starts children that do not: what is ignored
-    is ignored after exec as well, and a handler is not."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, lambda *_: None)
+    """A run that ignores Ctrl-C (a background job) or the end of its terminal (nohup) still starts children
+    that do not: what is ignored is ignored after exec as well, and a handler is not."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
 
 
 @pytest.fixture
