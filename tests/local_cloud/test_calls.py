@@ -7,7 +7,7 @@ import modal
 import pytest
 
 from tests.support.control_plane_programs import Cloud
-from tests.support.waiting import until
+from tests.support.waiting import until, until_async
 
 PROGRAM = """
 import asyncio
@@ -49,10 +49,12 @@ class Speaker:
         self.active = self.most = 0
 
     @modal.method()
-    async def together(self):
+    async def together(self, held_by=None):
         self.active += 1
         self.most = max(self.most, self.active)
         await asyncio.sleep(0.5)
+        while held_by and os.path.exists(held_by):
+            await asyncio.sleep(0.05)
         self.active -= 1
         return self.pid, self.most
 
@@ -148,9 +150,18 @@ async def test_concurrent_inputs_share_a_container_up_to_their_limit() -> None:
     assert max(most for _, most in answers) == 4
 
 
-async def test_inputs_beyond_the_limit_of_a_container_bring_another() -> None:
+async def test_inputs_beyond_the_limit_of_a_container_bring_another(cloud: Cloud, tmp_path: Path) -> None:
     speaker = modal.Cls.from_name("calls", "Speaker")()
-    answers = await asyncio.gather(*(speaker.together.remote.aio() for _ in range(12)))
+    held_by = tmp_path / "held"
+    held_by.touch()
+    calls = asyncio.gather(*(speaker.together.remote.aio(str(held_by)) for _ in range(12)))
+
+    def at_work() -> list[object]:
+        return [one for one in cloud.plane.containers("calls", "Speaker.*") if one.running_inputs]
+
+    await until_async(lambda: len(at_work()) > 1)
+    held_by.unlink()
+    answers = await calls
     assert max(most for _, most in answers) <= 4
     assert len({pid for pid, _ in answers}) > 1
 

@@ -17,6 +17,7 @@ from services.asr.pocketsphinx import PocketsphinxASR
 from shared.audio.pcm import Pcm
 from shared.errors import EngineLoadFailed, StageFailed
 from tests.support.paths import ROOT
+from tests.support.processes import is_running
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
@@ -51,10 +52,6 @@ def _is_worker(process: psutil.Process) -> bool:
         return False
 
 
-def has_ended(process: psutil.Process) -> bool:
-    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-
-
 def wait_for_decoding(worker: psutil.Process) -> None:
     """Until the worker has computed for a while, so that it is in the midst of an utterance."""
     idle_s = worker.cpu_times().user
@@ -87,7 +84,7 @@ def test_a_worker_killed_between_utterances_is_replaced_unnoticed() -> None:
     with loaded_engine() as engine:
         (worker,) = workers()
         worker.kill()
-        until(lambda: has_ended(worker))
+        until(lambda: not is_running(worker))
         assert isinstance(engine.transcribe(voice(HZ, HZ)), str)
 
 
@@ -180,7 +177,7 @@ def test_the_worker_ends_in_mid_utterance_when_its_parent_is_killed() -> None:
         wait_for_decoding(worker)
         parent.kill()
         parent.wait()
-        until(lambda: has_ended(worker), within_s=10)  # to decode all of it would take twice that
+        until(lambda: not is_running(worker), within_s=10)  # to decode all of it would take twice that
 
 
 def test_an_interrupt_from_the_terminal_leaves_the_worker_to_its_parent() -> None:

@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from services.process.watched_process import WatchedProcess
+from tests.support.processes import is_running
 from tests.support.waiting import until
 
 PARENT_AND_CHILD = """
@@ -33,13 +34,6 @@ def start() -> Iterator[Callable[[str], WatchedProcess]]:
     yield start_program
     for process in started:
         process.end(grace_s=0)
-
-
-def runs(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def test_an_end_is_reported_with_its_code_and_the_last_lines_of_both_streams(
@@ -92,7 +86,7 @@ def test_what_it_has_started_ends_with_it(
     else:
         process.end(grace_s=30)
     assert process.has_ended
-    until(lambda: not runs(child))
+    until(lambda: not is_running(child))
 
 
 def test_a_program_that_will_not_end_is_killed(
@@ -119,6 +113,6 @@ time.sleep(600)
         assert us.stdout
         child = int(us.stdout.readline())
         parent = psutil.Process(child).ppid()
-        assert runs(parent)
+        assert is_running(parent)
         us.send_signal(signal.SIGKILL)
-    until(lambda: not runs(parent) and not runs(child))
+    until(lambda: not is_running(parent) and not is_running(child))

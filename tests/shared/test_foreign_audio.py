@@ -14,6 +14,7 @@ from shared.audio.decode import decode_audio
 from shared.audio.ffmpeg import MAX_AT_ONCE
 from shared.errors import BadAudio, Overloaded, TooLong
 from shared.settings import Settings
+from tests.support.processes import is_running
 from tests.support.sounds import ffmpeg_file, ffmpeg_stream, refused, sound_file, strength, tone
 
 pytestmark = pytest.mark.slow
@@ -183,13 +184,6 @@ def fake_ffmpeg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[st
         monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
 
     return install
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def test_an_ffmpeg_that_takes_too_long_is_killed_with_all_it_started(

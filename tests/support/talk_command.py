@@ -69,7 +69,7 @@ class Talking:
         self.command = [*S2S, "talk", "--input-wav", "said.wav", "--output-wav", "played.wav"]
         self.command += ["--metrics", "metrics.jsonl", *options]
 
-    def start(self, *, max_file_bytes: int = resource.RLIM_INFINITY, **environ: str) -> "Talking":
+    def start(self, **environ: str) -> "Talking":
         self._process = subprocess.Popen(
             self.command,
             cwd=self.folder,
@@ -78,8 +78,11 @@ class Talking:
             stderr=subprocess.PIPE,
             text=True,
         )
-        resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (max_file_bytes, max_file_bytes))
         return self
+
+    def limit_file_bytes(self, most: int) -> None:
+        """From now on its files grow no larger."""
+        resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (most, most))
 
     @property
     def process_id(self) -> int:

@@ -9,6 +9,7 @@ from services.llm.vllm import AnyOnVllm, Llama, Phi3, VllmLLM
 from shared.payloads import ChatMessage
 from tests.engines.tiny_llm import build_llama, build_phi3
 from tests.engines.vllm_metrics import vllm_metric
+from tests.support.processes import is_running
 from tests.support.replies import texts
 
 BUILDERS: dict[type[VllmLLM], Callable[[Path], None]] = {
@@ -45,13 +46,5 @@ class Loaded:
 
 
 def gone(processes: list[psutil.Process]) -> bool:
-    _, alive = psutil.wait_procs(processes, timeout=0)
-    return all(is_zombie(one) for one in alive)
-
-
-def is_zombie(process: psutil.Process) -> bool:
-    """Whether it has ended and only its parent does not know yet."""
-    try:
-        return bool(process.status() == psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return True
+    psutil.wait_procs(processes, timeout=0)
+    return not any(map(is_running, processes))
