@@ -7,7 +7,7 @@ PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13; do \
 VENV   := .venv
 BIN    := $(VENV)/bin
 LOCK   := locks/development.txt
-PACKAGES := shared services orchestrator conversation local_cloud client bench tests examples
+PACKAGES := shared services orchestrator conversation local_cloud client gateway bench tests examples
 
 # Of a variable like LOCAL or FOLLOW; LOCAL=0 is a no.
 yes = $(filter-out 0 n no off false,$(1))
@@ -120,7 +120,7 @@ examples: setup ## Regenerate the spoken questions in examples/ (needs libflite1
 
 lock: setup ## Upgrade and pin every package in locks/
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade \
-		--extra embedded --extra neural --extra local-cloud --extra talk --extra dev --output-file $(LOCK)
+		--extra embedded --extra neural --extra local-cloud --extra talk --extra gateway --extra dev --output-file $(LOCK)
 	PATH="$(BIN):$$PATH" $(BIN)/python -m services.on_modal.image_locks
 
 clean: ## Remove .venv and caches, but for weights and test-engines' (~/.cache/speech-to-speech)
