@@ -21,3 +21,19 @@ class GatewaySettings(BaseSettings):
     """Requests a minute of one key, an opened session being one."""
     max_client_secrets: int = Field(default=1_000, ge=1)
     """Client secrets that are valid at once."""
+    max_sessions: int = Field(default=100, ge=1)
+    """Realtime sessions at once, of all keys."""
+    max_session_s: float = Field(default=3_600.0, gt=0.0)
+    """A Realtime session is closed after this long, as OpenAI does after an hour."""
+    max_session_items: int = Field(default=1_000, ge=2, le=1_000)
+    """Items of a Realtime session's conversation; a client deletes some, or begins another session."""
+    max_unsent_characters: int = Field(default=4 * 2**20, ge=2**16)
+    """A Realtime session whose client does not read is held back once so much waits to be sent (a minute of
+    speech is 3.8 million characters)."""
+    send_timeout_s: float = Field(default=20.0, gt=0.0)
+    """A Realtime session is closed if its client reads nothing for so long."""
+    drain_s: float = Field(default=30.0, ge=0.0)
+    """How long turns under way may take to end when the gateway is stopped."""
+    voices: str = Field(default="", pattern=r"^\s*(\S+=\S+(\s+\S+=\S+)*)?\s*$")
+    """What clients' names for voices stand for, if the TTS model has several ("marin=amy cedar=joe"); any
+    other name is the model's own choice."""

@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any
 
 from openai.types.realtime import (
     ConversationItemInputAudioTranscriptionCompletedEvent,
@@ -261,7 +260,9 @@ class Answering:
             return
         place = {"item_id": item.item_id, "content_index": 0}
         if text:
-            self.outbox.put(server_event(ConversationItemInputAudioTranscriptionDeltaEvent, delta=text, **place))
+            self.outbox.put(
+                server_event(ConversationItemInputAudioTranscriptionDeltaEvent, delta=text, **place)
+            )
         self.outbox.put(
             server_event(
                 ConversationItemInputAudioTranscriptionCompletedEvent,
@@ -286,4 +287,3 @@ async def _conversation(items: Sequence[Item]) -> tuple[ChatMessage, ...]:
         if one.transcribed:
             await one.transcribed.wait()
     return messages_of(items)
-

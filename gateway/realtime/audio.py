@@ -48,6 +48,7 @@ class AudioFormat(Enum):
         """The samples of whole samples' bytes."""
         if not audio:
             return np.empty(0, np.float32)
+        samples: Samples
         samples, _ = soundfile.read(
             io.BytesIO(audio), dtype="float32", channels=1, format="RAW", **self._layout
         )

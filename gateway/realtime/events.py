@@ -1,4 +1,4 @@
-"""The protocol's vocabulary is `openai.types.realtime`: client events are validated, server events are built."""
+"""The protocol's vocabulary is `openai.types.realtime`: client events are validated, server events built."""
 
 from typing import Annotated, Any, TypeVar, get_args
 from uuid import uuid4
@@ -21,7 +21,12 @@ class ProtocolError(Exception):
     """A client event that cannot be followed; the session lives on. `code` is OpenAI's, where it has one."""
 
     def __init__(
-        self, message: str, code: str = "invalid_value", *, param: str | None = None, event_id: str | None = None
+        self,
+        message: str,
+        code: str = "invalid_value",
+        *,
+        param: str | None = None,
+        event_id: str | None = None,
     ) -> None:
         super().__init__(message)
         self.message, self.code, self.param, self.event_id = message, code, param, event_id

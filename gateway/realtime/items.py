@@ -34,8 +34,8 @@ Known = (
 BEGIN = "root"
 """As `previous_item_id`: before all others."""
 GO_ON = "Please go on."
-"""What the user is taken to have said where a reply is asked for and nobody has asked anything: chat templates
-want a question."""
+"""What the user is taken to have said where a reply is asked for and nobody has asked anything: chat
+templates want a question."""
 
 
 @dataclass(eq=False)
@@ -129,7 +129,9 @@ class Items:
             raise ProtocolError("There is an item with this id.", "item_already_exists", param="item.id")
         characters = sum(_size(one) for one in self._items) + _size(item)
         if len(self._items) >= self._max_items or characters > self._max_characters:
-            raise ProtocolError("The conversation is full: delete items, or begin another session.", "too_large")
+            raise ProtocolError(
+                "The conversation is full: delete items, or begin another session.", "too_large"
+            )
         at = len(self._items)
         if after is not None:
             at = 0 if after == BEGIN else self._items.index(self.get(after)) + 1
@@ -138,6 +140,7 @@ class Items:
     def delete(self, item_id: str) -> None:
         """Forget an item. Raises ProtocolError if there is none."""
         self._items.remove(self.get(item_id, "item_delete_invalid_item_id"))
+
 
 def new_item(item: ConversationItem) -> Item:
     """An item that a client creates. Raises ProtocolError if it is of a kind that there is not here."""
@@ -176,7 +179,7 @@ def _call(call_id: str, name: str, arguments: str) -> ToolCall:
 
 def _add(messages: list[ChatMessage], role: str, content: str, call: ToolCall | None = None) -> None:
     """Add a message, or its text to the last one of the same role."""
-    calls = (call,) if call else ()
+    calls: tuple[ToolCall, ...] = (call,) if call else ()
     if not content and not calls:
         return
     if messages and messages[-1].role == role:

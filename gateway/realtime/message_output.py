@@ -1,4 +1,4 @@
-"""The message of a response, from its first word to its end: the events of its text, or its speech and words."""
+"""The message of a response: the events of its text, or of its speech and words."""
 
 from typing import Any
 
@@ -26,7 +26,9 @@ from shared.turn import SpeechChunk
 class MessageOutput:
     """One message under way. `audio` is None where the response is text alone."""
 
-    def __init__(self, outbox: Outbox, response_id: str, output_index: int, audio: OutputAudio | None) -> None:
+    def __init__(
+        self, outbox: Outbox, response_id: str, output_index: int, audio: OutputAudio | None
+    ) -> None:
         self._outbox = outbox
         self._response_id = response_id
         self._audio = audio

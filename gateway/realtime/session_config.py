@@ -79,6 +79,7 @@ class SessionConfig:
 
     def __init__(self, kind: str, settings: Settings, **identity: Any) -> None:
         self._settings = settings
+        self._voices = dict(pair.split("=", 1) for pair in settings.voices.split())
         self._identity = identity
         self._fields = dict(_DEFAULTS[kind])
         self.session = _ANY_SESSION.validate_python(self._fields)
@@ -97,7 +98,6 @@ class SessionConfig:
         try:
             self._fields, self.session = merged, _ANY_SESSION.validate_python(merged)
             self.turn_options(RealtimeResponseCreateParams())
-            self.listening()
         except ProtocolError:
             self._fields, self.session = before
             raise
@@ -144,7 +144,7 @@ class SessionConfig:
         return detection is not None and detection.interrupt_response is not False
 
     def listening(self) -> Settings | None:
-        """The settings of turn taking; None where the client commits. Raises ProtocolError."""
+        """The settings of turn taking; None where the client commits. What is out of bounds is the bound."""
         detection, settings = self.turn_detection, self._settings
         if detection is None:
             return None
@@ -153,16 +153,13 @@ class SessionConfig:
             usual_s = min(settings.end_of_turn_silence_s, longest_s)
             chosen = {"max_end_of_turn_silence_s": longest_s, "end_of_turn_silence_s": usual_s}
         else:
+            pre_roll_ms, silence_ms = detection.prefix_padding_ms, detection.silence_duration_ms
             chosen = {
-                "vad_threshold": detection.threshold,
-                "pre_roll_s": _seconds(detection.prefix_padding_ms),
-                "end_of_turn_silence_s": _seconds(detection.silence_duration_ms),
+                "vad_threshold": _within(0.0, detection.threshold, 0.9, settings.vad_threshold),
+                "pre_roll_s": _within(0, pre_roll_ms, 1_000, 300) / 1000,
+                "end_of_turn_silence_s": _within(200, silence_ms, 10_000, 500) / 1000,
             }
-        known = {name: value for name, value in chosen.items() if value is not None}
-        try:
-            return Settings.model_validate({**settings.model_dump(), **known})
-        except ValidationError as error:
-            raise ProtocolError(first_problem(error), param="session.audio.input.turn_detection") from None
+        return settings.model_copy(update=chosen)
 
     @property
     def asks_model(self) -> bool:
@@ -189,10 +186,9 @@ class SessionConfig:
 
     def voice(self, response: RealtimeResponseCreateParams) -> str:
         """The voice that the client names."""
-        output = response.audio.output if response.audio else None
-        voice = output.voice if output and output.voice else None
-        if voice is None and self._realtime.audio and self._realtime.audio.output:
-            voice = self._realtime.audio.output.voice
+        of_session = self._realtime.audio and self._realtime.audio.output
+        of_response = response.audio and response.audio.output
+        voice = (of_response and of_response.voice) or (of_session and of_session.voice)
         return voice if isinstance(voice, str) else getattr(voice, "id", "")
 
     def transcription_options(self) -> dict[str, Any]:
@@ -209,7 +205,7 @@ class SessionConfig:
         options = self.transcription_options()
         options["spoken"] = self.modalities(response) == ["audio"]
         options["tools"] = self._tools(response)
-        options["voice"] = self._settings.gateway_voice(self.voice(response))
+        options["voice"] = self._voices.get(self.voice(response))
         instructions = session.instructions if response.instructions is None else response.instructions
         if instructions:
             options["system_prompt"] = instructions
@@ -242,6 +238,14 @@ class SessionConfig:
         return self.session.audio.input
 
 
+def session_of(fields: Mapping[str, Any]) -> AnySession:
+    """The configuration in a client secret. Raises ProtocolError."""
+    try:
+        return _ANY_SESSION.validate_python(dict(fields))
+    except ValidationError as error:
+        raise ProtocolError(first_problem(error), param="session") from None
+
+
 def _tool(tool: object) -> Tool:
     if not isinstance(tool, RealtimeFunctionTool):
         raise ProtocolError("Only tools of type function can be used here.", param="session.tools")
@@ -268,6 +272,10 @@ def _merged(old: Any, new: Any, default: Any) -> Any:
         else:
             result[name] = value
     return result
+
+
+def _within(lowest: float, value: float | None, highest: float, usual: float) -> float:
+    return usual if value is None else min(max(value, lowest), highest)
 
 
 def _seconds(milliseconds: int | None) -> float | None:

@@ -1,4 +1,4 @@
-"""Who speaks when: from what is heard of the client to committed turns, their responses, and interruptions."""
+"""Who speaks when: from what is heard of the client to turns, their responses, and interruptions."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,11 +13,18 @@ from openai.types.realtime import (
     RealtimeResponseCreateParams,
 )
 
-from conversation.turn_recorder import TurnRecorder
 from conversation.turn_detection import TurnDetection, TurnModel
+from conversation.turn_recorder import TurnRecorder
 from gateway.realtime.answering import Answering, Asked
 from gateway.realtime.events import ProtocolError, new_id, server_event
-from gateway.realtime.hearing import Heard, Hearing, SpeechBegan, SpeechContinued, SpeechFinished, SpeechPaused
+from gateway.realtime.hearing import (
+    Heard,
+    Hearing,
+    SpeechBegan,
+    SpeechContinued,
+    SpeechFinished,
+    SpeechPaused,
+)
 from gateway.realtime.items import Item, Items, user_speech
 from gateway.realtime.outbox import Outbox
 from gateway.realtime.response import Response
@@ -111,16 +118,7 @@ class TurnTaking:
             )
         )
         if self._config.interrupts_response:
-            self._interrupt()
-
-    def _interrupt(self) -> None:
-        """Cancel the response. The client's `truncate` says how much of it was played; until then, the clock."""
-        newest = self._answering.newest
-        if newest and newest.first_audio_s is not None and (item := newest.spoken_item):
-            played_s = self._now() - newest.first_audio_s
-            if item.played_s is None and played_s < item.duration_s:
-                item.played_s = played_s
-        self._answering.cancel("turn_detected")
+            self._answering.cancel("turn_detected")
 
     def _paused(self, heard: SpeechPaused) -> None:
         assert self._recorder
@@ -143,9 +141,7 @@ class TurnTaking:
         recorder.turn_certain(None if heard.full else self._detection.ended_by)
         self._detection.leave_pause()
         self._outbox.put(
-            server_event(
-                InputAudioBufferSpeechStoppedEvent, audio_end_ms=heard.end_ms, item_id=self._item_id
-            )
+            server_event(InputAudioBufferSpeechStoppedEvent, audio_end_ms=heard.end_ms, item_id=self._item_id)
         )
         asked, self._speculation = self._speculation, None
         if not asked:
