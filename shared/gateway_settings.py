@@ -21,3 +21,19 @@ class GatewaySettings(BaseSettings):
     """Requests a minute of one key, an opened session being one."""
     max_client_secrets: int = Field(default=1_000, ge=1)
     """Client secrets that are valid at once."""
+    voices: str = ""
+    """Which of the TTS model's voices stand for those that clients name, between spaces or commas
+    ("alloy=af_heart marin=bf_emma bm_george", the last by its own name). Any other is the model's own choice."""
+    max_upload_bytes: int = Field(default=25 * 2**20, ge=1)
+    """Maximum size of an uploaded audio file, as at OpenAI."""
+    upload_timeout_s: float = Field(default=60.0, gt=0.0)
+    """Time-out of a request's body."""
+    slow_reader_timeout_s: float = Field(default=30.0, gt=0.0)
+    """A client that takes nothing of its answer for this long is disconnected."""
+    max_http_requests: int = Field(default=64, ge=1)
+    """More REST requests at once are refused as overloaded."""
+
+    def gateway_voice(self, name: str) -> str | None:
+        """The TTS model's voice for the one that a client names; None is the model's own choice."""
+        pairs = (one.partition("=") for one in self.voices.replace(",", " ").split())
+        return {theirs.lower(): ours or theirs for theirs, _, ours in pairs}.get(name.lower())
