@@ -23,7 +23,7 @@ class GatewaySettings(BaseSettings):
     """Client secrets that are valid at once."""
     voices: str = ""
     """Which of the TTS model's voices stand for those that clients name, between spaces or commas
-    ("alloy=af_heart marin=bf_emma bm_george", the last by its own name). Any other is the model's own choice."""
+    ("alloy=af_heart marin=bf_emma bm_george", the last by its own name). For any other the model chooses."""
     max_upload_bytes: int = Field(default=25 * 2**20, ge=1)
     """Maximum size of an uploaded audio file, as at OpenAI."""
     upload_timeout_s: float = Field(default=60.0, gt=0.0)
