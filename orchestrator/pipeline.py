@@ -140,13 +140,7 @@ class _Turn:
     async def _reply(self, messages: list[ChatMessage]) -> None:
         """Generate the reply, and synthesize each chunk of it while the rest is being generated."""
         self._output.begin_reply()
-        chunker = Chunker(
-            min_first=self._settings.min_first_chunk_characters,
-            max_first=self._settings.max_first_chunk_characters,
-            min_later=self._settings.min_chunk_characters,
-            max_later=self._settings.max_chunk_characters,
-            max_growth=self._settings.max_chunk_growth,
-        )
+        chunker = Chunker.of(self._settings)
         writing = asyncio.create_task(self._write(messages, chunker))
         speaking = asyncio.create_task(self._speak(chunker))
         try:

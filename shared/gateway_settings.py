@@ -19,6 +19,8 @@ class GatewaySettings(BaseSettings):
     """Realtime sessions at once of one key."""
     max_key_requests_per_minute: int = Field(default=300, ge=1)
     """Requests a minute of one key, an opened session being one."""
+    max_key_http_requests: int = Field(default=32, ge=1)
+    """REST requests at once of one key, or of all clients where there are no keys."""
     max_client_secrets: int = Field(default=1_000, ge=1)
     """Client secrets that are valid at once."""
     voices: str = ""
@@ -30,8 +32,6 @@ class GatewaySettings(BaseSettings):
     """Time-out of a request's body."""
     slow_reader_timeout_s: float = Field(default=30.0, gt=0.0)
     """A client that takes nothing of its answer for this long is disconnected."""
-    max_http_requests: int = Field(default=64, ge=1)
-    """More REST requests at once are refused as overloaded."""
 
     def gateway_voice(self, name: str) -> str | None:
         """The TTS model's voice for the one that a client names; None is the model's own choice."""
