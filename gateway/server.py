@@ -3,11 +3,13 @@
 import dataclasses
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 
+from gateway import health, rest
 from gateway.access import Access
 from gateway.backend import Backend
-from gateway.health import Readiness, routes
-from gateway.metrics import Metrics
+from gateway.health import Readiness
+from gateway.metrics import CountRequests, Metrics
 from gateway.realtime.socket import RealtimeServer
 
 
@@ -19,7 +21,15 @@ class Gateway:
         self.readiness = Readiness()
         counted = dataclasses.replace(backend, turns=self.metrics.counted(backend.turns))
         self.realtime = RealtimeServer(counted, access)
-        self.app = Starlette(routes=[*self.realtime.routes(), *routes(access, self.metrics, self.readiness)])
+        self.app = Starlette(
+            routes=[
+                *self.realtime.routes(),
+                *rest.routes(counted, access, self.metrics),
+                *health.routes(access, self.metrics, self.readiness),
+            ],
+            middleware=[Middleware(CountRequests, metrics=self.metrics)],
+            exception_handlers=rest.exception_handlers(self.metrics),
+        )
 
     async def drain(self, limit_s: float) -> None:
         """Take no more work; return once what is under way has ended, or after this time."""

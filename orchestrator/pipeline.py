@@ -146,13 +146,7 @@ class _Turn:
             if not self._log.reply and not self._log.tool_calls:
                 raise StageFailed("The LLM's reply is empty.", Stage.LLM)
             return
-        chunker = Chunker(
-            min_first=self._settings.min_first_chunk_characters,
-            max_first=self._settings.max_first_chunk_characters,
-            min_later=self._settings.min_chunk_characters,
-            max_later=self._settings.max_chunk_characters,
-            max_growth=self._settings.max_chunk_growth,
-        )
+        chunker = Chunker.of(self._settings)
         writing = asyncio.create_task(self._write(messages, chunker))
         speaking = asyncio.create_task(self._speak(chunker))
         try:

@@ -14,12 +14,15 @@ from starlette.types import ASGIApp
 from client.display.serve_display import ServeDisplay
 from client.targets import Target
 from client.turn_model import turn_model_of
+from conversation.shared_vad import MODEL_FILE, SharedVad
 from gateway.access import Access
 from gateway.backend import Backend
 from gateway.server import Gateway
 from orchestrator.in_process import InProcessStages
 from orchestrator.pipeline import Pipeline
 from services.selection import Selection, check_runs_here, select
+from services.weights import weights_folder
+from services.weights.pinned import SILERO_VAD
 from shared.errors import Misconfigured
 from shared.settings import Settings, settings
 
@@ -93,7 +96,11 @@ class _Server(uvicorn.Server):
 
 @asynccontextmanager
 async def _backend(selection: Selection, chosen: Settings, display: ServeDisplay) -> AsyncIterator[Backend]:
-    async with InProcessStages(selection, chosen) as stages, turn_model_of(chosen) as turn_model:
+    async with (
+        InProcessStages(selection, chosen) as stages,
+        turn_model_of(chosen) as turn_model,
+        SharedVad(weights_folder(SILERO_VAD) / MODEL_FILE) as vad,
+    ):
         display.waiting(f"Loading {', '.join(stages.model_names.values())}")
         await stages.loaded(lambda _: None)
         display.waiting("")
@@ -103,6 +110,7 @@ async def _backend(selection: Selection, chosen: Settings, display: ServeDisplay
             turn_model=turn_model,
             settings=chosen,
             model_names=stages.model_names,
+            new_vad=vad.stream,
         )
 
 

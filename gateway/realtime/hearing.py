@@ -12,6 +12,7 @@ from conversation.audio import Frame, Samples
 from conversation.endpointing import PauseReached, SpeechResumed, SpeechStarted, UtteranceEnded
 from conversation.listener import Listener
 from conversation.turn_detection import HEARD_S
+from conversation.vad import Vad
 from gateway.realtime.audio import AudioFormat, Frames, InputAudio, from_base64
 from gateway.realtime.events import ProtocolError
 from shared.audio.pcm import Pcm
@@ -20,7 +21,7 @@ from shared.payloads import Mp3Audio
 from shared.settings import Settings
 
 FRAMES_AT_ONCE = 64
-"""So many frames, two seconds of audio, keep a thread at most: other sessions want one too."""
+"""So many frames, two seconds of audio, are taken together: other sessions want their turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +66,16 @@ class Hearing:
     `commit`. Moments are seconds by the clock `now`; positions count from the session's first sample.
     """
 
-    def __init__(self, settings: Settings | None, max_buffered_s: float, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        settings: Settings | None,
+        new_vad: Callable[[], Vad],
+        max_buffered_s: float,
+        now: Callable[[], float],
+    ) -> None:
         self._now = now
+        self._new_vad = new_vad
+        self._vad = new_vad()
         self._input = InputAudio(AudioFormat.PCM)
         self._frames = Frames()
         self._lock = Lock()
@@ -90,6 +99,7 @@ class Hearing:
             self._settings = settings
             self._listener = Listener(settings, self._now) if settings else None
             self._listener_began = self._position
+            self._vad = self._new_vad()
             self._frames = Frames()
 
     def end_after(self, silence_s: float) -> None:
@@ -108,11 +118,13 @@ class Hearing:
 
     async def append(self, audio: str) -> AsyncGenerator[Heard, None]:
         """Take the next audio, in base64; what is heard in it. Raises ProtocolError."""
-        pending = await asyncio.to_thread(self._decoded, audio)
-        while pending:
-            heard = await asyncio.to_thread(self._listen, pending)
-            for one in heard:
-                yield one
+        frames = await asyncio.to_thread(self._decoded, audio)
+        while frames:
+            some = [frames.popleft() for _ in range(min(FRAMES_AT_ONCE, len(frames)))]
+            pending = deque([(frame, await self._vad.probability(frame)) for frame in some])
+            while pending:
+                for one in await asyncio.to_thread(self._listen, pending):
+                    yield one
 
     def commit(self) -> Pcm | None:
         """What has been collected, or said so far, since the last commit; None if that is nothing."""
@@ -135,10 +147,10 @@ class Hearing:
             if self._listener:
                 self._listener.forget()
 
-    def _decoded(self, audio: str) -> deque[Samples]:
+    def _decoded(self, audio: str) -> deque[Frame]:
         samples = self._input.samples(from_base64(audio))
         if self._listener:
-            return deque(self._frames.frames(samples))
+            return deque(map(Frame, self._frames.frames(samples)))
         if self._buffered + samples.size > self._max_buffered:
             limit_s = self._max_buffered / ASR_SAMPLE_RATE_HZ
             raise ProtocolError(f"More than {limit_s:g} s of audio: commit it first.", "input_audio_too_long")
@@ -147,23 +159,21 @@ class Hearing:
         self._buffer.append(samples)
         return deque()
 
-    def _listen(self, pending: deque[Samples]) -> list[Heard]:
+    def _listen(self, pending: deque[tuple[Frame, float]]) -> list[Heard]:
         """Take frames until something is heard in one."""
         with self._lock:
-            for _ in range(FRAMES_AT_ONCE):
-                if not pending or not self._listener:
-                    break
-                if heard := self._heard(self._listener, pending.popleft()):
+            while pending and self._listener:
+                if heard := self._heard(self._listener, *pending.popleft()):
                     return heard
         return []
 
-    def _heard(self, listener: Listener, frame: Samples) -> list[Heard]:
+    def _heard(self, listener: Listener, frame: Frame, probability: float) -> list[Heard]:
         if self._silence_s is not None:
             listener.end_after(self._silence_s)
             self._silence_s = None
         heard: list[Heard] = []
-        self._position += frame.size
-        for event in listener.process(Frame(frame)):
+        self._position += frame.samples.size
+        for event in listener.process(frame, probability):
             match event:
                 case SpeechStarted(start_sample):
                     self._start_sample = start_sample

@@ -74,15 +74,7 @@ class Session:
             session_id=self.session_id,
             on_record=on_record,
         )
-        self._turn_taking = TurnTaking(
-            self._config,
-            self._items,
-            outbox,
-            self._answering,
-            backend.turn_model,
-            settings,
-            settings.max_audio_s,
-        )
+        self._turn_taking = TurnTaking(self._config, self._items, outbox, self._answering, backend)
 
     def begin(self, wanted: Mapping[str, JsonValue] | None = None) -> None:
         """The server speaks first. The session begins as `wanted`, where its client secret says how."""

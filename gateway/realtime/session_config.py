@@ -79,7 +79,6 @@ class SessionConfig:
 
     def __init__(self, kind: str, settings: Settings, **identity: Any) -> None:
         self._settings = settings
-        self._voices = dict(pair.split("=", 1) for pair in settings.voices.split())
         self._identity = identity
         self._fields = dict(_DEFAULTS[kind])
         self.session = _ANY_SESSION.validate_python(self._fields)
@@ -205,7 +204,7 @@ class SessionConfig:
         options = self.transcription_options()
         options["spoken"] = self.modalities(response) == ["audio"]
         options["tools"] = self._tools(response)
-        options["voice"] = self._voices.get(self.voice(response))
+        options["voice"] = self._settings.gateway_voice(self.voice(response))
         instructions = session.instructions if response.instructions is None else response.instructions
         if instructions:
             options["system_prompt"] = instructions

@@ -104,7 +104,7 @@ class RealtimeServer:
         outbox = Outbox(
             websocket.send_text,
             max_characters=settings.max_unsent_characters,
-            timeout_s=settings.send_timeout_s,
+            timeout_s=settings.slow_reader_timeout_s,
         )
         query = websocket.query_params
         kind: SessionKind = "transcription" if query.get("intent") == "transcription" else "realtime"

@@ -13,8 +13,9 @@ from openai.types.realtime import (
     RealtimeResponseCreateParams,
 )
 
-from conversation.turn_detection import TurnDetection, TurnModel
+from conversation.turn_detection import TurnDetection
 from conversation.turn_recorder import TurnRecorder
+from gateway.backend import Backend
 from gateway.realtime.answering import Answering, Asked
 from gateway.realtime.events import ProtocolError, new_id, server_event
 from gateway.realtime.hearing import (
@@ -30,7 +31,6 @@ from gateway.realtime.outbox import Outbox
 from gateway.realtime.response import Response
 from gateway.realtime.session_config import SessionConfig
 from shared.payloads import Speech
-from shared.settings import Settings
 
 
 class TurnTaking:
@@ -43,14 +43,12 @@ class TurnTaking:
         items: Items,
         outbox: Outbox,
         answering: Answering,
-        turn_model: TurnModel | None,
-        settings: Settings,
-        max_buffered_s: float,
+        backend: Backend,
     ) -> None:
         self._config, self._items, self._outbox, self._answering = config, items, outbox, answering
-        self._turn_model, self._settings = turn_model, settings
+        self._turn_model, self._settings = backend.turn_model, backend.settings
         self._now: Callable[[], float] = asyncio.get_running_loop().time
-        self._hearing = Hearing(config.listening(), max_buffered_s, self._now)
+        self._hearing = Hearing(config.listening(), backend.new_vad, self._settings.max_audio_s, self._now)
         self._detection = self._turn_detection()
         self._item_id = ""  # of the utterance under way
         self._recorder: TurnRecorder | None = None
