@@ -34,9 +34,8 @@ class ResponseCreate(ResponseCreateEvent):
 
 
 _KINDS = [one for one in get_args(get_args(RealtimeClientEvent)[0]) if one is not ResponseCreateEvent]
-_CLIENT_EVENTS: TypeAdapter[Any] = TypeAdapter(
-    Annotated[Union[(*_KINDS, ResponseCreate)], Field(discriminator="type")]
-)
+_ANY_EVENT: Any = Annotated[Union[(*_KINDS, ResponseCreate)], Field(discriminator="type")]
+_CLIENT_EVENTS: TypeAdapter[Any] = TypeAdapter(_ANY_EVENT)
 
 
 def build_types() -> None:
