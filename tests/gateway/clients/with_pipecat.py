@@ -1,0 +1,108 @@
+"""Pipecat's OpenAIRealtimeLLMService, in a pipeline with a microphone and a loudspeaker of its own."""
+
+import asyncio
+from typing import Any
+
+from pipecat.adapters.schemas.function_schema import FunctionSchema
+from pipecat.adapters.schemas.tools_schema import ToolsSchema
+from pipecat.frames.frames import InputAudioRawFrame, OutputAudioRawFrame, StartFrame
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.pipeline.worker import PipelineParams, PipelineWorker
+from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair
+from pipecat.services.llm_service import FunctionCallParams
+from pipecat.services.openai.realtime.llm import OpenAIRealtimeLLMService
+from pipecat.transports.base_input import BaseInputTransport
+from pipecat.transports.base_output import BaseOutputTransport
+from pipecat.transports.base_transport import TransportParams
+from pipecat.workers.runner import WorkerRunner
+
+from tests.gateway.clients.person import (
+    INSTRUCTIONS,
+    SAMPLE_RATE_HZ,
+    WEATHER_DESCRIPTION,
+    WEATHER_TOOL,
+    Person,
+)
+
+WEATHER = FunctionSchema(
+    name=WEATHER_TOOL,
+    description=WEATHER_DESCRIPTION,
+    properties={"city": {"type": "string"}},
+    required=["city"],
+)
+
+
+async def main() -> None:
+    person = Person()
+    service = OpenAIRealtimeLLMService(
+        api_key="no key",
+        base_url=person.realtime_url,
+        settings=OpenAIRealtimeLLMService.Settings(system_instruction=INSTRUCTIONS),
+    )
+
+    async def weather(params: FunctionCallParams) -> None:
+        await params.result_callback(person.called(dict(params.arguments)))
+
+    service.register_function(WEATHER_TOOL, weather)
+    user, assistant = LLMContextAggregatorPair(LLMContext(tools=ToolsSchema(standard_tools=[WEATHER])))
+    microphone = Microphone(TransportParams(audio_in_enabled=True))
+    loudspeaker = Loudspeaker(person, TransportParams(audio_out_enabled=True))
+    worker = PipelineWorker(
+        Pipeline([microphone, user, service, loudspeaker, assistant]),
+        params=PipelineParams(audio_in_sample_rate=SAMPLE_RATE_HZ, audio_out_sample_rate=SAMPLE_RATE_HZ),
+    )
+
+    async def said(_: Any, message: Any) -> None:
+        person.transcribed(message.content)
+
+    async def replied(_: Any, message: Any) -> None:
+        person.reads(message.content)
+        (person.interrupted if message.interrupted else person.answered)()
+
+    async def failed(_: Any, frame: Any) -> None:
+        person.failed(frame.error)
+
+    user.add_event_handler("on_user_turn_message_added", said)
+    assistant.add_event_handler("on_assistant_turn_stopped", replied)
+    worker.add_event_handler("on_pipeline_error", failed)
+    running = asyncio.create_task(WorkerRunner(handle_sigint=False).run(worker))
+    await microphone.ready.wait()
+    await person.talk(microphone.send)
+    await worker.cancel()
+    await running
+
+
+class Microphone(BaseInputTransport):  # type: ignore[misc]
+    def __init__(self, params: TransportParams) -> None:
+        super().__init__(params)
+        self.ready = asyncio.Event()
+
+    async def start(self, frame: StartFrame) -> None:
+        await super().start(frame)
+        await self.set_transport_ready(frame)
+        self.ready.set()
+
+    async def send(self, frame: bytes) -> None:
+        await self.push_audio_frame(InputAudioRawFrame(frame, SAMPLE_RATE_HZ, 1))
+
+
+class Loudspeaker(BaseOutputTransport):  # type: ignore[misc]
+    """Plays in real time."""
+
+    def __init__(self, person: Person, params: TransportParams) -> None:
+        super().__init__(params)
+        self._person = person
+
+    async def start(self, frame: StartFrame) -> None:
+        await super().start(frame)
+        await self.set_transport_ready(frame)
+
+    async def write_audio_frame(self, frame: OutputAudioRawFrame) -> bool:
+        self._person.hears(frame.audio)
+        await asyncio.sleep(len(frame.audio) / 2 / SAMPLE_RATE_HZ)
+        return True
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
