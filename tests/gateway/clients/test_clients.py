@@ -35,7 +35,7 @@ CLIENTS = [
 ]
 TALKS_WITHIN_S = 120.0
 
-PLAIN_QUESTION = "Where does the morning train leave?"
+PLAIN_QUESTION = "What time does the train leave?"
 WEATHER_QUESTION = "What is the weather in Paris?"
 STORY_QUESTION = "Please tell me a story."
 
