@@ -1,6 +1,6 @@
 """Pipecat's OpenAIRealtimeLLMService, in a pipeline with a microphone and a loudspeaker of its own.
 
-As in Pipecat's examples the assistant speaks first: the service asks for a reply to the first context it gets.
+As in Pipecat's examples the assistant speaks first: the service asks for a reply to its first context.
 """
 
 import asyncio
