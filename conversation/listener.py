@@ -118,6 +118,16 @@ class Listener:
         if not self.in_utterance:
             self._close_question()
 
+    @property
+    def certain(self) -> bool:
+        """Whether an utterance is under way that is too long to be dropped."""
+        return self._endpointer.certain
+
+    def forget(self) -> None:
+        """Give up what is being said, without an event; what follows is not part of it."""
+        self._endpointer.forget()
+        self.close()
+
     def close(self) -> None:
         """Give up the utterance that is under way, if any."""
         self.in_utterance = False
@@ -130,8 +140,7 @@ class Listener:
             case SpeechDropped() | UtteranceEnded():
                 self._end_utterance(dropped=isinstance(event, SpeechDropped))
             case BargeInEvent.RESUME:
-                self._endpointer.forget()
-                self.close()
+                self.forget()
             case BargeInEvent.INTERRUPT:
                 self._barge_in = None
 

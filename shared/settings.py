@@ -189,6 +189,9 @@ class Settings(GatewaySettings):
     """How many events a turn may be ahead of a client that does not take them."""
 
     # Turn taking, in `s2s talk`
+    vad_threshold: float = Field(default=0.5, ge=0.0, le=0.9)
+    """The probability of speech, by voice activity detection, below which speech has ended; it begins 0.1
+    above that."""
     pre_roll_s: float = Field(default=0.5, ge=0.0, le=1.0)
     """Audio kept from before the detected start of speech, so that its onset is not cut."""
     min_speech_s: float = Field(default=0.16, ge=0.0, le=1.0)
