@@ -67,7 +67,7 @@ class GatewayServer:
             deployed_backend(SELECTION, settings(), in_monolith=in_monolith)
         )
         listener = socket.create_server(("0.0.0.0", int(os.environ.get("PORT", PORT))))
-        await self._exit.enter_async_context(serving(Gateway(backend, access), listener, settings()))
+        await self._exit.enter_async_context(serving(Gateway(backend, access), listener, settings().drain_s))
 
     @modal.exit()
     async def stop(self) -> None:

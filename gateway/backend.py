@@ -10,6 +10,7 @@ from conversation.shared_vad import SharedVad
 from conversation.smart_turn import SmartTurn
 from conversation.turn_detection import TurnModel
 from conversation.vad import OwnVad, Vad
+from orchestrator.in_process import InProcessStages
 from orchestrator.pipeline import Pipeline
 from services.selection import Selection
 from services.weights import weights_folder
@@ -35,6 +36,29 @@ class Backend:
     settings: Settings
     model_names: Mapping[Stage, str]
     new_vad: Callable[[], Vad] = OwnVad
+
+
+@asynccontextmanager
+async def local_backend(
+    selection: Selection, settings: Settings, waiting: Callable[[str], None]
+) -> AsyncIterator[Backend]:
+    """Engines in this process, loaded first; `waiting` is called with what is being waited for, "" for
+    nothing any more.
+
+    Raises SpeechError if an engine cannot be loaded.
+    """
+    async with InProcessStages(selection, settings) as stages, listening(settings) as (turn_model, new_vad):
+        waiting(f"Loading {', '.join(stages.model_names.values())}")
+        await stages.loaded(lambda _: None)
+        waiting("")
+        yield Backend(
+            stages=stages,
+            turns=Pipeline(stages, settings).stream,
+            turn_model=turn_model,
+            settings=settings,
+            model_names=stages.model_names,
+            new_vad=new_vad,
+        )
 
 
 @asynccontextmanager
