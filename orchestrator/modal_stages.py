@@ -11,6 +11,7 @@ import modal
 
 from orchestrator.modal_errors import typed_errors
 from orchestrator.remote_stream import RemoteStreams
+from shared.audio.mp3 import to_mp3
 from shared.deployment import (
     APPS,
     CLASSES,
@@ -21,6 +22,7 @@ from shared.deployment import (
     Health,
 )
 from shared.errors import AttemptLost, SpeechError, Stage
+from shared.payloads import Speech
 from shared.settings import Settings
 from shared.stage_stream import StageStarted, StageStream
 from shared.turn import Failure
@@ -42,9 +44,15 @@ class ModalStages:
         self._services: dict[Stage, Any] = {}
         self._last_call_s: dict[Stage, float] = {}
         self._waking: dict[Stage, asyncio.Task[Health | Failure]] = {}
-        self.transcribe = partial(self._call, Stage.ASR, "transcribe")
         self.generate = partial(self._call, Stage.LLM, "generate")
         self.synthesize = partial(self._call, Stage.TTS, "synthesize")
+
+    async def transcribe(self, audio: Speech, *, language: str | None = None) -> StageStream:
+        """See `Stages`. The audio crosses as MP3."""
+        mp3 = await asyncio.to_thread(to_mp3, audio, self._settings.mp3_bitrate_kbps)
+        async with aclosing(self._call(Stage.ASR, "transcribe", mp3, language=language)) as items:
+            async for item in items:
+                yield item
 
     async def __aenter__(self) -> Self:
         return self

@@ -8,8 +8,7 @@ import modal
 
 from orchestrator.remote_stream import RemoteStreams
 from orchestrator.turn_attempts import deduplicated_events
-from shared.audio.mp3 import encode_mp3
-from shared.audio.pcm import Pcm
+from shared.audio.mp3 import to_mp3
 from shared.errors import Stage
 from shared.settings import Settings
 from shared.turn import TurnEvent, TurnRequest
@@ -24,7 +23,9 @@ async def modal_turns(
     stream_turn = modal.Cls.from_name(app, cls)().stream_turn
 
     async def turns(request: TurnRequest) -> AsyncGenerator[TurnEvent, None]:
-        request = await asyncio.to_thread(_compressed, request, settings.mp3_bitrate_kbps)
+        if request.audio:
+            mp3 = await asyncio.to_thread(to_mp3, request.audio, settings.mp3_bitrate_kbps)
+            request = request.model_copy(update={"audio": mp3})
         events = deduplicated_events(
             lambda: streams.stream(stream_turn, request, stage=Stage.ORCHESTRATOR, app=app),
             attempts=settings.stage_attempts,
@@ -37,9 +38,3 @@ async def modal_turns(
         yield turns
     finally:
         await streams.close()
-
-
-def _compressed(request: TurnRequest, bitrate_kbps: int) -> TurnRequest:
-    if not isinstance(request.audio, Pcm):
-        return request
-    return request.model_copy(update={"audio": encode_mp3(request.audio, bitrate_kbps)})
