@@ -21,9 +21,9 @@ LOGS = $(S2S) logs$(if $(call yes,$(FOLLOW)), --follow)
 PYTEST = $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-devices test-engines check format bench bench-quality examples lock clean \
-	fetch-weights deploy-all deploy-asr deploy-llm deploy-tts deploy-orchestrator deploy-monolith deploy-gateway smoke \
-	status warm logs-asr logs-llm logs-tts logs-orchestrator logs-monolith logs-gateway stop-all chaos local-cloud
+.PHONY: help setup demo test test-fast test-devices test-engines test-clients check format bench bench-quality examples \
+	lock clean fetch-weights deploy-all deploy-asr deploy-llm deploy-tts deploy-orchestrator deploy-monolith deploy-gateway \
+	smoke status warm logs-asr logs-llm logs-tts logs-orchestrator logs-monolith logs-gateway stop-all chaos local-cloud
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ test-devices: setup ## Test talking over a sound server, in real time (needs pul
 
 test-engines: setup ## Test the GPU engines' libraries on tiny models (gigabytes, cached; ENGINES="vllm turn")
 	@$(BIN)/python -m tests.engines $(ENGINES)
+
+test-clients: setup ## Test the gateway with clients of OpenAI Realtime from their packages (needs nodejs, npm)
+	@$(BIN)/pytest tests/gateway/clients
 
 fetch-weights: setup ## Download the selected models' weights into the Volume on Modal; deploying does it too (LOCAL=1)
 	@$(S2S) fetch-weights --target modal
