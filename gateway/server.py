@@ -10,6 +10,7 @@ from gateway.access import Access
 from gateway.backend import Backend
 from gateway.health import Readiness
 from gateway.metrics import CountRequests, Metrics
+from gateway.realtime.events import build_types
 from gateway.realtime.socket import RealtimeServer
 
 
@@ -17,10 +18,11 @@ class Gateway:
     """One gateway over one backend. Serve `app`; `drain` before its end."""
 
     def __init__(self, backend: Backend, access: Access) -> None:
+        build_types()
         self.metrics = Metrics()
         self.readiness = Readiness()
         counted = dataclasses.replace(backend, turns=self.metrics.counted(backend.turns))
-        self.realtime = RealtimeServer(counted, access)
+        self.realtime = RealtimeServer(counted, access, self.metrics)
         self.app = Starlette(
             routes=[
                 *self.realtime.routes(),
