@@ -4,10 +4,10 @@ client goes on meanwhile, and their place is free again afterwards."""
 import asyncio
 import base64
 import json
-from socket import AF_INET, SO_RCVBUF, SOL_SOCKET
-from socket import socket as tcp_socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from socket import AF_INET, SO_RCVBUF, SOL_SOCKET
+from socket import socket as tcp_socket
 from typing import Any
 
 import pytest
