@@ -15,9 +15,10 @@ from typing import Literal
 
 from dotenv import load_dotenv
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from shared.errors import Misconfigured, Stage
+from shared.gateway_settings import GatewaySettings
 from shared.payloads import MAX_MESSAGES, MAX_MP3_BYTES
 
 _OF_THE_TESTS = {"S2S_RECORDINGS", "S2S_FORBID_SKIPS"}
@@ -50,7 +51,7 @@ class ServiceSettings(BaseModel):
     of its GPU's memory too, which is alpha at Modal; "none" starts from the beginning."""
 
 
-class Settings(BaseSettings):
+class Settings(GatewaySettings):
     """The settings of one process; immutable."""
 
     model_config = SettingsConfigDict(
@@ -249,8 +250,9 @@ class Settings(BaseSettings):
         return service
 
     def environ(self) -> dict[str, str]:
-        """The environment variables that make the same settings elsewhere; defaults need none."""
-        values = self.model_dump(exclude_defaults=True, mode="json")
+        """The environment variables that make the same settings elsewhere, but for what is secret; defaults
+        need none."""
+        values = self.model_dump(exclude_defaults=True, exclude={"api_keys"}, mode="json")
         return {variable: str(value) for variable, value in by_variable(values)}
 
 

@@ -1,0 +1,238 @@
+"""Who may use the gateway, and how much: API keys, client secrets, origins of web pages, limits of a key."""
+
+import hmac
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from ipaddress import ip_address
+from typing import Final
+from urllib.parse import urlsplit
+
+from pydantic import JsonValue
+from starlette.requests import HTTPConnection
+
+from gateway.errors import (
+    InvalidKey,
+    NotForClientSecrets,
+    OriginRefused,
+    RateLimited,
+    TooManyClientSecrets,
+    TooManySessions,
+)
+from shared.errors import Misconfigured
+from shared.settings import Settings
+
+KEY_SUBPROTOCOL: Final = "openai-insecure-api-key."
+"""What precedes the key among the subprotocols of a WebSocket: browsers cannot set headers."""
+
+SECRET_PREFIX: Final = "ek_"
+MIN_SECRET_S: Final = 10
+MAX_SECRET_S: Final = 7_200
+DEFAULT_SECRET_S: Final = 600
+"""Lifetimes of a client secret, as OpenAI has them."""
+
+MIN_KEY_CHARACTERS: Final = 16
+_KEY = re.compile(r"[\x21-\x7e]+")
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks. `key` stands for the API key that counts for it, "" where the gateway has none; `session` is
+    the session that its client secret was made for."""
+
+    key: str = ""
+    by_client_secret: bool = False
+    session: Mapping[str, JsonValue] | None = None
+
+
+@dataclass(frozen=True)
+class ClientSecret:
+    """A key for somebody else's browser: valid until `expires_at` (seconds since 1970), for any number of
+    sessions."""
+
+    value: str
+    expires_at: int
+
+
+@dataclass(frozen=True)
+class _ValidSecret:
+    key: str
+    session: Mapping[str, JsonValue]
+    expires_s: float
+
+
+class Access:
+    """Admits or refuses; counts what each key uses. For one event loop, and one process: a client secret is
+    known to the process that made it.
+
+    Without API keys everybody is admitted, and nobody is limited, except web pages of other origins: any page
+    that is open in a browser could otherwise use the gateway on its machine. `now` is a monotonic clock in
+    seconds. Raises Misconfigured if a key is too short to be safe.
+    """
+
+    def __init__(self, settings: Settings, now: Callable[[], float] = time.monotonic) -> None:
+        keys = _listed(settings.api_keys.get_secret_value())
+        if any(len(key) < MIN_KEY_CHARACTERS or not _KEY.fullmatch(key) for key in keys):
+            raise Misconfigured(
+                f"S2S_API_KEYS: a key has {MIN_KEY_CHARACTERS} or more characters of ASCII. "
+                "Make one: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
+            )
+        self._keys = [_digest(key) for key in keys]
+        self._origins = frozenset(origin.rstrip("/").lower() for origin in _listed(settings.allowed_origins))
+        self._settings = settings
+        self._now = now
+        self._secrets: dict[str, _ValidSecret] = {}
+        self._sessions: dict[str, int] = {}
+        self._requests: dict[str, _Allowance] = {}
+
+    @property
+    def needs_key(self) -> bool:
+        """Whether the gateway has keys, so that it may be reached from other machines."""
+        return bool(self._keys)
+
+    @property
+    def allowed_origins(self) -> frozenset[str]:
+        """The origins of other web pages that may use the gateway, in small letters; "*" for all."""
+        return self._origins
+
+    def admit(self, connection: HTTPConnection, *, for_session: bool = False) -> Caller:
+        """Whoever sent a request, or opens a WebSocket; counted as one request of its key.
+
+        The key is the header's (`Authorization: Bearer KEY`) or among the subprotocols. A client secret is
+        admitted where `for_session`, and nowhere else. Raises Refused: OriginRefused, InvalidKey,
+        NotForClientSecrets, RateLimited.
+        """
+        self._check_origin(connection)
+        caller = self._caller(_key_of(connection))
+        if caller.by_client_secret and not for_session:
+            raise NotForClientSecrets("A client secret opens Realtime sessions only. Use an API key here.")
+        if self.needs_key:
+            self._count_request(caller.key)
+        return caller
+
+    @contextmanager
+    def session(self, caller: Caller) -> Iterator[None]:
+        """Count a session of the caller while the block lasts. Raises TooManySessions."""
+        sessions, most = self._sessions.get(caller.key, 0), self._settings.max_key_sessions
+        if self.needs_key and sessions >= most:
+            raise TooManySessions(f"This key has {most} sessions, the most it may have at once. End one.")
+        self._sessions[caller.key] = sessions + 1
+        try:
+            yield
+        finally:
+            self._sessions[caller.key] -= 1
+
+    def create_secret(
+        self,
+        caller: Caller,
+        lifetime_s: int = DEFAULT_SECRET_S,
+        session: Mapping[str, JsonValue] | None = None,
+    ) -> ClientSecret:
+        """A new client secret that counts for the caller's key; its sessions begin as `session` says.
+
+        Raises ValueError if the lifetime is not MIN_SECRET_S to MAX_SECRET_S; TooManyClientSecrets.
+        """
+        if not MIN_SECRET_S <= lifetime_s <= MAX_SECRET_S:
+            raise ValueError(f"a client secret lives {MIN_SECRET_S} to {MAX_SECRET_S} s, not {lifetime_s}")
+        now = self._now()
+        self._secrets = {digest: one for digest, one in self._secrets.items() if one.expires_s > now}
+        if len(self._secrets) >= self._settings.max_client_secrets:
+            first_s = min(one.expires_s for one in self._secrets.values())
+            raise TooManyClientSecrets(
+                "Too many client secrets are valid. Use one for several sessions, or let them expire sooner.",
+                retry_after_s=first_s - now,
+            )
+        value = SECRET_PREFIX + secrets.token_urlsafe(32)
+        self._secrets[_digest(value)] = _ValidSecret(caller.key, session or {}, now + lifetime_s)
+        return ClientSecret(value, int(time.time()) + lifetime_s)
+
+    def _caller(self, key: str) -> Caller:
+        digest = _digest(key)
+        secret = self._secrets.get(digest)
+        if secret and secret.expires_s > self._now():
+            return Caller(secret.key, by_client_secret=True, session=secret.session)
+        if not self.needs_key:
+            return Caller()
+        # All are compared, each in constant time, so that time says nothing about which or how much is right.
+        if sum(hmac.compare_digest(digest, known) for known in self._keys):
+            return Caller(digest)
+        if key.startswith(SECRET_PREFIX):
+            raise InvalidKey("The client secret has expired, or is of another server. Get a new one.")
+        raise InvalidKey(
+            "The API key is wrong. Use one of the server's S2S_API_KEYS."
+            if key
+            else "An API key is missing. Send the header 'Authorization: Bearer KEY'."
+        )
+
+    def _check_origin(self, connection: HTTPConnection) -> None:
+        origin = connection.headers.get("origin", "").lower()  # only browsers send one
+        if not origin or origin in self._origins or "*" in self._origins:
+            return
+        # The scheme may differ behind a proxy that ends TLS. Without keys the name must be this machine's:
+        # a page of any name can have that name resolved to the loopback address (DNS rebinding).
+        host = connection.headers.get("host", "").lower()
+        if origin.partition("://")[2] == host and (self.needs_key or _is_loopback(host)):
+            return
+        raise OriginRefused(
+            "A web page of this origin may not use the server. Its owner can name it in S2S_ALLOWED_ORIGINS."
+        )
+
+    def _count_request(self, key: str) -> None:
+        allowance = self._requests.setdefault(
+            key, _Allowance(self._settings.max_key_requests_per_minute, self._now())
+        )
+        if (wait_s := allowance.take(self._now())) > 0:
+            raise RateLimited(
+                f"This key has made {allowance.per_minute} requests in a minute, the most it may. "
+                f"Try again in {wait_s:.0f} s.",
+                retry_after_s=wait_s,
+            )
+
+
+class _Allowance:
+    """So many requests at once, each given back after its share of a minute."""
+
+    def __init__(self, per_minute: int, now_s: float) -> None:
+        self.per_minute = per_minute
+        self._left = float(per_minute)
+        self._at_s = now_s
+
+    def take(self, now_s: float) -> float:
+        """Take one, and return 0; or how many seconds it takes until there is one."""
+        a_second = self.per_minute / 60
+        self._left = min(self.per_minute, self._left + (now_s - self._at_s) * a_second)
+        self._at_s = now_s
+        if self._left < 1:
+            return (1 - self._left) / a_second
+        self._left -= 1
+        return 0.0
+
+
+def _key_of(connection: HTTPConnection) -> str:
+    scheme, _, key = connection.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and key:
+        return key.strip()
+    for protocol in connection.scope.get("subprotocols", ()):
+        if protocol.startswith(KEY_SUBPROTOCOL):
+            return str(protocol.removeprefix(KEY_SUBPROTOCOL))
+    return ""
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        return name == "localhost" or ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _digest(key: str) -> str:
+    return sha256(key.encode()).hexdigest()
+
+
+def _listed(text: str) -> list[str]:
+    return text.replace(",", " ").split()
