@@ -1,4 +1,4 @@
-"""The page: a conversation in a browser. Static files, all from this server; it speaks the Realtime protocol."""
+"""The page: a conversation in a browser, over the Realtime protocol. All its files are from this server."""
 
 from pathlib import Path
 from typing import Final
@@ -9,7 +9,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-_FILES: Final = Path(__file__).parent
+FILES: Final = Path(__file__).parent
 
 # The types are named here: what Python takes them for depends on the machine, and a browser runs no script of
 # another type.
@@ -34,7 +34,7 @@ _HEADERS: Final = {
 
 def routes() -> list[BaseRoute]:
     """The page at `/`, and what it loads below `/page/`."""
-    files = _PageFiles(directory=_FILES)
+    files = _PageFiles(directory=FILES)
 
     async def index(request: Request) -> Response:
         return await files.get_response("index.html", request.scope)

@@ -83,13 +83,13 @@ export class Conversation {
   join(session) {
     this.begin();
     this.microphone.restart();
-    session.onEvent = (event) => this.receive(event);
     session.send({ type: "session.update", session: SESSION });
     for (const { said, answered } of this.turns.slice(-KEPT_TURNS)) {
       if (said) session.send(message("user", "input_text", said));
       if (answered) session.send(message("assistant", "output_text", answered));
     }
     this.session = session;
+    session.listen((event) => this.receive(event));
   }
 
   /** Let the answer end here. */

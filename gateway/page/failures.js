@@ -1,4 +1,14 @@
-const FULL = "session_limit_reached"; // a code of the server's errors
+/**
+ * What the codes of the server's errors come to.
+ * @type {Record<string, string>}
+ */
+const CODES = {
+  invalid_api_key: "keyWanted",
+  origin_not_allowed: "originRefused",
+  session_limit_reached: "full",
+  client_secret_limit_reached: "full",
+  rate_limit_exceeded: "tooOften",
+};
 
 /**
  * What can go wrong, and what the person can do about it.
@@ -66,23 +76,19 @@ export class Failure extends Error {
    * @param {{code?: string, message?: string} | undefined} error of its body; none if a proxy answers
    */
   static ofStatus(status, error) {
-    if (error?.code === FULL) return new Failure("full");
-    if (status === 401) return new Failure("keyWanted");
-    if (status === 403) return new Failure("originRefused", error?.message);
-    if (status === 429) return new Failure("tooOften", error?.message);
+    const kind = CODES[error?.code ?? ""];
+    if (kind) return new Failure(kind);
     if (status === 502 || status === 503 || status === 504) return new Failure("cold");
     return new Failure("refused", error?.message ?? `HTTP ${status}`);
   }
 
   /**
-   * @param {number} code of a closed WebSocket
-   * @param {string} reason
+   * @param {{code: number, reason: string}} close of a WebSocket
    * @param {string | undefined} lastError the code of the last error event
    */
-  static ofClose(code, reason, lastError) {
-    if (lastError === FULL || reason.includes(FULL)) return new Failure("full");
-    if (lastError === "invalid_api_key") return new Failure("keyWanted");
-    if (code === 1000 || code === 1008) return new Failure("closed", reason);
-    return new Failure("lost");
+  static ofClose({ code, reason }, lastError) {
+    const kind = CODES[lastError ?? ""];
+    if (kind) return new Failure(kind);
+    return code === 1000 || code === 1008 ? new Failure("closed", reason) : new Failure("lost");
   }
 }

@@ -85,7 +85,7 @@ async function hold(conversation, session, signal) {
       conversation.join(session);
       view.clearProblem();
       view.showPhase(conversation.phase, "Connected. Speak now.");
-      const failure = await ended(conversation, session, signal);
+      const failure = await Promise.race([session.closed, ended(conversation.microphone, signal)]);
       conversation.leave();
       if (failure.kind !== "lost") throw failure;
       view.showProblem(failure);
@@ -99,15 +99,13 @@ async function hold(conversation, session, signal) {
 }
 
 /**
- * @param {Conversation} conversation
- * @param {Realtime} session
+ * @param {Microphone} microphone
  * @param {AbortSignal} signal
- * @returns {Promise<Failure>} why the session is over; rejects when the person ends it
+ * @returns {Promise<never>} rejects when this side ends
  */
-function ended(conversation, session, signal) {
-  return new Promise((resolve, reject) => {
-    session.onClosed = resolve;
-    conversation.microphone.onEnded = () => reject(new Failure("microphoneLost"));
+function ended(microphone, signal) {
+  return new Promise((_, reject) => {
+    microphone.onEnded = () => reject(new Failure("microphoneLost"));
     signal.addEventListener("abort", () => reject(signal.reason));
     if (signal.aborted) reject(signal.reason);
   });

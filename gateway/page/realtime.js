@@ -23,18 +23,29 @@ export class Realtime {
   /** @param {WebSocket} socket */
   constructor(socket) {
     this.socket = socket;
+    /** @type {any[]} events that nobody has listened to yet */
+    this.pending = [];
     /** @type {(event: any) => void} */
-    this.onEvent = () => {};
-    /** @type {(failure: Failure) => void} called once, unless this side closes */
-    this.onClosed = () => {};
+    this.onEvent = (event) => this.pending.push(event);
     /** @type {string | undefined} */
-    this.lastError = undefined;
-    socket.onmessage = ({ data }) => this.receive(JSON.parse(data));
-    socket.onclose = ({ code, reason }) => this.onClosed(Failure.ofClose(code, reason, this.lastError));
+    let lastError;
+    /** The server has said that there is a session. */
+    this.created = new Promise((resolve) => {
+      socket.onmessage = ({ data }) => {
+        const event = JSON.parse(data);
+        if (event.type === "session.created") resolve(undefined);
+        if (event.type === "error") lastError = event.error.code;
+        this.onEvent(event);
+      };
+    });
+    /** @type {Promise<Failure>} how it ended */
+    this.closed = new Promise((resolve) => {
+      socket.onclose = (close) => resolve(Failure.ofClose(close, lastError));
+    });
   }
 
   /**
-   * A new session, once the server has said that there is one.
+   * A new session.
    * @returns {Promise<Realtime>}
    */
   static async open() {
@@ -42,17 +53,15 @@ export class Realtime {
     const url = new URL("v1/realtime", document.baseURI);
     url.protocol = url.protocol.replace("http", "ws");
     const realtime = new Realtime(new WebSocket(url, ["realtime", `openai-insecure-api-key.${secret}`]));
-    await new Promise((resolve, reject) => {
-      realtime.onEvent = ({ type }) => type === "session.created" && resolve(undefined);
-      realtime.onClosed = reject;
-    });
+    const failure = await Promise.race([realtime.created, realtime.closed]);
+    if (failure) throw failure;
     return realtime;
   }
 
-  /** @param {any} event */
-  receive(event) {
-    if (event.type === "error") this.lastError = event.error.code;
-    this.onEvent(event);
+  /** @param {(event: any) => void} onEvent is called with all events, those that have come already first */
+  listen(onEvent) {
+    this.onEvent = onEvent;
+    this.pending.splice(0).forEach(onEvent);
   }
 
   /**
@@ -66,7 +75,6 @@ export class Realtime {
   }
 
   close() {
-    this.onClosed = () => {};
     this.socket.close(1000);
   }
 }
@@ -91,9 +99,10 @@ async function clientSecret() {
   });
   const body = await answer.json().catch(() => ({}));
   if (answer.ok) return body.value;
-  const known = typedKey.value !== null;
-  if (answer.status === 401) typedKey.forget();
-  throw answer.status === 401 && known ? new Failure("keyWrong") : Failure.ofStatus(answer.status, body.error);
+  const failure = Failure.ofStatus(answer.status, body.error);
+  if (failure.kind !== "keyWanted" || typedKey.value === null) throw failure;
+  typedKey.forget();
+  throw new Failure("keyWrong");
 }
 
 /**

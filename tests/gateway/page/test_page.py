@@ -1,0 +1,393 @@
+"""The page in a browser, over a server of the Realtime protocol that follows a script."""
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import numpy as np
+import pytest
+import pytest_asyncio
+import soxr
+from playwright.async_api import Browser, Page, ViewportSize, expect
+
+from bench.sounds import Samples
+from gateway import page as gateway_page
+from gateway.errors import OriginRefused, RateLimited, Refused, TooManySessions
+from tests.support.chromium import TAP, chromium, opened, sound_played
+from tests.support.noises import white_noise
+from tests.support.realtime_script import HZ, ScriptedServer, Session
+from tests.support.serving import served
+from tests.support.sounds import sound_file, strength, tone
+from tests.support.waiting import until_async
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.needs("chromium"), pytest.mark.slow]
+
+PHONE = ViewportSize(width=360, height=740)
+INTERRUPTED_WITHIN_MS = 150
+expect.set_options(timeout=30_000)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
+    """A browser whose microphone hears noise like breath, for as long as a test takes."""
+    file = tmp_path_factory.mktemp("microphone") / "noise.wav"
+    file.write_bytes(sound_file(white_noise(60, -30), 16_000))
+    async with chromium("--host-resolver-rules=MAP page.test 127.0.0.1", microphone=file) as browser:
+        yield browser
+
+
+async def listen(_: Session) -> None:
+    """A session in which nobody says anything."""
+
+
+def app(server: ScriptedServer) -> Any:
+    return server.app(TAP, *gateway_page.routes())
+
+
+def talk(page: Page) -> Any:
+    return page.get_by_role("button", name="Start talking")
+
+
+def hum(duration_s: float) -> Samples:
+    return tone(400, duration_s, HZ)
+
+
+async def test_a_turn_shows_both_sides_words_and_where_the_time_went(browser: Browser) -> None:
+    async def one_turn(session: Session) -> None:
+        await session.hear("What is two", " plus two?")
+        await session.answer("It is four.", hum(0.5))
+
+    server = ScriptedServer(one_turn)
+    async with served(app(server)) as port, opened(browser, f"http://localhost:{port}") as page:
+        await talk(page).click()
+        log = page.get_by_role("log", name="Conversation")
+        await expect(log.get_by_role("listitem")).to_have_text(
+            ["You: What is two plus two?", "Answer: It is four."]
+        )
+        await expect(page.locator("#phase")).to_have_text("Listening")
+        row = page.get_by_role("table").get_by_role("row").nth(1)
+        turn_end, transcript, words, audio = map(int, (await row.get_by_role("cell").all_inner_texts()))
+        assert 500 <= turn_end <= transcript <= words <= audio
+        await expect(page.get_by_role("status")).to_have_text("Connected. Speak now.")
+        assert await page.locator("#voice-to-voice").inner_text() == f"{audio} ms"
+
+
+async def test_its_key_is_a_client_secret_of_two_minutes_among_the_subprotocols(browser: Browser) -> None:
+    server = ScriptedServer(listen)
+    async with served(app(server)) as port, opened(browser, f"http://localhost:{port}") as page:
+        await talk(page).click()
+        await expect(page.locator("#phase")).to_have_text("Listening")
+    assert server.secrets_wanted[0]["expires_after"] == {"anchor": "created_at", "seconds": 120}
+    assert server.subprotocols == [["realtime", "openai-insecure-api-key.ek_scripted"]]
+
+
+async def test_the_microphone_arrives_in_real_time_until_the_button_is_pressed_again(
+    browser: Browser,
+) -> None:
+    server = ScriptedServer(listen)
+    async with served(app(server)) as port, opened(browser, f"http://localhost:{port}") as page:
+        await talk(page).click()
+        await expect(page.locator("#phase")).to_have_text("Listening")
+        session = server.sessions[0]
+        loop = asyncio.get_running_loop()
+        await session.microphone(0.2)
+        began_s, before = loop.time(), len(session.audio)
+        await session.microphone(3)
+        rate_hz = (len(session.audio) - before) / 2 / (loop.time() - began_s)
+        assert rate_hz == pytest.approx(HZ, rel=0.1)
+        assert np.frombuffer(bytes(session.audio), "<i2").any()
+        await page.get_by_role("button", name="Stop").click()
+        await session.until(lambda: session.closed)
+        await expect(page.locator("#phase")).to_have_text("Ready")
+
+
+async def test_pieces_of_an_answer_are_played_without_a_seam(browser: Browser) -> None:
+    async def one_turn(session: Session) -> None:
+        await session.answer("Hum.", hum(1.0))
+
+    async with (
+        served(app(ScriptedServer(one_turn))) as port,
+        opened(browser, f"http://localhost:{port}") as page,
+    ):
+        await talk(page).click()
+        await expect(page.locator("#words")).to_contain_text("Hum.")
+        await expect(page.locator("#phase")).to_have_text("Listening")
+        played, rate_hz = await sound_played(page)
+    loud = np.flatnonzero(np.abs(played) > 0.01)
+    assert np.ptp(loud) / rate_hz == pytest.approx(1.0, abs=0.01)
+    middle = played[loud[0] + rate_hz // 10 : loud[0] + rate_hz // 10 * 9]
+    assert strength(middle, 400, rate_hz) == pytest.approx(0.5, rel=0.01)
+    assert np.abs(np.diff(played)).max() < 1.5 * 0.5 * 2 * np.pi * 400 / rate_hz  # no click
+
+
+async def test_an_interruption_silences_the_answer_and_tells_the_server_what_was_heard(
+    browser: Browser,
+) -> None:
+    audible = asyncio.Event()
+
+    async def long_answer(session: Session) -> None:
+        await session.hear("Tell me a story.")
+        answer = await session.begin_answer()
+        await answer.words("Once upon a time there was")
+        await answer.sound(hum(20))
+        await audible.wait()
+        await session.speech_started()
+        await answer.sound(hum(1))  # was on its way
+        await answer.end("cancelled", type="cancelled", reason="turn_detected")
+
+    server = ScriptedServer(long_answer)
+    async with served(app(server)) as port, opened(browser, f"http://localhost:{port}") as page:
+        await talk(page).click()
+        await expect(page.locator("#phase")).to_have_text("Speaking")
+        await page.wait_for_timeout(700)
+        audible.set()
+        truncated = await server.sessions[0].event("conversation.item.truncate")
+        note = page.locator("#waterfall small")
+        await expect(note).to_contain_text("interrupted: silent after")
+        silent_after_ms = int((await note.inner_text()).split()[-2])
+        await page.wait_for_timeout(300)
+        played, rate_hz = await sound_played(page)
+        latency_s = await page.evaluate("new AudioContext().outputLatency")
+    assert silent_after_ms <= INTERRUPTED_WITHIN_MS
+    loud = np.flatnonzero(np.abs(played) > 0.01)
+    played_ms = 1000 * np.ptp(loud) / rate_hz
+    assert truncated["item_id"] == "item_2"
+    assert truncated["audio_end_ms"] == pytest.approx(played_ms - 1000 * latency_s, abs=60)
+    assert np.abs(np.diff(played)).max() < 1.5 * 0.5 * 2 * np.pi * 400 / rate_hz
+
+
+async def test_escape_ends_an_answer(browser: Browser) -> None:
+    async def long_answer(session: Session) -> None:
+        answer = await session.begin_answer()
+        await answer.words("Once upon a time")
+        await answer.sound(hum(20))
+
+    server = ScriptedServer(long_answer)
+    async with served(app(server)) as port, opened(browser, f"http://localhost:{port}") as page:
+        await page.keyboard.press("Tab")
+        await expect(talk(page)).to_be_focused()
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#phase")).to_have_text("Speaking")
+        await page.keyboard.press("Escape")
+        await server.sessions[0].event("response.cancel")
+        await server.sessions[0].event("conversation.item.truncate")
+        await expect(page.locator("#words")).to_contain_text("Once upon a time")
+
+
+async def test_a_server_with_keys_asks_for_one_until_it_is_right(browser: Browser) -> None:
+    server = ScriptedServer(listen, key="the right one")
+    async with served(app(server)) as port, opened(browser, f"http://localhost:{port}") as page:
+        await talk(page).click()
+        await expect(page.get_by_role("alert")).to_contain_text("This server wants a key.")
+        field = page.get_by_label("Key of this server")
+        await expect(field).to_be_focused()
+        await field.fill("a wrong one")
+        await field.press("Enter")
+        await expect(page.get_by_role("alert")).to_contain_text("does not know this key")
+        await field.fill("the right one")
+        await page.get_by_role("button", name="Use this key").click()
+        await expect(page.locator("#phase")).to_have_text("Listening")
+        await page.reload()
+        await talk(page).click()
+        await expect(page.locator("#phase")).to_have_text("Listening")
+
+
+async def test_a_server_that_starts_is_waited_for(browser: Browser) -> None:
+    server = ScriptedServer(listen, refusals=[(503, "cold"), (503, "cold")])
+    async with served(app(server)) as port, opened(browser, f"http://localhost:{port}") as page:
+        await talk(page).click()
+        await expect(page.get_by_role("alert")).to_contain_text("The server is starting")
+        await expect(page.locator("#phase")).to_have_text("Listening")
+        await expect(page.get_by_role("alert")).to_be_empty()
+
+
+async def refuse_for_want_of_room(session: Session) -> None:
+    await session.send("error", error={"type": "rate_limit_error", "code": "session_limit_reached"})
+    await session.close(1013)
+
+
+def refused(refusal: Refused) -> tuple[int, object]:
+    return refusal.status, {"error": refusal.body}
+
+
+@pytest.mark.parametrize(
+    ("server", "says"),
+    [
+        (ScriptedServer(refuse_for_want_of_room), "All places for conversations are taken."),
+        (
+            ScriptedServer(listen, refusals=[refused(TooManySessions(""))]),
+            "All places for conversations are taken.",
+        ),
+        (ScriptedServer(listen, refusals=[refused(RateLimited(""))]), "too many requests with this key"),
+        (
+            ScriptedServer(listen, refusals=[refused(OriginRefused(""))]),
+            "does not talk to pages from this address",
+        ),
+        (ScriptedServer(listen, refusals=[(500, {})]), "The server refused the conversation."),
+    ],
+    ids=["full session", "full", "rate limit", "origin", "other"],
+)
+async def test_a_refusal_is_told_in_words(browser: Browser, server: ScriptedServer, says: str) -> None:
+    async with served(app(server)) as port, opened(browser, f"http://localhost:{port}") as page:
+        await talk(page).click()
+        await expect(page.get_by_role("alert")).to_contain_text(says)
+        await expect(talk(page)).to_be_visible()
+
+
+async def test_a_lost_connection_comes_back_and_the_server_is_told_what_was_said(browser: Browser) -> None:
+    async def turn_then_crash(session: Session) -> None:
+        await session.hear("My name is Peter.")
+        await session.answer("Hello, Peter.", hum(0.2))
+        await session.close(1011)
+
+    server = ScriptedServer(turn_then_crash, listen)
+    async with served(app(server)) as port, opened(browser, f"http://localhost:{port}") as page:
+        await talk(page).click()
+        await until_async(lambda: len(server.sessions) == 2)
+        again = server.sessions[1]
+        await again.until(lambda: len(again.events) >= 3)
+        await again.microphone(0.2)
+        told = [event["item"] for event in again.events if event["type"] == "conversation.item.create"]
+        assert [(item["role"], item["content"][0]["text"]) for item in told] == [
+            ("user", "My name is Peter."),
+            ("assistant", "Hello, Peter."),
+        ]
+        await expect(page.locator("#words")).to_contain_text("Hello, Peter.")
+
+
+async def test_a_server_that_goes_away_is_waited_for(browser: Browser) -> None:
+    async with AsyncExitStack() as stack:
+        async with served(app(ScriptedServer(listen))) as port:
+            page = await stack.enter_async_context(opened(browser, f"http://localhost:{port}"))
+            await talk(page).click()
+            await expect(page.locator("#phase")).to_have_text("Listening")
+        await expect(page.get_by_role("alert")).to_contain_text("The connection was lost. Wait")
+        await stack.enter_async_context(served(app(ScriptedServer(listen)), port))
+        await expect(page.locator("#phase")).to_have_text("Listening")
+        await expect(page.get_by_role("alert")).to_be_empty()
+
+
+async def test_a_server_that_is_not_there_is_told(browser: Browser) -> None:
+    async with AsyncExitStack() as stack:
+        async with served(app(ScriptedServer(listen))) as port:
+            page = await stack.enter_async_context(opened(browser, f"http://localhost:{port}"))
+        await talk(page).click()
+        await expect(page.get_by_role("alert")).to_contain_text("The server cannot be reached.")
+
+
+async def test_a_failed_answer_is_told_and_the_conversation_goes_on(browser: Browser) -> None:
+    async def fail(session: Session) -> None:
+        await session.hear("What is two plus two?")
+        answer = await session.begin_answer()
+        await answer.end("failed", error={"message": "The LLM timed out."})
+
+    async with (
+        served(app(ScriptedServer(fail))) as port,
+        opened(browser, f"http://localhost:{port}") as page,
+    ):
+        await talk(page).click()
+        await expect(page.get_by_role("alert")).to_contain_text("This answer failed. Say it again.")
+        await expect(page.get_by_role("alert")).to_contain_text("The LLM timed out.")
+        await expect(page.locator("#phase")).to_have_text("Listening")
+
+
+async def test_a_microphone_that_is_not_allowed_is_told(browser: Browser) -> None:
+    async with (
+        served(app(ScriptedServer(listen))) as port,
+        opened(browser, f"http://localhost:{port}", microphone_allowed=False) as page,
+    ):
+        await talk(page).click()
+        await expect(page.get_by_role("alert")).to_contain_text("The microphone is not allowed.")
+
+
+async def test_a_machine_without_a_microphone_is_told() -> None:
+    async with (
+        chromium() as browser,
+        served(app(ScriptedServer(listen))) as port,
+        opened(browser, f"http://localhost:{port}") as page,
+    ):
+        await talk(page).click()
+        await expect(page.get_by_role("alert")).to_contain_text("No microphone was found.")
+
+
+async def test_an_insecure_page_says_where_it_can_be_opened(browser: Browser) -> None:
+    async with (
+        served(app(ScriptedServer(listen))) as port,
+        opened(browser, f"http://page.test:{port}") as page,
+    ):
+        await talk(page).click()
+        await expect(page.get_by_role("alert")).to_contain_text("http://localhost")
+
+
+async def test_everything_comes_from_the_server_and_nothing_breaks_its_policy(browser: Browser) -> None:
+    async def one_turn(session: Session) -> None:
+        await session.hear("Hello.")
+        await session.answer("Hello.", hum(0.2))
+
+    async with served(app(ScriptedServer(one_turn))) as port:
+        origin = f"http://localhost:{port}"
+        async with opened(browser, origin) as page:
+            complaints, urls = [], []
+            page.on("console", lambda message: complaints.append(message.text))
+            page.on("pageerror", lambda error: complaints.append(str(error)))
+            page.on("request", lambda request: urls.append(request.url))
+            await page.reload()
+            await talk(page).click()
+            await expect(page.locator("#words")).to_contain_text("Answer: Hello.")
+    assert complaints == []
+    assert len(urls) > 5
+    assert all(url.startswith(origin) for url in urls)
+
+
+async def test_it_fits_a_phone_and_follows_the_systems_colours(browser: Browser) -> None:
+    async def one_turn(session: Session) -> None:
+        await session.hear("What is two plus two?")
+        await session.answer("It is four. " * 20, hum(0.2))
+
+    async with (
+        served(app(ScriptedServer(one_turn))) as port,
+        opened(browser, f"http://localhost:{port}", viewport=PHONE) as page,
+    ):
+        await talk(page).click()
+        await expect(page.locator("#waterfall tr")).to_have_count(2)
+        assert await page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+        colours = []
+        for scheme in ("light", "dark"):
+            await page.emulate_media(color_scheme=scheme)
+            colours.append(await page.evaluate("getComputedStyle(document.body).backgroundColor"))
+        assert colours[0] != colours[1]
+
+
+@pytest.mark.parametrize(
+    ("from_hz", "to_hz"), [(48_000, HZ), (44_100, HZ), (16_000, HZ), (HZ, 44_100), (HZ, HZ)]
+)
+async def test_the_sample_rate_is_changed_as_a_good_library_does_it(
+    browser: Browser, from_hz: int, to_hz: int
+) -> None:
+    signal = white_noise(0.5, -20)
+    low = soxr.resample(signal, 16_000, 8_000)  # within the passband of all of these
+    samples = soxr.resample(low, 8_000, from_hz).astype(np.float32)
+    async with (
+        served(app(ScriptedServer(listen))) as port,
+        opened(browser, f"http://localhost:{port}") as page,
+    ):
+        changed = await page.evaluate(
+            """async ([encoded, from, to]) => {
+              const { Resampler } = await import("/page/resampler.js");
+              const resampler = new Resampler(from, to);
+              const samples = new Float32Array(Uint8Array.from(atob(encoded), (c) => c.charCodeAt(0)).buffer);
+              const parts = [];
+              for (let at = 0; at < samples.length; at += 1001) {
+                parts.push(...resampler.push(samples.slice(at, at + 1001)));
+              }
+              return [...parts, ...resampler.flush()];
+            }""",
+            [base64.b64encode(samples.tobytes()).decode(), from_hz, to_hz],
+        )
+    expected = soxr.resample(samples, from_hz, to_hz, quality="VHQ")
+    assert abs(len(changed) - len(expected)) <= 1
+    length = min(len(changed), len(expected))
+    error = np.asarray(changed[:length], np.float32) - expected[:length]
+    assert np.sqrt(np.mean(error**2)) < 1e-3 * np.sqrt(np.mean(expected**2))
