@@ -4,6 +4,7 @@ import asyncio
 import base64
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from gateway import page as gateway_page
 from gateway.errors import OriginRefused, RateLimited, Refused, TooManySessions
 from tests.support.chromium import TAP, chromium, opened, sound_played
 from tests.support.noises import white_noise
-from tests.support.realtime_script import HZ, ScriptedServer, Session
+from tests.support.realtime_script import HZ, Event, ScriptedServer, Session
 from tests.support.serving import served
 from tests.support.sounds import sound_file, strength, tone
 from tests.support.waiting import until_async
@@ -26,16 +27,9 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.needs("chrom
 
 PHONE = ViewportSize(width=360, height=740)
 INTERRUPTED_WITHIN_MS = 150
+LOUD = 0.01
+SHARE_THAT_IS_LOUD = 1 - 2 / np.pi * np.arcsin(LOUD / 0.5)  # of a sine of peak 0.5
 expect.set_options(timeout=30_000)
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
-    """A browser whose microphone hears noise like breath, for as long as a test takes."""
-    file = tmp_path_factory.mktemp("microphone") / "noise.wav"
-    file.write_bytes(sound_file(white_noise(60, -30), 16_000))
-    async with chromium("--host-resolver-rules=MAP page.test 127.0.0.1", microphone=file) as browser:
-        yield browser
 
 
 async def listen(_: Session) -> None:
@@ -83,79 +77,51 @@ async def test_its_key_is_a_client_secret_of_two_minutes_among_the_subprotocols(
     assert server.subprotocols == [["realtime", "openai-insecure-api-key.ek_scripted"]]
 
 
-async def test_the_microphone_arrives_in_real_time_until_the_button_is_pressed_again(
-    browser: Browser,
-) -> None:
+async def test_the_microphone_is_heard_until_the_button_is_pressed_again(browser: Browser) -> None:
     server = ScriptedServer(listen)
     async with served(app(server)) as port, opened(browser, f"http://localhost:{port}") as page:
         await talk(page).click()
         await expect(page.locator("#phase")).to_have_text("Listening")
         session = server.sessions[0]
-        loop = asyncio.get_running_loop()
-        await session.microphone(0.2)
-        began_s, before = loop.time(), len(session.audio)
-        await session.microphone(3)
-        rate_hz = (len(session.audio) - before) / 2 / (loop.time() - began_s)
-        assert rate_hz == pytest.approx(HZ, rel=0.1)
+        await session.microphone(1)
         assert np.frombuffer(bytes(session.audio), "<i2").any()
         await page.get_by_role("button", name="Stop").click()
         await session.until(lambda: session.closed)
         await expect(page.locator("#phase")).to_have_text("Ready")
 
 
-async def test_pieces_of_an_answer_are_played_without_a_seam(browser: Browser) -> None:
-    async def one_turn(session: Session) -> None:
-        await session.answer("Hum.", hum(1.0))
+async def test_an_interruption_silences_the_answer_and_tells_the_server_what_was_heard(browser: Browser) -> None:
+    async def long_answers(session: Session) -> None:
+        for _ in range(3):
+            await session.hear("Tell me a story.")
+            answer = await session.begin_answer()
+            await answer.words("Once upon a time there was")
+            await answer.sound(hum(20))
+            await session.microphone(0.7)
+            await session.speech_started()
+            await answer.sound(hum(1))  # was on its way
+            await answer.end("cancelled", type="cancelled", reason="turn_detected")
 
-    async with (
-        served(app(ScriptedServer(one_turn))) as port,
-        opened(browser, f"http://localhost:{port}") as page,
-    ):
-        await talk(page).click()
-        await expect(page.locator("#words")).to_contain_text("Hum.")
-        await expect(page.locator("#phase")).to_have_text("Listening")
-        played, rate_hz = await sound_played(page)
-    loud = np.flatnonzero(np.abs(played) > 0.01)
-    assert np.ptp(loud) / rate_hz == pytest.approx(1.0, abs=0.01)
-    middle = played[loud[0] + rate_hz // 10 : loud[0] + rate_hz // 10 * 9]
-    assert strength(middle, 400, rate_hz) == pytest.approx(0.5, rel=0.01)
-    assert np.abs(np.diff(played)).max() < 1.5 * 0.5 * 2 * np.pi * 400 / rate_hz  # no click
-
-
-async def test_an_interruption_silences_the_answer_and_tells_the_server_what_was_heard(
-    browser: Browser,
-) -> None:
-    audible = asyncio.Event()
-
-    async def long_answer(session: Session) -> None:
-        await session.hear("Tell me a story.")
-        answer = await session.begin_answer()
-        await answer.words("Once upon a time there was")
-        await answer.sound(hum(20))
-        await audible.wait()
-        await session.speech_started()
-        await answer.sound(hum(1))  # was on its way
-        await answer.end("cancelled", type="cancelled", reason="turn_detected")
-
-    server = ScriptedServer(long_answer)
+    server = ScriptedServer(long_answers)
     async with served(app(server)) as port, opened(browser, f"http://localhost:{port}") as page:
         await talk(page).click()
-        await expect(page.locator("#phase")).to_have_text("Speaking")
-        await page.wait_for_timeout(700)
-        audible.set()
-        truncated = await server.sessions[0].event("conversation.item.truncate")
-        note = page.locator("#waterfall small")
-        await expect(note).to_contain_text("interrupted: silent after")
-        silent_after_ms = int((await note.inner_text()).split()[-2])
-        await page.wait_for_timeout(300)
+        notes = page.locator("#waterfall small")
+        await expect(notes).to_have_count(3)
+        silent_after_ms = [int(note.split()[-2]) for note in await notes.all_inner_texts()]
+        session = server.sessions[0]
+        await session.until(lambda: len(truncations(session)) == 3)
+        await session.microphone(0.3)
         played, rate_hz = await sound_played(page)
-        latency_s = await page.evaluate("new AudioContext().outputLatency")
-    assert silent_after_ms <= INTERRUPTED_WITHIN_MS
-    loud = np.flatnonzero(np.abs(played) > 0.01)
-    played_ms = 1000 * np.ptp(loud) / rate_hz
-    assert truncated["item_id"] == "item_2"
-    assert truncated["audio_end_ms"] == pytest.approx(played_ms - 1000 * latency_s, abs=60)
-    assert np.abs(np.diff(played)).max() < 1.5 * 0.5 * 2 * np.pi * 400 / rate_hz
+    assert median(silent_after_ms) <= INTERRUPTED_WITHIN_MS
+    assert [event["item_id"] for event in truncations(session)] == ["item_2", "item_4", "item_6"]
+    told_ms = sum(event["audio_end_ms"] for event in truncations(session))
+    played_ms = 1000 * np.count_nonzero(np.abs(played) > LOUD) / rate_hz / SHARE_THAT_IS_LOUD
+    assert 0 < told_ms < 1.02 * played_ms
+    assert played_ms < 20_000
+
+
+def truncations(session: Session) -> list[Event]:
+    return [event for event in session.events if event["type"] == "conversation.item.truncate"]
 
 
 async def test_escape_ends_an_answer(browser: Browser) -> None:
@@ -358,36 +324,3 @@ async def test_it_fits_a_phone_and_follows_the_systems_colours(browser: Browser)
             await page.emulate_media(color_scheme=scheme)
             colours.append(await page.evaluate("getComputedStyle(document.body).backgroundColor"))
         assert colours[0] != colours[1]
-
-
-@pytest.mark.parametrize(
-    ("from_hz", "to_hz"), [(48_000, HZ), (44_100, HZ), (16_000, HZ), (HZ, 44_100), (HZ, HZ)]
-)
-async def test_the_sample_rate_is_changed_as_a_good_library_does_it(
-    browser: Browser, from_hz: int, to_hz: int
-) -> None:
-    signal = white_noise(0.5, -20)
-    low = soxr.resample(signal, 16_000, 8_000)  # within the passband of all of these
-    samples = soxr.resample(low, 8_000, from_hz).astype(np.float32)
-    async with (
-        served(app(ScriptedServer(listen))) as port,
-        opened(browser, f"http://localhost:{port}") as page,
-    ):
-        changed = await page.evaluate(
-            """async ([encoded, from, to]) => {
-              const { Resampler } = await import("/page/resampler.js");
-              const resampler = new Resampler(from, to);
-              const samples = new Float32Array(Uint8Array.from(atob(encoded), (c) => c.charCodeAt(0)).buffer);
-              const parts = [];
-              for (let at = 0; at < samples.length; at += 1001) {
-                parts.push(...resampler.push(samples.slice(at, at + 1001)));
-              }
-              return [...parts, ...resampler.flush()];
-            }""",
-            [base64.b64encode(samples.tobytes()).decode(), from_hz, to_hz],
-        )
-    expected = soxr.resample(samples, from_hz, to_hz, quality="VHQ")
-    assert abs(len(changed) - len(expected)) <= 1
-    length = min(len(changed), len(expected))
-    error = np.asarray(changed[:length], np.float32) - expected[:length]
-    assert np.sqrt(np.mean(error**2)) < 1e-3 * np.sqrt(np.mean(expected**2))
