@@ -13,6 +13,7 @@ from bench.sounds import HZ, Samples, example, pink_noise
 from client.audio.echo_canceller import EchoCanceller
 from conversation.audio import Frame
 from conversation.listener import Listener
+from conversation.vad import OwnVad
 from shared.audio.pcm import Pcm
 from shared.audio.vad import FRAME_SAMPLES
 from shared.settings import Settings
@@ -68,7 +69,7 @@ def listening_costs(
 def _listener_cpu_s(samples: Samples, cancels_echo: bool) -> float:
     """For a second of sound, after the warm-up."""
     echo = EchoCanceller() if cancels_echo else None
-    listener = Listener(Settings(), time.perf_counter)
+    vad, listener = OwnVad(), Listener(Settings(), time.perf_counter)
     nothing_played = np.zeros(FRAME_SAMPLES, np.float32)
     windows = np.split(samples, range(FRAME_SAMPLES, samples.size, FRAME_SAMPLES))[:-1]
     warm_up = round(WARM_UP_S * HZ / FRAME_SAMPLES)
@@ -78,7 +79,8 @@ def _listener_cpu_s(samples: Samples, cancels_echo: bool) -> float:
             began_s = time.process_time()
         if echo:
             echo.far(nothing_played)
-        listener.process(Frame(echo.near(window) if echo else window))
+        frame = Frame(echo.near(window) if echo else window)
+        listener.process(frame, vad.detect(frame))
     return (time.process_time() - began_s) / ((len(windows) - warm_up) * FRAME_SAMPLES / HZ)
 
 

@@ -46,7 +46,9 @@ def _main(
 
             use_running_local_cloud()
         settings.cache_clear()  # what was read before may be chosen by these variables
-        context.default_map = {name: {"target": "modal"} for name in ("turn", "talk", "fetch-weights")}
+        context.default_map = {
+            name: {"target": "modal"} for name in ("turn", "talk", "serve", "fetch-weights")
+        }
     if version:
         from importlib.metadata import version as installed_version
 
@@ -189,6 +191,27 @@ def devices(as_json: AsJson = False) -> None:
     from client.commands.devices import devices_command
 
     devices_command(as_json=as_json)
+
+
+@_command()
+def serve(
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Where to listen; other machines need S2S_API_KEYS.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Where to listen; 0 takes a free one.")] = 8000,
+    target: TargetOption = Target.LOCAL,
+) -> None:
+    """Serve the OpenAI Realtime protocol and a page to talk with, until Ctrl-C.
+
+    Any OpenAI client can use it. Examples:
+
+    s2s serve
+
+    S2S_API_KEYS=... s2s serve --host 0.0.0.0 --target modal
+    """
+    from client.commands.serve import serve_command
+
+    serve_command(host, port, target)
 
 
 app.add_typer(operator_commands)

@@ -2,7 +2,7 @@
 
 from enum import Enum, auto
 
-from conversation.endpointing import SILENCE_PROBABILITY, SPEECH_PROBABILITY, frames
+from conversation.endpointing import HYSTERESIS, frames
 from shared.settings import Settings
 
 MAX_DIP_S = 0.2
@@ -31,6 +31,7 @@ class BargeIn:
     """
 
     def __init__(self, settings: Settings) -> None:
+        self._threshold = settings.vad_threshold
         self._interrupt_after = frames(settings.barge_in_after_s)
         self._min_speech = frames(settings.min_speech_s)
         self._spoken = 0  # frames of speech since PAUSE
@@ -47,7 +48,7 @@ class BargeIn:
         if self._interrupted:
             return None
         continues = self._spoken and not self._silent
-        if probability < (SILENCE_PROBABILITY if continues else SPEECH_PROBABILITY):
+        if probability < self._threshold + (0.0 if continues else HYSTERESIS):
             return self._silence()
         return self._speech()
 

@@ -23,6 +23,7 @@ from conversation.speculation import Asking
 from conversation.tasks import Tasks
 from conversation.turn_detection import HEARD_S, TurnDetection, TurnModel
 from conversation.turn_recorder import TurnRecorder
+from conversation.vad import OwnVad, Vad
 from shared.audio.decode import to_pcm
 from shared.settings import Settings
 from shared.turn import SpeechChunk, TurnEnd, TurnEvent
@@ -47,6 +48,7 @@ class Conversation:
     If `speculative`, a turn begins at the first pause, inaudibly, and is kept if the speaker has finished.
 
     Args:
+        vad: finds speech in the frames; None for a detector of its own, on the event loop.
         turn_model: sets how long a silence ends a turn; None for always the same.
         lag_s: how long audio takes from the microphone to `run`.
         on_phase: called for every frame, with its level from 0 to 1.
@@ -61,6 +63,7 @@ class Conversation:
         settings: Settings,
         *,
         lag_s: float = 0.0,
+        vad: Vad | None = None,
         turn_model: TurnModel | None = None,
         speculative: bool = True,
         system_prompt: str | None = None,
@@ -76,6 +79,7 @@ class Conversation:
         self._on_phase, self._on_event, self._on_turn = on_phase, on_event, on_turn
         self._now = asyncio.get_running_loop().time
         self._began_s = self._now()
+        self._vad = vad or OwnVad()
         self._listener = Listener(settings, self._now, lag_s=lag_s)
         self._memory = ConversationMemory(settings.max_conversation_messages)
         self._tasks = Tasks()
@@ -94,9 +98,10 @@ class Conversation:
         follows; or until cancelled."""
         try:
             async for frame in frames:
+                probability = await self._vad.probability(frame)
                 self._note_first_audio()
                 self._end_short_sound()
-                for event in self._listener.process(frame):
+                for event in self._listener.process(frame, probability):
                     self._on_listening(event)
                 self._end_played_turn()
                 self._on_phase(self._phase, self._listener.level)

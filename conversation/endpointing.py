@@ -9,13 +9,12 @@ from enum import Enum, auto
 from shared.audio.vad import FRAME_S, FRAME_SAMPLES
 from shared.settings import Settings
 
-SPEECH_PROBABILITY = 0.6
-"""From here on a frame is speech. At 0.5 to 0.8 all of 100 utterances at their usual level were found, in
-noise down to 5 dB SNR, and none in 140 s of office ambience and 40 s of noise at four levels; quiet ones are
-missed more often the higher it is."""
-SILENCE_PROBABILITY = 0.5
-"""Below this, speech has ended. Between the two, the state stays as it is. At Silero's own 0.35 the ends come
-30 ms later in the median; at 0.8 speech breaks off in its softer sounds."""
+HYSTERESIS = 0.1
+"""A frame is speech from the threshold plus this on; below the threshold, speech has ended. Between the two,
+the state stays as it is. With speech from 0.5 to 0.8 on, all of 100 utterances at their usual level were
+found, in noise down to 5 dB SNR, and none in 140 s of office ambience and 40 s of noise at four levels; quiet
+ones are missed more often the higher it is. With its end at Silero's own 0.35 the ends come 30 ms later in
+the median; at 0.8 speech breaks off in its softer sounds."""
 DETECTION_LAG_FRAMES = 3
 """The detector falls silent this much later than the person (116 ms in the median)."""
 POST_ROLL_FRAMES = 3
@@ -86,6 +85,7 @@ class Endpointer:
     """
 
     def __init__(self, settings: Settings) -> None:
+        self._threshold = settings.vad_threshold
         self._usual_end_of_turn = frames(settings.end_of_turn_silence_s)
         self._end_of_turn = self._usual_end_of_turn  # in the pause that is under way
         self._pause = frames(settings.speculation_after_s)
@@ -105,7 +105,7 @@ class Endpointer:
         """The events, mostly none, of the next frame. Unless it `may_end`, no silence ends an utterance."""
         was_silent = self._last_speech < self._position
         self._position += 1
-        if probability < (SPEECH_PROBABILITY if was_silent else SILENCE_PROBABILITY):
+        if probability < self._threshold + (HYSTERESIS if was_silent else 0.0):
             return self._silence(may_end)
         return self._speech()
 
@@ -117,6 +117,11 @@ class Endpointer:
     def question_has(self, num_samples: int) -> None:
         """The next utterance extends a question of this length, which counts towards its maximum."""
         self._said_before = -(-num_samples // FRAME_SAMPLES)
+
+    @property
+    def certain(self) -> bool:
+        """Whether an utterance is under way that is too long to be dropped."""
+        return self._state is not _State.LISTENING and self._spoken >= self._min_speech
 
     @property
     def samples_left(self) -> int:

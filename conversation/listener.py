@@ -17,7 +17,7 @@ from conversation.endpointing import (
     frames,
 )
 from conversation.utterance import UtteranceEncoder
-from shared.audio.vad import FRAME_SAMPLES, VoiceActivityDetector
+from shared.audio.vad import FRAME_SAMPLES
 from shared.engines import ASR_SAMPLE_RATE_HZ
 from shared.payloads import Mp3Audio
 from shared.settings import Settings
@@ -45,7 +45,6 @@ class Listener:
     def __init__(self, settings: Settings, now: Callable[[], float], *, lag_s: float = 0.0) -> None:
         self._settings = settings
         self._now = now
-        self._detector = VoiceActivityDetector()
         self._endpointer = Endpointer(settings)
         self._barge_in: BargeIn | None = None
         self._encoder: UtteranceEncoder | None = None  # of the question
@@ -62,10 +61,9 @@ class Listener:
         self.level = 0.0
         """Peak of the newest frame, from 0 to 1."""
 
-    def process(self, frame: Frame) -> list[ListeningEvent]:
-        """The events, mostly none, of the next frame."""
+    def process(self, frame: Frame, probability: float) -> list[ListeningEvent]:
+        """The events, mostly none, of the next frame, which contains speech with this probability."""
         if frame.lost_samples:
-            self._detector.reset()
             self._clock.lost(self._position, frame.lost_samples)
         self._position += frame.samples.size
         self._clock.received(self._position, self._now())
@@ -73,7 +71,6 @@ class Listener:
         self._recent.append(frame.samples)
         if self._encoder and self.in_utterance:
             self._encoder.write(frame.samples)
-        probability = self._detector.probability(frame.samples)
         # While a reply is audible, BargeIn decides what a sound is, however short the end-of-turn silence.
         events: list[ListeningEvent] = [*self._endpointer.process(probability, may_end=not self._barge_in)]
         for event in events:
@@ -121,6 +118,16 @@ class Listener:
         if not self.in_utterance:
             self._close_question()
 
+    @property
+    def certain(self) -> bool:
+        """Whether an utterance is under way that is too long to be dropped."""
+        return self._endpointer.certain
+
+    def forget(self) -> None:
+        """Give up what is being said, without an event; what follows is not part of it."""
+        self._endpointer.forget()
+        self.close()
+
     def close(self) -> None:
         """Give up the utterance that is under way, if any."""
         self.in_utterance = False
@@ -133,8 +140,7 @@ class Listener:
             case SpeechDropped() | UtteranceEnded():
                 self._end_utterance(dropped=isinstance(event, SpeechDropped))
             case BargeInEvent.RESUME:
-                self._endpointer.forget()
-                self.close()
+                self.forget()
             case BargeInEvent.INTERRUPT:
                 self._barge_in = None
 

@@ -12,7 +12,7 @@ from conversation.turn_recorder import TurnRecorder
 from shared.audio.decode import to_pcm
 from shared.audio.pcm import Pcm
 from shared.errors import SpeechError
-from shared.payloads import Mp3Audio
+from shared.payloads import Mp3Audio, Speech
 from shared.turn import SpeechChunk, TranscriptReady, TurnCompleted, TurnEvent, TurnRequest
 
 TurnSource = Callable[[TurnRequest], AsyncGenerator[TurnEvent, None]]
@@ -43,7 +43,7 @@ class Reply:
     def __init__(
         self,
         turns: TurnSource,
-        question: Mp3Audio,
+        question: Speech | None,
         request: Callable[[], Awaitable[TurnRequest]],
         recorder: TurnRecorder,
         emit: OnEvent,
@@ -94,6 +94,7 @@ class Reply:
         self, played: Sequence[SegmentPlayed], rate_hz: int, *, interrupted: bool, underruns: int
     ) -> SpokenTurn:
         """The turn, which is over; of the segments that were emitted this was played, at this sample rate."""
+        assert isinstance(self.question, Mp3Audio), "it was spoken"
         if self._error:
             self.recorder.failed(self._error)
         segments = [

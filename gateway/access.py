@@ -4,6 +4,7 @@ import hmac
 import re
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from gateway.errors import (
     OriginRefused,
     RateLimited,
     TooManyClientSecrets,
+    TooManyRequests,
     TooManySessions,
 )
 from shared.errors import Misconfigured
@@ -86,7 +88,8 @@ class Access:
         self._settings = settings
         self._now = now
         self._secrets: dict[str, _ValidSecret] = {}
-        self._sessions: dict[str, int] = {}
+        self._sessions = Counter[str]()
+        self._under_way = Counter[str]()
         self._requests: dict[str, _Allowance] = {}
 
     @property
@@ -117,14 +120,20 @@ class Access:
     @contextmanager
     def session(self, caller: Caller) -> Iterator[None]:
         """Count a session of the caller while the block lasts. Raises TooManySessions."""
-        sessions, most = self._sessions.get(caller.key, 0), self._settings.max_key_sessions
-        if self.needs_key and sessions >= most:
+        most = self._settings.max_key_sessions
+        if self.needs_key and self._sessions[caller.key] >= most:
             raise TooManySessions(f"This key has {most} sessions, the most it may have at once. End one.")
-        self._sessions[caller.key] = sessions + 1
-        try:
+        with _counted(self._sessions, caller.key):
             yield
-        finally:
-            self._sessions[caller.key] -= 1
+
+    @contextmanager
+    def http_request(self, caller: Caller) -> Iterator[None]:
+        """Count a REST request of the caller while the block lasts. Raises TooManyRequests."""
+        most = self._settings.max_key_http_requests
+        if self._under_way[caller.key] >= most:
+            raise TooManyRequests(f"{most} requests are under way, the most there may be.", retry_after_s=1)
+        with _counted(self._under_way, caller.key):
+            yield
 
     def create_secret(
         self,
@@ -210,6 +219,15 @@ class _Allowance:
             return (1 - self._left) / a_second
         self._left -= 1
         return 0.0
+
+
+@contextmanager
+def _counted(counts: Counter[str], key: str) -> Iterator[None]:
+    counts[key] += 1
+    try:
+        yield
+    finally:
+        counts[key] -= 1
 
 
 def _key_of(connection: HTTPConnection) -> str:

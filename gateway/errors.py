@@ -78,9 +78,37 @@ class TooManySessions(Refused):
     code = "session_limit_reached"
 
 
+class TooManyRequests(Refused):
+    """The key has as many requests under way as it may have."""
+
+    status = 429
+    type = "rate_limit_error"
+    code = "request_limit_reached"
+
+
 class TooManyClientSecrets(Refused):
     """As many client secrets are valid as may be at once."""
 
     status = 429
     type = "rate_limit_error"
     code = "client_secret_limit_reached"
+
+
+class InvalidRequest(Refused):
+    """The request is not what the API takes; `param` says where."""
+
+    code = "invalid_request"
+
+
+class RequestTooLarge(Refused):
+    """The request's body has more bytes than it may."""
+
+    status = 413
+    code = "request_too_large"
+
+
+class RequestTimedOut(Refused):
+    """The request's body did not come in time."""
+
+    status = 408
+    code = "request_timed_out"

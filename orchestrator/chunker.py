@@ -6,9 +6,11 @@ confirm that it has ended; each later one holds all complete sentences that have
 
 import asyncio
 import re
+from typing import Self
 
 from orchestrator.speakable import SpeakableText
 from shared.sentences import CLOSING, MARKS, Boundaries, has_words
+from shared.settings import Settings
 
 
 class Chunker:
@@ -43,6 +45,17 @@ class Chunker:
         self._ended = False
         self._error: Exception | None = None
         self._ready = asyncio.Event()  # a chunk is complete, or the text has ended
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """A chunker with the bounds of the settings."""
+        return cls(
+            min_first=settings.min_first_chunk_characters,
+            max_first=settings.max_first_chunk_characters,
+            min_later=settings.min_chunk_characters,
+            max_later=settings.max_chunk_characters,
+            max_growth=settings.max_chunk_growth,
+        )
 
     def write(self, delta: str) -> None:
         """Add text as the LLM wrote it."""

@@ -140,13 +140,13 @@ class _Turn:
     async def _reply(self, messages: list[ChatMessage]) -> None:
         """Generate the reply, and synthesize each chunk of it while the rest is being generated."""
         self._output.begin_reply()
-        chunker = Chunker(
-            min_first=self._settings.min_first_chunk_characters,
-            max_first=self._settings.max_first_chunk_characters,
-            min_later=self._settings.min_chunk_characters,
-            max_later=self._settings.max_chunk_characters,
-            max_growth=self._settings.max_chunk_growth,
-        )
+        if not self._request.spoken:
+            await self._write(messages)
+            self._output.book_text()
+            if not self._log.reply and not self._log.tool_calls:
+                raise StageFailed("The LLM's reply is empty.", Stage.LLM)
+            return
+        chunker = Chunker.of(self._settings)
         writing = asyncio.create_task(self._write(messages, chunker))
         speaking = asyncio.create_task(self._speak(chunker))
         try:
@@ -158,7 +158,7 @@ class _Turn:
         finally:
             await _cancel(writing, speaking)
 
-    async def _write(self, messages: list[ChatMessage], chunker: Chunker) -> None:
+    async def _write(self, messages: list[ChatMessage], chunker: Chunker | None = None) -> None:
         """Pass the LLM's text on as it comes, and its tool calls at the end: a retried reply must not ask for
         them twice."""
         settings, characters = self._settings, 0
@@ -176,15 +176,18 @@ class _Turn:
                         tool_calls.append(output.delta)
                         continue
                     text = output.delta.text
-                    chunker.write(text)
+                    if chunker:
+                        chunker.write(text)
                     await self._output.add_text(text, output.elapsed_us)
                     characters += len(text)
                     if characters >= settings.max_reply_characters:
                         break
             await self._output.emit_tool_calls(tool_calls)
-            chunker.close()
+            if chunker:
+                chunker.close()
         except Exception as error:
-            chunker.fail(error)
+            if chunker:
+                chunker.fail(error)
             raise
 
     async def _speak(self, chunker: Chunker) -> None:
@@ -231,12 +234,12 @@ class _Turn:
     async def _retried(self, stage: Stage, work: Callable[[], Awaitable[T]]) -> T:
         """Run a stage's work; retry it if that can help and none of its output has been emitted."""
         for attempts_left in reversed(range(self._settings.stage_attempts)):
-            segments = self._output.segments
+            delivered = self._output.delivered
             try:
                 return await work()
             except SpeechError as error:
                 own = error.stage is stage and error.retryable
-                if not (own and attempts_left and segments == self._output.segments):
+                if not (own and attempts_left and delivered == self._output.delivered):
                     raise
                 logger.warning("Retrying the %s stage: %s", stage, error)
                 if isinstance(error, Overloaded):

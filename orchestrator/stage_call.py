@@ -3,9 +3,8 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
-from orchestrator.turn_output import TurnOutput
 from shared.errors import AttemptLost, SpeechError, Stage, StageFailed, StageTimedOut
 from shared.settings import Settings
 from shared.stage_stream import StageFinished, StageItem, StageOutput, StageStarted, StageStream
@@ -13,8 +12,21 @@ from shared.stage_stream import StageFinished, StageItem, StageOutput, StageStar
 Output = TypeVar("Output", bound=StageOutput)
 
 
+class StageObserver(Protocol):
+    """Whom a stage call reports to."""
+
+    def waiting(self, stage: Stage) -> None:
+        """The stage takes long to start: a cold start or a queue."""
+
+    def started(self, stage: Stage, item: StageStarted) -> None:
+        """The stage has started."""
+
+    def finished(self, stage: Stage, item: StageFinished) -> None:
+        """The call has ended well."""
+
+
 async def stage_outputs(
-    stage: Stage, stream: StageStream, output: type[Output], settings: Settings, turn: TurnOutput
+    stage: Stage, stream: StageStream, output: type[Output], settings: Settings, observer: StageObserver
 ) -> AsyncGenerator[Output, None]:
     """Yield the outputs of one stage call, of one kind and of one attempt. Closing the generator closes the
     stage's stream.
@@ -23,7 +35,7 @@ async def stage_outputs(
     StageFailed for whatever the stage raised that is no SpeechError, or if its stream breaks off.
     """
     async with aclosing(stream):
-        attempt_id = (await _started(stage, stream, settings, turn)).attempt_id
+        attempt_id = (await _started(stage, stream, settings, observer)).attempt_id
         has_yielded = False
         timeout_s = settings.output_timeout_s(stage)
         while True:
@@ -33,7 +45,7 @@ async def stage_outputs(
             elif item.attempt_id != attempt_id:
                 raise AttemptLost(f"The {stage} stage was interrupted and restarted.", stage)
             elif isinstance(item, StageFinished):
-                turn.finished(stage, item)
+                observer.finished(stage, item)
                 return
             elif isinstance(item, output):
                 has_yielded = True
@@ -42,16 +54,18 @@ async def stage_outputs(
                 raise StageFailed(f"The {stage} stage gave a {type(item).__name__}.", stage)
 
 
-async def _started(stage: Stage, stream: StageStream, settings: Settings, turn: TurnOutput) -> StageStarted:
+async def _started(
+    stage: Stage, stream: StageStream, settings: Settings, observer: StageObserver
+) -> StageStarted:
     loop = asyncio.get_running_loop()
-    waiting = loop.call_later(settings.stage_waiting_after_s, turn.waiting, stage)
+    waiting = loop.call_later(settings.stage_waiting_after_s, observer.waiting, stage)
     try:
         item = await _next(stage, stream, settings.stage_start_timeout_s, "did not start within")
     finally:
         waiting.cancel()
     if not isinstance(item, StageStarted):
         raise StageFailed(f"The {stage} stage did not begin with its start.", stage)
-    turn.started(stage, item)
+    observer.started(stage, item)
     return item
 
 

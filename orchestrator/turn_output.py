@@ -24,11 +24,17 @@ class TurnOutput:
         self.log = TurnLog(request)
         self.segments = 0
         """How many audio segments have gone out."""
+        self._spoken = request.spoken
         self._events: asyncio.Queue[TurnEvent | None] = asyncio.Queue(settings.max_undelivered_events)
         self._closed = False
         self._pending_text = ""
         self._emitting_text = asyncio.Lock()
         self._first_text: list[tuple[Activity, int, int | None]] = []
+
+    @property
+    def delivered(self) -> int:
+        """How much of the reply has gone out: audio segments, or characters of one that is not spoken."""
+        return self.segments if self._spoken else len(self.log.reply)
 
     async def next_event(self) -> TurnEvent | None:
         """The next event; None if the output has been closed and holds no more."""
@@ -51,11 +57,12 @@ class TurnOutput:
         self._pending_text, self._first_text = "", []
 
     async def add_text(self, text: str, elapsed_us: int) -> None:
-        """Take the reply's next text. It is emitted once the reply is being spoken."""
+        """Take the reply's next text. It is emitted once the reply is being spoken, or at once if it will not
+        be."""
         if text and not self._pending_text and not self.log.reply:
             self._first_text.append(("first token", self.clock.now_us(), elapsed_us))
         self._pending_text += text
-        if self.segments:
+        if self.segments or not self._spoken:
             await self.emit_text()
 
     async def emit_text(self) -> None:

@@ -51,6 +51,14 @@ class ServiceSettings(BaseModel):
     of its GPU's memory too, which is alpha at Modal; "none" starts from the beginning."""
 
 
+class GatewayServiceSettings(ServiceSettings):
+    """How the gateway is deployed on Modal."""
+
+    max_containers: int = Field(default=1, ge=1)
+    """Upper bound of containers. A client secret, with which the page talks, is known to the container that
+    made it, so more than one suits clients with keys only."""
+
+
 class Settings(GatewaySettings):
     """The settings of one process; immutable."""
 
@@ -181,6 +189,9 @@ class Settings(GatewaySettings):
     """How many events a turn may be ahead of a client that does not take them."""
 
     # Turn taking, in `s2s talk`
+    vad_threshold: float = Field(default=0.5, ge=0.0, le=0.9)
+    """The probability of speech, by voice activity detection, below which speech has ended; it begins 0.1
+    above that."""
     pre_roll_s: float = Field(default=0.5, ge=0.0, le=1.0)
     """Audio kept from before the detected start of speech, so that its onset is not cut."""
     min_speech_s: float = Field(default=0.16, ge=0.0, le=1.0)
@@ -224,6 +235,13 @@ class Settings(GatewaySettings):
     """The orchestrator."""
     monolith: ServiceSettings = ServiceSettings()
     """The monolith, which has all of it in one container."""
+    gateway: GatewayServiceSettings = GatewayServiceSettings()
+    """The gateway. Its concurrent inputs are the connections that a container is meant for."""
+    gateway_target: Literal["services", "monolith"] = "services"
+    """What the gateway on Modal is before: the three services, or the monolith."""
+    gateway_proxy_token: bool = False
+    """On Modal the gateway asks for a proxy token of Modal's in place of S2S_API_KEYS. Browsers have none, so
+    the page needs keys."""
     region: str | None = None
     """Where containers run ("eu", "us-east"). Modal charges 1.5 to 1.75 times the price for the choice."""
     routing_region: str | None = None

@@ -43,6 +43,8 @@ class TurnRequest(Payload):
     tools: tuple[Tool, ...] = Field(default=(), max_length=MAX_TOOLS)
     voice: str | None = Field(default=None, min_length=1, max_length=100)
     language: str | None = Field(default=None, pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8}){0,5}$")
+    spoken: bool = True
+    """Whether the reply is synthesized; else it is text alone."""
     speculative: bool = False
     """Sent before it is certain that the speaker has finished, so that it may be cancelled."""
     second_chunk_after_s: float = Field(default=0.0, ge=0.0, le=60.0)

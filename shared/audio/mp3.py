@@ -13,7 +13,7 @@ import soundfile
 
 from shared.audio.pcm import Pcm, resample
 from shared.errors import BadAudio
-from shared.payloads import Mp3Audio
+from shared.payloads import Mp3Audio, Speech
 
 _MPEG_1, _MPEG_2, _MPEG_2_5 = 3, 2, 0  # the header's version bits
 _MONO = 3  # the header's mode bits
@@ -58,6 +58,11 @@ def encode_mp3(pcm: Pcm, bitrate_kbps: int = 64) -> Mp3Audio:
     with mp3_writer(mp3, rate_hz, bitrate_kbps) as writer:
         writer.write(pcm.samples)
     return Mp3Audio(mp3=mp3.getvalue(), sample_rate_hz=rate_hz, num_samples=pcm.num_samples)
+
+
+def to_mp3(speech: Speech, bitrate_kbps: int = 64) -> Mp3Audio:
+    """The speech as MP3, encoded if it is Pcm. Raises what `encode_mp3` does."""
+    return speech if isinstance(speech, Mp3Audio) else encode_mp3(speech, bitrate_kbps)
 
 
 def mp3_writer(mp3: io.BytesIO, sample_rate_hz: int, bitrate_kbps: int) -> soundfile.SoundFile:

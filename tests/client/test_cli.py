@@ -67,7 +67,7 @@ def test_the_version_is_told() -> None:
 
 
 COMMANDS = {
-    "Talk": ["turn", "talk", "report", "devices"],
+    "Talk": ["turn", "talk", "report", "devices", "serve"],
     "Deploy": ["models", "settings", "fetch-weights", "deploy", "smoke", "cost"],
     "Operate": ["status", "warm", "logs", "stop", "local-cloud"],
 }

@@ -19,13 +19,13 @@ from client.audio.echo_canceller import EchoCanceller
 from client.audio.playback_buffer import PlaybackBuffer
 from conversation.audio import Frame
 from conversation.barge_in import BargeInEvent
-from conversation.listener import Listener
 from shared.audio.decode import decode_audio
 from shared.audio.pcm import Pcm, resample
 from shared.audio.vad import FRAME_S, FRAME_SAMPLES
 from shared.errors import Misconfigured
 from shared.settings import Settings
 from tests.support.flite_speech import flite_says
+from tests.support.hearing import Hearing
 from tests.support.sounds import likeness
 
 pytestmark = pytest.mark.slow
@@ -69,7 +69,7 @@ class Room:
     """How many frames the loudspeaker takes at a time."""
 
     def __post_init__(self) -> None:
-        self.listener = Listener(Settings(), lambda: len(self.clean) * FRAME_S)
+        self.listener = Hearing(Settings(), lambda: len(self.clean) * FRAME_S)
         self._chance = np.random.default_rng(0)
         self._in_the_air = [SILENCE] * DELAY_FRAMES
         self._taken: list[Samples] = []
@@ -87,7 +87,7 @@ class Room:
         heard = 10 ** (-6 / 20) * self._in_the_air.pop(0) + spoken + noise
         self.heard.append(heard.astype(np.float32).clip(-1, 1))
         self.clean.append(self.canceller.near(self.heard[-1]))
-        events = self.listener.process(Frame(self.clean[-1]))
+        events = self.listener.hear(Frame(self.clean[-1]))
         return [event for event in events if isinstance(event, BargeInEvent)]
 
     def play(self, reply: str) -> list[BargeInEvent]:

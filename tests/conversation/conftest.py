@@ -11,11 +11,11 @@ import pytest
 from numpy.typing import NDArray
 
 from bench.sounds import Line, recording
-from conversation import listener as listening
-from conversation.listener import Listener
+from conversation import vad
 from shared.audio.vad import VoiceActivityDetector
 from shared.settings import Settings
 from tests.support.conversations import Conversed, Talking, converse
+from tests.support.hearing import Hearing
 from tests.support.scripted_stages import Cast
 from tests.support.virtual_clock import play
 
@@ -48,7 +48,7 @@ class RememberingDetector(VoiceActivityDetector):
 
 @pytest.fixture(autouse=True)
 def _answers_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listening, "VoiceActivityDetector", RememberingDetector)
+    monkeypatch.setattr(vad, "VoiceActivityDetector", RememberingDetector)
 
 
 @pytest.fixture
@@ -64,6 +64,6 @@ def talking(tmp_path: Path) -> Talking:
 
 
 @pytest.fixture
-def listener() -> Iterator[Listener]:
-    with closing(Listener(Settings(), lambda: 0.0)) as listener:
+def listener() -> Iterator[Hearing]:
+    with closing(Hearing(Settings())) as listener:
         yield listener

@@ -8,25 +8,25 @@ import pytest
 from bench.sounds import HZ, Samples, recorded
 from conversation.audio import Frame
 from conversation.endpointing import PauseReached, SpeechStarted, UtteranceEnded
-from conversation.listener import Listener
 from shared.audio.decode import decode_mp3
 from shared.payloads import Mp3Audio
 from tests.conversation.test_listening import SPEECH_S, events_of, frames, with_silence
+from tests.support.hearing import Hearing
 from tests.support.paths import EXAMPLES
 from tests.support.sounds import likeness
 
 
-def questions(samples: Samples, listener: Listener) -> list[Mp3Audio]:
+def questions(samples: Samples, listener: Hearing) -> list[Mp3Audio]:
     """What would be sent: at each pause, and at each end."""
     return [
         listener.question(event)
         for frame in frames(samples)
-        for event in listener.process(Frame(frame))
+        for event in listener.hear(Frame(frame))
         if isinstance(event, PauseReached | UtteranceEnded)
     ]
 
 
-def test_what_is_sent_at_a_pause_is_what_was_said_and_the_same_at_the_end(listener: Listener) -> None:
+def test_what_is_sent_at_a_pause_is_what_was_said_and_the_same_at_the_end(listener: Hearing) -> None:
     name = "what-is-two-plus-two.mp3"
     sound = with_silence(recorded(EXAMPLES / name))
     at_pause, at_end = questions(sound, listener)
@@ -40,7 +40,7 @@ def test_what_is_sent_at_a_pause_is_what_was_said_and_the_same_at_the_end(listen
 
 @pytest.mark.parametrize("silence_s", [1.1, 1.3, 6.0])
 def test_what_is_said_after_the_end_of_an_utterance_extends_the_question(
-    listener: Listener, silence_s: float
+    listener: Hearing, silence_s: float
 ) -> None:
     hello, time = (recorded(EXAMPLES / name) for name in ("hello.mp3", "what-time-is-it.mp3"))
     sound = np.concatenate([with_silence(hello, after_s=silence_s), with_silence(time, before_s=0.0)])
@@ -51,10 +51,10 @@ def test_what_is_said_after_the_end_of_an_utterance_extends_the_question(
     assert silence_kept_s < 2.5  # of a long silence only what surrounds speech
 
 
-@pytest.mark.parametrize("close", [Listener.reply_audible, Listener.turn_ended])
+@pytest.mark.parametrize("close", [Hearing.reply_audible, Hearing.turn_ended])
 def test_once_its_reply_is_audible_or_over_a_question_is_not_extended(
-    listener: Listener,
-    close: Callable[[Listener], None],
+    listener: Hearing,
+    close: Callable[[Hearing], None],
 ) -> None:
     hello, time = (recorded(EXAMPLES / name) for name in ("hello.mp3", "what-time-is-it.mp3"))
     questions(with_silence(hello), listener)

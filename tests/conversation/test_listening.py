@@ -11,10 +11,11 @@ from bench.sounds import HZ, Samples, decibels, pink_noise, recorded, with_noise
 from conversation.audio import Frame
 from conversation.barge_in import BargeInEvent
 from conversation.endpointing import PauseReached, SpeechResumed, SpeechStarted, UtteranceEnded
-from conversation.listener import Listener, ListeningEvent
+from conversation.listener import ListeningEvent
 from services.host.vad_gate import LOUD_LEVEL
 from shared.settings import Settings
 from tests.support.flite_speech import flite_says
+from tests.support.hearing import Hearing
 from tests.support.noises import clicks, cough, knocks, white_noise
 from tests.support.paths import EXAMPLES
 from tests.support.sounds import tone
@@ -47,16 +48,16 @@ HARDLY_A_SOUND_DB = -70.0
 
 def events_of(samples: Samples, settings: Settings | None = None) -> list[ListeningEvent]:
     """The events of a fresh listener whose microphone hears this."""
-    with closing(Listener(settings or Settings(), lambda: 0.0)) as listener:
+    with closing(Hearing(settings or Settings())) as listener:
         return [event for _, event in listened(samples, listener)]
 
 
-def listened(samples: Samples, listener: Listener) -> list[tuple[float, ListeningEvent]]:
+def listened(samples: Samples, listener: Hearing) -> list[tuple[float, ListeningEvent]]:
     """Every event, behind the second of this sound in which it came."""
     return [
         (at * FRAME / HZ, event)
         for at, frame in enumerate(frames(samples), start=1)
-        for event in listener.process(Frame(frame))
+        for event in listener.hear(Frame(frame))
     ]
 
 
@@ -168,13 +169,13 @@ def test_one_short_word_is_an_utterance(word: str) -> None:
 
 @pytest.mark.parametrize("lost_samples", [0, HZ])
 def test_after_a_gap_the_detector_does_not_remember_what_came_before(
-    listener: Listener, lost_samples: int
+    listener: Hearing, lost_samples: int
 ) -> None:
     """Speech that is cut off sounds on for the detector, unless the silence behind it is of a later time."""
     speech = recorded(EXAMPLES / "what-is-two-plus-two.mp3")[: 16 * FRAME]
     listened(speech, listener)
     silence = np.zeros(FRAME, np.float32)
-    events = [listener.process(Frame(silence, lost_samples if not number else 0)) for number in range(10)]
+    events = [listener.hear(Frame(silence, lost_samples if not number else 0)) for number in range(10)]
     (paused,) = (number for number, of_frame in enumerate(events) if of_frame)
     assert paused == (4 if lost_samples else 6)
 
@@ -183,7 +184,7 @@ def test_after_a_gap_the_detector_does_not_remember_what_came_before(
 
 
 def barged_in(samples: Samples) -> list[tuple[float, BargeInEvent]]:
-    with closing(Listener(Settings(), lambda: 0.0)) as listener:
+    with closing(Hearing(Settings())) as listener:
         listener.reply_audible()
         events = listened(samples, listener)
     return [(at_s, event) for at_s, event in events if isinstance(event, BargeInEvent)]

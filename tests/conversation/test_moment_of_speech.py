@@ -8,9 +8,9 @@ import pytest
 from bench.sounds import HZ, Samples, recorded
 from conversation.audio import Frame
 from conversation.endpointing import UtteranceEnded
-from conversation.listener import Listener
 from shared.settings import Settings
 from tests.conversation.test_listening import FRAME, LATEST_S, SPEECH_S, frames, with_silence
+from tests.support.hearing import Hearing
 from tests.support.paths import EXAMPLES
 
 
@@ -24,12 +24,12 @@ def end_of_speech_s(
     def now() -> float:
         return captured_s + (late_s if captured_s > late_from_s else 0.0)
 
-    with closing(Listener(Settings(), now)) as listener:
+    with closing(Hearing(Settings(), now)) as listener:
         for number, frame in enumerate(frames(samples)):
             lost_samples = (lost or {}).get(number, 0)
             lost_in_all += lost_samples
             captured_s = ((number + 1) * FRAME + lost_in_all) / HZ
-            for event in listener.process(Frame(frame, lost_samples)):
+            for event in listener.hear(Frame(frame, lost_samples)):
                 if isinstance(event, UtteranceEnded):
                     return listener.moment(event.speech_end_sample)
     raise AssertionError("the utterance ends")
@@ -58,13 +58,13 @@ def test_lost_samples_take_their_time(gap_s: float) -> None:
     assert end_of_speech_s(said, lost=by_three) == pytest.approx(end_of_speech_s(said) + 3 * gap / HZ)
 
 
-def test_what_was_lost_later_does_not_move_an_earlier_moment(listener: Listener) -> None:
+def test_what_was_lost_later_does_not_move_an_earlier_moment(listener: Hearing) -> None:
     for lost_samples in (0, 0, HZ, 0):
-        listener.process(Frame(np.zeros(FRAME, np.float32), lost_samples))
+        listener.hear(Frame(np.zeros(FRAME, np.float32), lost_samples))
     before, after = listener.moment(2 * FRAME), listener.moment(2 * FRAME + 1)
     assert after - before == pytest.approx(1.0, abs=0.001)
 
 
-def test_before_the_first_frame_there_is_no_moment(listener: Listener) -> None:
+def test_before_the_first_frame_there_is_no_moment(listener: Hearing) -> None:
     with pytest.raises(ValueError, match="empty"):
         listener.moment(0)

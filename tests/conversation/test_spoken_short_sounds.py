@@ -12,7 +12,6 @@ import pytest
 from bench.sounds import HZ, Samples, recording
 from conversation.audio import Frame
 from conversation.barge_in import BargeInEvent
-from conversation.listener import Listener
 from conversation.short_sound import ShortSounds
 from conversation.tasks import Tasks
 from orchestrator.pipeline import Pipeline
@@ -23,6 +22,7 @@ from shared.audio.pcm import Pcm, join, resample
 from shared.settings import Settings
 from tests.conversation.test_listening import frames
 from tests.support.flite_speech import flite_says
+from tests.support.hearing import Hearing
 from tests.support.scripted_stages import cast
 
 pytestmark = pytest.mark.slow
@@ -65,10 +65,10 @@ def hibari_says(text: str) -> Pcm:
 
 def short_sound(speech: Pcm) -> Samples:
     """What the listener hears of it, when it says that it is over."""
-    with closing(Listener(Settings(), lambda: 0.0)) as listener:
+    with closing(Hearing(Settings())) as listener:
         listener.reply_audible()
         for frame in frames(recording([(1.0, speech)], speech.duration_s + 2.3).samples):
-            if BargeInEvent.SHORT_SOUND in listener.process(Frame(frame)):
+            if BargeInEvent.SHORT_SOUND in listener.hear(Frame(frame)):
                 return listener.said(8.0)
     raise AssertionError("it is not short")
 

@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 
 from orchestrator.modal_stages import ModalStages
+from shared.audio.decode import to_pcm
 from shared.audio.mp3 import encode_mp3
 from shared.audio.pcm import Pcm
 from shared.errors import Stage
 from shared.payloads import ChatMessage
 from shared.settings import Settings
-from shared.stage_stream import StageStarted
+from shared.stage_stream import StageStarted, Transcript
 from shared.turn import TurnFailed, TurnRequest
-from tests.support.answering_deployment import AnsweringProject, answering_project, ask_all, check
+from tests.support.answering_deployment import AnsweringProject, answering_project, ask_all, check, question
+from tests.support.answering_engines import transcript_of
 from tests.support.control_plane_programs import Cloud
 from tests.support.deployed_project import remote
 from tests.support.waiting import until_async
@@ -47,6 +49,14 @@ async def test_first_turns_at_once_start_one_container_of_what_they_wake(project
     for told in await ask_all([2, 4, 6]):
         check(told)
     assert loads(project, "llm", "tts") == [1, 1]
+
+
+async def test_audio_of_this_process_reaches_the_asr_whole(project: AnsweringProject) -> None:
+    mp3 = question(3).audio
+    assert mp3
+    async with ModalStages(Settings()) as stages:
+        items = [item async for item in stages.transcribe(to_pcm(mp3))]
+    assert [item.text for item in items if isinstance(item, Transcript)] == [transcript_of(3)]
 
 
 async def test_a_service_that_was_woken_in_vain_is_warm_for_a_later_turn(project: AnsweringProject) -> None:

@@ -16,6 +16,7 @@ from gateway.errors import (
     RateLimited,
     Refused,
     TooManyClientSecrets,
+    TooManyRequests,
     TooManySessions,
 )
 from shared.errors import Misconfigured
@@ -219,6 +220,22 @@ def test_a_key_has_so_many_sessions_at_once_and_its_client_secrets_share_them(lo
             with locked.session(other):
                 pass
         with locked.session(owner):
+            pass
+
+
+@pytest.mark.parametrize("keys", [KEY, ""])
+def test_so_many_requests_are_under_way_at_once_with_and_without_keys(keys: str) -> None:
+    access = Access(Settings(api_keys=keys, max_key_http_requests=2))
+    caller = access.admit(connection(key=KEY))
+    with access.http_request(caller):
+        with (
+            access.http_request(caller),
+            pytest.raises(TooManyRequests) as refused,
+            access.http_request(caller),
+        ):
+            pass
+        assert refused.value.headers == {"Retry-After": "1"}
+        with access.http_request(caller):
             pass
 
 

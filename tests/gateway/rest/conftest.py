@@ -1,0 +1,75 @@
+"""A gateway's REST API over scripted stages, on a real socket, and OpenAI's own client of it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import openai
+import pytest
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+
+from gateway import health, rest
+from gateway.access import Access
+from gateway.backend import Backend
+from gateway.metrics import CountRequests, Metrics
+from orchestrator.pipeline import Pipeline
+from shared.errors import Stage
+from shared.settings import Settings
+from shared.stage_stream import Stages
+from tests.gateway.test_metrics import figures
+from tests.support.scripted_stages import Cast, cast
+from tests.support.serving import served
+
+NAMES = {Stage.ASR: "scripted ASR", Stage.LLM: "scripted/LLM", Stage.TTS: "scripted TTS"}
+
+
+@dataclass
+class Served:
+    """What a test has of a gateway."""
+
+    url: str
+    client: openai.AsyncOpenAI
+    access: Access
+    metrics: Metrics
+    readiness: health.Readiness
+
+    @property
+    def figures(self) -> dict[str, float]:
+        return figures(self.metrics)
+
+
+@asynccontextmanager
+async def rest_api(stages: Stages, **settings: Any) -> AsyncIterator[Served]:
+    """Its client does not retry, so that each refusal is seen."""
+    chosen, metrics, readiness = Settings(**settings), Metrics(), health.Readiness()
+    access = Access(chosen)
+    backend = Backend(
+        stages=stages,
+        turns=metrics.counted(Pipeline(stages, chosen).stream),
+        turn_model=None,
+        settings=chosen,
+        model_names=NAMES,
+    )
+    app = Starlette(
+        routes=[*rest.routes(backend, access, metrics), *health.routes(access, metrics, readiness)],
+        middleware=[Middleware(CountRequests, metrics)],
+        exception_handlers=rest.exception_handlers(metrics),
+    )
+    async with served(app) as port:
+        url = f"http://127.0.0.1:{port}"
+        async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="no-key", max_retries=0) as client:
+            yield Served(url, client, access, metrics, readiness)
+
+
+@pytest.fixture
+def scripted() -> Cast:
+    """Quick ones; a test changes their scripts."""
+    return cast(asr=[["what is the weather like"]], llm=[["It is sunny ", "outside."]])
+
+
+@pytest.fixture
+async def api(scripted: Cast) -> AsyncIterator[Served]:
+    async with rest_api(scripted, stage_attempts=1) as one:
+        yield one
