@@ -100,7 +100,7 @@ async def test_the_microphone_becomes_pieces_of_40_ms_at_24_khz(page: Page) -> N
         encoded(tone(1_000, 1.0, HZ)),
     )
     assert [captured_at for _, captured_at, _ in pieces] == pytest.approx(np.arange(1, 26) * 0.04)
-    sound = np.concatenate([pcm for pcm, _, _ in pieces]).astype(np.float32) / 32_767
+    sound = np.concatenate([pcm for pcm, _, _ in pieces]).astype(np.float32) / np.float32(32_767)
     assert {len(pcm) for pcm, _, _ in pieces[1:]} == {960}
     assert WIRE_HZ - sound.size <= 20  # what the filter has yet to see
     assert strength(sound[: WIRE_HZ // 2], 1_000, WIRE_HZ) == pytest.approx(0.5, rel=0.01)
