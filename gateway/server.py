@@ -5,7 +5,7 @@ import dataclasses
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
-from gateway import health, rest
+from gateway import health, page, rest
 from gateway.access import Access
 from gateway.backend import Backend
 from gateway.health import Readiness
@@ -28,6 +28,7 @@ class Gateway:
                 *self.realtime.routes(),
                 *rest.routes(counted, access, self.metrics),
                 *health.routes(access, self.metrics, self.readiness),
+                *page.routes(),
             ],
             middleware=[Middleware(CountRequests, metrics=self.metrics)],
             exception_handlers=rest.exception_handlers(self.metrics),
