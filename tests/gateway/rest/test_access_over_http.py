@@ -199,8 +199,24 @@ async def test_a_body_that_is_no_json_object_is_refused(
 
 
 async def test_a_huge_body_is_refused_before_it_is_read(api: Served, http: httpx2.AsyncClient) -> None:
-    answer = await http.post(f"{api.url}/v1/audio/speech", content=b" " * 5_000_000)
+    answer = await http.post(f"{api.url}/v1/chat/completions", content=b" " * 2_000_000)
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "request_too_large")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"messages": [1] * 300_000},
+        {"messages": [{"role": "user", "content": [1] * 300_000}]},
+        {"messages": [{"role": "user", "content": "x"}], "modalities": [[1] * 1_000] * 300},
+    ],
+)
+async def test_lists_that_would_take_long_to_validate_are_refused_before(
+    api: Served, http: httpx2.AsyncClient, body: Any
+) -> None:
+    answer = await http.post(f"{api.url}/v1/chat/completions", content=json.dumps(body))
+    assert answer.status_code == 400
+    assert "more than 4,000 items" in answer.json()["error"]["message"]
 
 
 async def test_a_body_that_does_not_come_is_timed_out(scripted: Cast) -> None:
