@@ -21,9 +21,9 @@ LOGS = $(S2S) logs$(if $(call yes,$(FOLLOW)), --follow)
 PYTEST = $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-devices test-engines check format bench bench-quality examples lock clean \
-	fetch-weights deploy-all deploy-asr deploy-llm deploy-tts deploy-orchestrator deploy-monolith smoke \
-	status warm logs-asr logs-llm logs-tts logs-orchestrator logs-monolith stop-all chaos local-cloud
+.PHONY: help setup demo test test-fast test-devices test-engines test-clients check format bench bench-quality examples \
+	lock clean fetch-weights deploy-all deploy-asr deploy-llm deploy-tts deploy-orchestrator deploy-monolith deploy-gateway \
+	smoke status warm logs-asr logs-llm logs-tts logs-orchestrator logs-monolith logs-gateway stop-all chaos local-cloud
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ test-devices: setup ## Test talking over a sound server, in real time (needs pul
 test-engines: setup ## Test the GPU engines' libraries on tiny models (gigabytes, cached; ENGINES="vllm turn")
 	@$(BIN)/python -m tests.engines $(ENGINES)
 
+test-clients: setup ## Test the gateway with clients of OpenAI Realtime from their packages (needs nodejs, npm)
+	@$(BIN)/pytest tests/gateway/clients
+
 fetch-weights: setup ## Download the selected models' weights into the Volume on Modal; deploying does it too (LOCAL=1)
 	@$(S2S) fetch-weights --target modal
 
@@ -66,6 +69,9 @@ deploy-orchestrator: setup ## Deploy the orchestrator (LOCAL=1)
 
 deploy-monolith: setup ## Deploy one app with all engines on one GPU instead of the four, for small loads (LOCAL=1)
 	@$(S2S) deploy monolith
+
+deploy-gateway: setup ## Deploy the gateway for browsers and OpenAI clients, before the four (LOCAL=1)
+	@$(S2S) deploy gateway
 
 smoke: setup ## Check that each deployed app answers real input (APPS=monolith; LOCAL=1)
 	@$(S2S) smoke $(APPS)
@@ -93,6 +99,9 @@ logs-orchestrator: setup ## Show the last hour's log of the orchestrator (FOLLOW
 
 logs-monolith: setup ## Show the last hour's log of the monolith (FOLLOW=1 LOCAL=1)
 	@$(LOGS) monolith
+
+logs-gateway: setup ## Show the last hour's log of the gateway (FOLLOW=1 LOCAL=1)
+	@$(LOGS) gateway
 
 stop-all: setup ## Stop all deployed apps (LOCAL=1)
 	@$(S2S) stop --yes

@@ -6,27 +6,34 @@ from shared.errors import Stage
 
 
 class App(StrEnum):
-    """An app of a deployment. The monolith holds the orchestrator and all three engines."""
+    """An app of a deployment. The monolith holds the orchestrator and all three engines; the gateway runs
+    turns over the three services too, for browsers and other programs."""
 
     ASR = "asr"
     LLM = "llm"
     TTS = "tts"
     ORCHESTRATOR = "orchestrator"
     MONOLITH = "monolith"
+    GATEWAY = "gateway"
 
     @property
     def modal_name(self) -> str:
         """The app's name at Modal."""
-        from shared.deployment import APPS, MONOLITH_APP  # needs pydantic, which help does without
+        from shared.deployment import (  # needs pydantic, which help does without
+            APPS,
+            GATEWAY_APP,
+            MONOLITH_APP,
+        )
 
-        return MONOLITH_APP if self is App.MONOLITH else APPS[Stage(self.value)]
+        others = {App.MONOLITH: MONOLITH_APP, App.GATEWAY: GATEWAY_APP}
+        return others.get(self) or APPS[Stage(self.value)]
 
     @property
     def engine_stages(self) -> tuple[Stage, ...]:
         """The stages whose engines the app holds."""
         if self is App.MONOLITH:
             return Stage.ASR, Stage.LLM, Stage.TTS
-        return () if self is App.ORCHESTRATOR else (Stage(self.value),)
+        return (Stage(self.value),) if self in SERVICES else ()
 
 
 SERVICES = (App.ASR, App.LLM, App.TTS)

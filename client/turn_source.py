@@ -1,17 +1,13 @@
 """Where turns run: on engines in this process, or on the deployed orchestrator."""
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from client.cloud.turn_attempts import deduplicated_events
 from client.targets import App, Target
 from conversation.reply import TurnSource
 from orchestrator.in_process import InProcessStages
 from orchestrator.pipeline import Pipeline
 from services.selection import Selection, check_runs_here, select
-from shared.audio.mp3 import encode_mp3
-from shared.audio.pcm import Pcm
 from shared.errors import Stage
 from shared.settings import Settings
 from shared.turn import TurnEvent, TurnRequest
@@ -55,32 +51,15 @@ async def deployed_turns(app: App, settings: Settings, waiting: Waiting) -> Asyn
 
     Raises Misconfigured or StageFailed if Modal cannot be reached.
     """
-    from client.cloud.modal_connection import app_function, connected  # needs modal
-    from orchestrator.remote_stream import RemoteStreams
+    from client.cloud.modal_connection import class_name, connected  # needs modal
+    from orchestrator.modal_turns import modal_turns
 
     waiting("Connecting to Modal")
     await connected()
-    streams = RemoteStreams(settings.stage_start_timeout_s)
-    stream_turn = app_function(app, "stream_turn")
+    async with modal_turns(app.modal_name, class_name(app), settings) as deployed:
 
-    async def turns(request: TurnRequest) -> AsyncGenerator[TurnEvent, None]:
-        waiting(f"Waiting for the {app} to start")
-        request = await asyncio.to_thread(_compressed, request, settings.mp3_bitrate_kbps)
-        events = deduplicated_events(
-            lambda: streams.stream(stream_turn, request, stage=Stage.ORCHESTRATOR, app=app.modal_name),
-            attempts=settings.stage_attempts,
-        )
-        async with aclosing(events):
-            async for event in events:
-                yield event
+        def turns(request: TurnRequest) -> AsyncGenerator[TurnEvent, None]:
+            waiting(f"Waiting for the {app} to start")
+            return deployed(request)
 
-    try:
         yield turns
-    finally:
-        await streams.close()
-
-
-def _compressed(request: TurnRequest, bitrate_kbps: int) -> TurnRequest:
-    if not isinstance(request.audio, Pcm):
-        return request
-    return request.model_copy(update={"audio": encode_mp3(request.audio, bitrate_kbps)})

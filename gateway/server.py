@@ -6,11 +6,12 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
-from gateway import health, rest
+from gateway import health, page, rest
 from gateway.access import Access
 from gateway.backend import Backend
 from gateway.health import Readiness
 from gateway.metrics import CountRequests, Metrics
+from gateway.realtime.events import build_types
 from gateway.realtime.socket import RealtimeServer
 
 
@@ -18,15 +19,17 @@ class Gateway:
     """One gateway over one backend. Serve `app`; `drain` before its end."""
 
     def __init__(self, backend: Backend, access: Access) -> None:
+        build_types()
         self.metrics = Metrics()
         self.readiness = Readiness()
         counted = dataclasses.replace(backend, turns=self.metrics.counted(backend.turns))
-        self.realtime = RealtimeServer(counted, access)
+        self.realtime = RealtimeServer(counted, access, self.metrics)
         self.app = Starlette(
             routes=[
                 *self.realtime.routes(),
                 *rest.routes(counted, access, self.metrics),
                 *health.routes(access, self.metrics, self.readiness),
+                *page.routes(),
             ],
             middleware=[Middleware(CountRequests, metrics=self.metrics), *_for_other_pages(access)],
             exception_handlers=rest.exception_handlers(self.metrics),

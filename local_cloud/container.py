@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import signal
+import socket as sockets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -47,6 +48,8 @@ class Container:
     start_timed_out: bool = False
     result: pb.GenericResult | None = None
     process: asyncio.subprocess.Process | None = None
+    http_port: int = 0  # of a server: where it is to listen
+    connections: int = 0  # of a server
     _server: grpclib.server.Server | None = None
 
     @property
@@ -77,6 +80,8 @@ class Container:
         """Let it finish its inputs, run its exit methods and end."""
         if not self.stopping:
             self.stopping, self.stopped_at = True, time.monotonic()
+            if self.function.definition.is_server:
+                self._signal(signal.SIGTERM, group=False)
         self.function.changed.notify()
         self.changed.notify()
 
@@ -104,6 +109,8 @@ class Container:
         server: grpclib.server.Server,
     ) -> None:
         """Start the process. It has a socket of its own, which identifies its requests."""
+        if self.function.definition.is_server:
+            self.http_port = _free_port()
         self._server = server
         await server.start(path=str(socket))
         arguments_file = self.folder / "arguments.bin"
@@ -159,12 +166,19 @@ class Container:
             "MODAL_HEARTBEAT_INTERVAL": str(HEARTBEAT_S),
             "MODAL_CONFIG_PATH": os.devnull,
             "PYTHONUNBUFFERED": "1",
+            **({"PORT": str(self.http_port)} if self.http_port else {}),
             "PYTHONPATH": str(home),
         }
         if self.snapshots:
             own["MODAL_ENABLE_SNAP_RESTORE"] = "1"
             own["MODAL_RESTORE_STATE_PATH"] = str(self.restore_file)
         return own
+
+
+def _free_port() -> int:
+    """A port of the loopback interface that nobody listens on now."""
+    with sockets.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
 async def _each_line(

@@ -79,6 +79,13 @@ class ContainerRpcs:
         asyncio.get_running_loop().call_later(0.2, self._container.restore)
         return Empty()
 
+    async def container_server_lifecycle_ready(
+        self, request: pb.ContainerServerLifecycleReadyRequest
+    ) -> Empty:
+        """A server's container has run its enter methods: it takes no inputs, but connections."""
+        self._ready()
+        return Empty()
+
     async def task_result(self, request: pb.TaskResultRequest) -> Empty:
         """Keep why the container could not start, for its callers."""
         self._container.result = request.result

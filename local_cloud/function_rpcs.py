@@ -4,6 +4,7 @@ import hashlib
 
 from modal_proto import api_pb2 as pb
 
+from local_cloud.http_servers import HttpServers
 from local_cloud.layout import describe, function_data
 from local_cloud.scheduler import Scheduler
 from local_cloud.state import Function, State, found, not_found
@@ -19,9 +20,10 @@ _SCALING = {
 class FunctionRpcs:
     """Serves the definition and the look-up of functions and classes."""
 
-    def __init__(self, state: State, scheduler: Scheduler) -> None:
+    def __init__(self, state: State, scheduler: Scheduler, servers: HttpServers) -> None:
         self._state = state
         self._scheduler = scheduler
+        self._servers = servers
 
     async def function_precreate(self, request: pb.FunctionPrecreateRequest) -> pb.FunctionPrecreateResponse:
         function = self._function(request.app_id, request.existing_function_id)
@@ -34,6 +36,9 @@ class FunctionRpcs:
         function.variants = [one.function for one in request.function_data.ranked_functions]
         function.definition = request.function if request.HasField("function") else function.variants[0]
         handle = describe(function, function.definition)
+        if function.definition.is_server:
+            urls = [await self._servers.url(function)]
+            handle._experimental_flash_urls[:] = function.definition.flash_service_urls[:] = urls
         return pb.FunctionCreateResponse(
             function_id=function.id,
             handle_metadata=handle,

@@ -201,4 +201,5 @@ def _view(container: Container) -> ContainerView:
         ready=container.ready,
         stopping=container.stopping,
         running_inputs=len(container.running),
+        connections=container.connections,
     )

@@ -18,7 +18,6 @@ from local_cloud.troubles import Troubles
 
 CHECK_EVERY_S = 0.1
 GRACE_S = 5.0  # from the stop signal to the kill
-EXIT_GRACE_S = 30.0  # for exit methods
 FAILED_STARTS_ALLOWED = 3
 CRASHES_ALLOWED = 3  # of one input, which its caller may retry
 
@@ -54,6 +53,11 @@ class Scheduler:
         if self._closed or function.app.stopped or self._troubles.without_capacity(function):
             return
         for _ in range(self._wanted(function) - len(function.live_containers)):
+            self._start(function)
+
+    def wake(self, function: Function) -> None:
+        """Start a container of a server that has none: a request came."""
+        if not (self._closed or function.live_containers or self._troubles.without_capacity(function)):
             self._start(function)
 
     def scale_all(self) -> None:
@@ -116,7 +120,7 @@ class Scheduler:
         await asyncio.gather(*self._lives, return_exceptions=True)
 
     def _wanted(self, function: Function) -> int:
-        running = sum(len(container.running) for container in function.live_containers)
+        running = sum(len(one.running) + one.connections for one in function.live_containers)
         load = math.ceil((running + len(function.queue)) / function.target_inputs)
         spare = function.buffer_containers if load else 0
         return min(max(load + spare, self._kept(function)), function.max_containers)
@@ -221,15 +225,16 @@ class Scheduler:
 
     def _check(self, container: Container) -> None:
         now, function = time.monotonic(), container.function
-        if (container.interrupted and now - container.stopped_at > GRACE_S) or (
-            container.stopping and not container.running and now - container.stopped_at > EXIT_GRACE_S
+        stopped_s = now - container.stopped_at
+        if (container.interrupted and stopped_s > GRACE_S) or (
+            container.stopping and not container.running and stopped_s > function.exit_grace_s
         ):
             container.kill()
         elif not container.ready and container.started_at:
             if now - container.started_at > function.startup_timeout_s:
                 container.start_timed_out = True
                 container.kill()
-        elif container.running:
+        elif container.running or container.connections:
             self._end_late_inputs(container, now)
         elif self._idle(container, now):
             self.stop(container, f"idle for {function.scaledown_window_s:g} s")

@@ -18,6 +18,7 @@ from local_cloud.container import Container
 from local_cloud.container_rpcs import ContainerRpcs
 from local_cloud.environments import Environments, Machine
 from local_cloud.function_rpcs import FunctionRpcs
+from local_cloud.http_servers import HttpServers
 from local_cloud.object_rpcs import ObjectRpcs, SecretRpcs
 from local_cloud.rpcs import Rpcs
 from local_cloud.scheduler import Scheduler
@@ -42,6 +43,7 @@ class Server:
         self._starter = Starter(self.state, Environments(cache, machine), machine, self._sockets)
         self._starter.server_for = self._server_for
         self.scheduler = Scheduler(self.state, self._starter, self.troubles)
+        self._servers = HttpServers(self.scheduler)
         self.secrets = SecretRpcs(self.state)
         self.volumes = VolumeRpcs(self.state, self.blobs)
         self._groups: tuple[object, ...] = (
@@ -51,7 +53,7 @@ class Server:
             ObjectRpcs(self.state, self.blobs),
             self.secrets,
             self.volumes,
-            FunctionRpcs(self.state, self.scheduler),
+            FunctionRpcs(self.state, self.scheduler, self._servers),
             CallRpcs(self.state, self.scheduler),
         )
         self.front = Front(Rpcs(self.state, self.troubles, self.identity, *self._groups))
@@ -68,6 +70,7 @@ class Server:
         for chore in self._chores:
             chore.cancel()
         await asyncio.gather(*self._chores, return_exceptions=True)
+        await self._servers.stop()
         self._starter.abandon()
         await self.scheduler.close()
         self._starter.close()

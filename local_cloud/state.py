@@ -5,6 +5,7 @@ Everything here is touched by one event loop only, so a change is complete once 
 
 import collections
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ T = TypeVar("T")
 DEFAULT_MAX_CONTAINERS = 4  # of a function that sets none: this is one machine
 DEFAULT_SCALEDOWN_WINDOW_S = 60
 DEFAULT_TIMEOUT_S = 300
+EXIT_GRACE_S = 30.0
 
 
 @dataclass(eq=False)
@@ -107,8 +109,11 @@ class Function:
         return self.definition.max_concurrent_inputs or 1
 
     @property
-    def target_inputs(self) -> int:
-        """Inputs per container that the autoscaler aims at."""
+    def target_inputs(self) -> float:
+        """Inputs per container, or connections, that the autoscaler aims at; a server may leave it open."""
+        if self.definition.is_server:
+            scaling = self.definition.autoscaler_settings
+            return scaling.target_concurrency_float or self.definition.max_concurrent_inputs or math.inf
         return self.definition.target_concurrent_inputs or self.max_inputs
 
     @property
@@ -120,6 +125,11 @@ class Function:
     def startup_timeout_s(self) -> float:
         """How long a container may take to be ready."""
         return self.definition.startup_timeout_secs or self.timeout_s
+
+    @property
+    def exit_grace_s(self) -> float:
+        """How long exit methods may take, after what a server's requests may."""
+        return EXIT_GRACE_S + self.definition.http_config.exit_grace_period
 
     @property
     def current(self) -> bool:

@@ -41,7 +41,7 @@ class FunctionView:
     regions: tuple[str, ...]
     routing_region: str | None
     max_inputs: int
-    target_inputs: int
+    target_inputs: float
     min_containers: int
     max_containers: int | None
     buffer_containers: int
@@ -66,6 +66,7 @@ class ContainerView:
     ready: bool
     stopping: bool
     running_inputs: int
+    connections: int
 
 
 @dataclass(frozen=True)

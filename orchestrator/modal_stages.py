@@ -12,7 +12,15 @@ import modal
 from orchestrator.modal_errors import typed_errors
 from orchestrator.remote_stream import RemoteStreams
 from shared.audio.mp3 import to_mp3
-from shared.deployment import APPS, CLASSES, COLD_WITHIN_S, SERVICES, Health
+from shared.deployment import (
+    APPS,
+    CLASSES,
+    COLD_WITHIN_S,
+    MONOLITH_APP,
+    MONOLITH_CLASS,
+    SERVICES,
+    Health,
+)
 from shared.errors import AttemptLost, SpeechError, Stage
 from shared.payloads import Speech
 from shared.settings import Settings
@@ -26,10 +34,11 @@ class ModalStages:
 
     is_broken = False
 
-    def __init__(self, settings: Settings, *, wake_ahead: bool = False) -> None:
+    def __init__(self, settings: Settings, *, wake_ahead: bool = False, in_monolith: bool = False) -> None:
         """`wake_ahead`: a call of one service wakes those that come after it in a turn, which may have scaled
-        to zero."""
+        to zero. `in_monolith`: the stages are those of the monolith, whose `health` cannot be asked."""
         self._settings = settings
+        self._in_monolith = in_monolith
         self._wake_ahead = wake_ahead
         self._streams = RemoteStreams(settings.stage_start_timeout_s)
         self._services: dict[Stage, Any] = {}
@@ -72,7 +81,9 @@ class ModalStages:
         cold = await self._woken(stage)
         with self._service(stage) as service:
             function = getattr(service, method)
-            async with aclosing(self._streams.stream(function, *arguments, stage=stage, **keywords)) as items:
+            app = MONOLITH_APP if self._in_monolith else None
+            stream = self._streams.stream(function, *arguments, stage=stage, app=app, **keywords)
+            async with aclosing(stream) as items:
                 async for item in items:
                     if cold and isinstance(item, StageStarted):
                         yield item.model_copy(update={"cold": True})
@@ -107,12 +118,16 @@ class ModalStages:
         self._last_call_s[stage] = time.monotonic()
         known = stage in self._services
         if not known:
-            self._services[stage] = modal.Cls.from_name(APPS[stage], CLASSES[stage])()
+            self._services[stage] = modal.Cls.from_name(*self._named(stage))()
         try:
             yield self._services[stage]
         except SpeechError as error:
             if error.__cause__ is not None:
                 self._services.pop(stage, None)
             if known and isinstance(error.__cause__, modal.exception.NotFoundError):
-                raise AttemptLost(f"The app {APPS[stage]} is no longer there.", stage) from error
+                raise AttemptLost(f"The app {self._named(stage)[0]} is no longer there.", stage) from error
             raise
+
+    def _named(self, stage: Stage) -> tuple[str, str]:
+        """The app and its class."""
+        return (MONOLITH_APP, MONOLITH_CLASS) if self._in_monolith else (APPS[stage], CLASSES[stage])

@@ -8,7 +8,8 @@ modal run -m orchestrator.monolith_app --audio-path input.wav
 
 import asyncio
 import os
-from contextlib import AsyncExitStack
+from collections.abc import Callable
+from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,6 +23,7 @@ from services.selection import Selection, monolith_gpu, select
 from shared.deployment import MONOLITH_APP, MONOLITH_TURNS, Health
 from shared.engines import RegisteredModel
 from shared.settings import Settings, settings
+from shared.stage_stream import StageStarted, StageStream
 from shared.turn import Failure
 
 # What fits in an A10G's 22.5 GiB, computed from sizes and not yet measured on one:
@@ -67,6 +69,22 @@ class ProcessStages:
         return [asr, llm, tts]
 
 
+def _stage(verb: str) -> Callable[..., StageStream]:
+    """The method for a verb of the stages: its stream starts with the call's id."""
+
+    async def stream(self: TurnService, /, *arguments: Any, **keywords: Any) -> StageStream:
+        call_id = modal.current_function_call_id() or ""
+        async with aclosing(getattr(self.stages, verb)(*arguments, **keywords)) as items:
+            async for item in items:
+                if isinstance(item, StageStarted):
+                    yield item.model_copy(update={"call_id": call_id})
+                else:
+                    yield item
+
+    stream.__name__ = verb
+    return stream
+
+
 def class_options(selection: Selection, settings: Settings) -> dict[str, Any]:
     """What the class asks of Modal. No snapshots: those of several processes with CUDA in each were never
     tried."""
@@ -105,6 +123,11 @@ class Monolith(TurnService):
         stages = ProcessStages(*map(_process, SELECTION))
         await self.begin(stages)
         await stages.warm()
+
+    # The stages one by one, as the three services have them: for what is no turn.
+    transcribe = modal.method()(_stage("transcribe"))
+    generate = modal.method()(_stage("generate"))
+    synthesize = modal.method()(_stage("synthesize"))
 
 
 @app.local_entrypoint()

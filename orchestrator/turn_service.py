@@ -39,7 +39,7 @@ class TurnService:
         gc.freeze()
         self._exit = AsyncExitStack()
         await self._exit.enter_async_context(stages)
-        self._stages = stages
+        self.stages = stages
         self._pipeline = Pipeline(stages, settings())
 
     @modal.exit()
@@ -54,7 +54,7 @@ class TurnService:
 
         The first event holds the call's id: `modal.FunctionCall.from_id(call_id).cancel()` stops the turn in
         all its stages. Modal may interrupt a turn and run it again elsewhere: then the events go on with
-        another `attempt_id`, or end without a TurnEnd (`client.cloud.turn_attempts.deduplicated_events` sees
+        another `attempt_id`, or end without a TurnEnd (`orchestrator.turn_attempts.deduplicated_events` sees
         to both). Raises BadRequest if the request is none.
         """
         if request is not None:
@@ -89,7 +89,7 @@ class TurnService:
     async def warm(self) -> list[Health | Failure]:
         """Have all three engines loaded, in containers that are started where there are none: what they are,
         or why they cannot work."""
-        return await self._stages.warm()
+        return await self.stages.warm()
 
     async def _events(self, request: TurnRequest) -> AsyncGenerator[TurnEvent, None]:
         """A container that has lost an engine takes no more calls: Modal starts another one."""
@@ -101,7 +101,7 @@ class TurnService:
                 async for event in events:
                     yield event
         finally:
-            if self._stages.is_broken:
+            if self.stages.is_broken:
                 await modal.experimental.stop_fetching_inputs.aio()
 
     async def _result(self, request: TurnRequest) -> TurnResult:

@@ -26,6 +26,13 @@ MONOLITH_CLASS = "Monolith"
 MONOLITH_TURNS = 4
 """How many turns it runs at once, unless S2S_MONOLITH_CONCURRENT_INPUTS says otherwise."""
 
+GATEWAY_APP = "speech-to-speech-gateway"
+GATEWAY_SERVER = "GatewayServer"
+"""The app that other programs and browsers reach, and its server."""
+
+GATEWAY_SESSIONS = 50
+"""How many connections a container of it is for, unless S2S_GATEWAY_CONCURRENT_INPUTS says otherwise."""
+
 COLD_WITHIN_S = 1.0
 """A call was a cold start if its container had been ready for no longer, and had answered none yet."""
 

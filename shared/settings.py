@@ -51,6 +51,14 @@ class ServiceSettings(BaseModel):
     of its GPU's memory too, which is alpha at Modal; "none" starts from the beginning."""
 
 
+class GatewayServiceSettings(ServiceSettings):
+    """How the gateway is deployed on Modal."""
+
+    max_containers: int = Field(default=1, ge=1)
+    """Upper bound of containers. A client secret, with which the page talks, is known to the container that
+    made it, so more than one suits clients with keys only."""
+
+
 class Settings(GatewaySettings):
     """The settings of one process; immutable."""
 
@@ -227,6 +235,13 @@ class Settings(GatewaySettings):
     """The orchestrator."""
     monolith: ServiceSettings = ServiceSettings()
     """The monolith, which has all of it in one container."""
+    gateway: GatewayServiceSettings = GatewayServiceSettings()
+    """The gateway. Its concurrent inputs are the connections that a container is meant for."""
+    gateway_target: Literal["services", "monolith"] = "services"
+    """What the gateway on Modal is before: the three services, or the monolith."""
+    gateway_proxy_token: bool = False
+    """On Modal the gateway asks for a proxy token of Modal's in place of S2S_API_KEYS. Browsers have none, so
+    the page needs keys."""
     region: str | None = None
     """Where containers run ("eu", "us-east"). Modal charges 1.5 to 1.75 times the price for the choice."""
     routing_region: str | None = None

@@ -15,7 +15,7 @@ _operate = partial(operator_commands.command, cls=ReportingCommand, rich_help_pa
 
 
 def _apps(default: str) -> Any:
-    names = "asr, llm, tts, orchestrator or monolith"
+    names = "asr, llm, tts, orchestrator, monolith or gateway"
     return typer.Argument(metavar="APP", show_choices=False, help=f"{names}. Default: {default}.")
 
 
@@ -72,7 +72,8 @@ def fetch_weights(target: TargetOption = Target.LOCAL) -> None:
 def deploy(apps: FourApps = None) -> None:
     """Deploy apps to Modal, with the models of ASR_MODEL, LLM_MODEL and TTS_MODEL.
 
-    The monolith is one app with all three engines on one GPU, in place of four.
+    The monolith is one app with all three engines on one GPU, in place of four. The gateway is what browsers
+    and OpenAI clients reach, before the four.
 
     Models, settings and secrets are checked before anything is deployed.
     """

@@ -8,11 +8,11 @@ from rich.text import Text
 
 from client.cloud.modal_connection import is_deployed, run_modal_command, run_on_modal
 from client.targets import App
-from services.on_modal.images import monolith_image, weights_image
+from services.on_modal.images import gateway_image, monolith_image, weights_image
 from services.on_modal.service import secret_name, service_options
 from services.selection import select, select_model
 from shared.engines import RegisteredModel, gpu_of
-from shared.errors import Misconfigured, StageFailed
+from shared.errors import Misconfigured, Stage, StageFailed
 from shared.settings import settings
 
 MODULES: Mapping[str, str] = {
@@ -21,6 +21,7 @@ MODULES: Mapping[str, str] = {
     App.TTS: "services.tts_app",
     App.ORCHESTRATOR: "orchestrator.app",
     App.MONOLITH: "orchestrator.monolith_app",
+    App.GATEWAY: "gateway.app",
 }
 Models = Mapping[App, Sequence[RegisteredModel]]
 """The selected models of the engines that each app holds."""
@@ -98,6 +99,8 @@ async def _checked(models: Models) -> list[App]:
     for app, engines in models.items():
         _check_image(app, engines)
         await _check_secrets(engines)
+        if app is App.GATEWAY and not settings().gateway_proxy_token:
+            await _check_secret(app.modal_name, "S2S_API_KEYS")
     return [app for app in models if await is_deployed(app)]
 
 
@@ -107,26 +110,26 @@ async def _check_secrets(models: Sequence[RegisteredModel]) -> None:
         weights = model.engine.weights()
         token = (weights.token,) if weights and weights.token else ()
         for variable in (*model.spec.secrets, *token):
-            await _check_secret(model, variable)
+            await _check_secret(f"{model.stage.upper()}_MODEL={model.name}", variable, model.stage)
 
 
 def _check_image(app: App, models: Sequence[RegisteredModel]) -> None:
     if app is App.MONOLITH:
         monolith_image(models, settings())
+    elif app is App.GATEWAY:
+        gateway_image(select(settings(), on_modal=True), settings())
     else:
         for model in models:
             service_options(model, settings())
 
 
-async def _check_secret(model: RegisteredModel, variable: str) -> None:
+async def _check_secret(who: str, variable: str, stage: Stage = Stage.ORCHESTRATOR) -> None:
     name = secret_name(variable)
     try:
         await modal.Secret.from_name(name, required_keys=[variable]).hydrate.aio()
     except modal.exception.NotFoundError:
         raise Misconfigured(
-            f"{model.stage.upper()}_MODEL={model.name} needs the Secret '{name}' on Modal. "
-            f"Run: modal secret create {name} {variable}=...",
-            model.stage,
+            f"{who} needs the Secret '{name}' on Modal. Run: modal secret create {name} {variable}=...", stage
         ) from None
 
 

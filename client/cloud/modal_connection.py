@@ -71,8 +71,12 @@ async def check_deployed(app: App) -> None:
 
 def app_function(app: App, name: str) -> Any:
     """A method of a deployed app's class, by its name."""
-    cls = MONOLITH_CLASS if app is App.MONOLITH else CLASSES[Stage(app.value)]
-    return getattr(modal.Cls.from_name(app.modal_name, cls)(), name)
+    return getattr(modal.Cls.from_name(app.modal_name, class_name(app))(), name)
+
+
+def class_name(app: App) -> str:
+    """The name of the app's one class."""
+    return MONOLITH_CLASS if app is App.MONOLITH else CLASSES[Stage(app.value)]
 
 
 def run_modal_command(*arguments: str) -> bool:

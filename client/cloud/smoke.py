@@ -12,18 +12,20 @@ from rich.table import Table
 from rich.text import Text
 
 from client.audio.audio_file import read_audio
+from client.cloud.gateway import gateway_url, start_gateway
 from client.cloud.modal_connection import run_on_modal
 from client.display.terminal import plain_table, print_json
 from client.errors import exit_code_of
 from client.targets import App
 from client.turn_source import deployed_turns
+from orchestrator.modal_errors import typed_errors
 from orchestrator.modal_stages import ModalStages
 from services.host.vad_gate import VadGate
 from shared.audio.decode import to_pcm
 from shared.audio.mp3 import encode_mp3
 from shared.audio.pcm import join, resample
 from shared.engines import ASR_SAMPLE_RATE_HZ
-from shared.errors import SpeechError, StageFailed
+from shared.errors import SpeechError, Stage, StageFailed
 from shared.payloads import ChatMessage, Speech, TextDelta
 from shared.settings import settings
 from shared.stage_stream import AudioSegment, LLMOutput, StageItem, StageStarted, Transcript
@@ -89,6 +91,8 @@ class _Caller:
 
     async def call(self, app: App) -> Call:
         """Call the app. Raises SpeechError if it fails or answers with nothing."""
+        if app is App.GATEWAY:
+            return await _gateway_call()
         began_s, first_ms, cold, model, text = time.perf_counter(), None, None, "", ""
         speech: list[Speech] = []
         async with aclosing(self._stream(app)) as items:
@@ -128,6 +132,13 @@ class _Caller:
         ):
             async for event in events:
                 yield event
+
+
+async def _gateway_call() -> Call:
+    began_s = time.perf_counter()
+    with typed_errors(Stage.ORCHESTRATOR, App.GATEWAY.modal_name):
+        cold = await start_gateway()
+        return Call(_ms_since(began_s), _ms_since(began_s), cold, "", f"ready at {await gateway_url()}")
 
 
 def _text(app: App, text: str, speech: Sequence[Speech]) -> str:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from typing import Any
 
 import modal
 import numpy as np
@@ -20,7 +21,7 @@ from client.errors import ExitCode
 from client.targets import FOUR_APPS, SERVICES, App
 from orchestrator.modal_stages import ModalStages
 from orchestrator.turn_log import TURN
-from shared.deployment import Health
+from shared.deployment import GATEWAY_SERVER, Health
 from shared.errors import Stage, StageFailed
 from shared.logs import read_fields
 from shared.settings import settings
@@ -115,19 +116,22 @@ def status_command(*, as_json: bool) -> None:
 
 
 async def _gathered() -> tuple[list[AppStatus], LastHour]:
-    *four, monolith = apps = list(await asyncio.gather(*map(_app_status, App)))
-    playing = [one.app for one in (four[-1], monolith) if one.deployed]
+    *four, monolith, gateway = apps = list(await asyncio.gather(*map(_app_status, App)))
+    playing = [one.app for one in (four[-1], monolith, gateway) if one.deployed]
     hour = LastHour.of((at, line) for at, _, line in await logs_of_last_hour(playing))
     for app in four:
         if app.deployed:
             app.model = app.model or hour.models.get(app.app, "")
     if not any(app.deployed for app in four):
         monolith.model = ", ".join(hour.models.values())
-    return [app for app in apps if app.deployed or app is not monolith], hour
+    return [app for app in apps if app.deployed or app in four], hour
 
 
 async def _app_status(app: App) -> AppStatus:
-    method = app_function(app, "health" if app in SERVICES else "warm")  # all methods share the containers
+    if app is App.GATEWAY:
+        method: Any = modal.Function.from_name(app.modal_name, GATEWAY_SERVER)
+    else:  # all methods share the containers
+        method = app_function(app, "health" if app in SERVICES else "warm")
     try:
         stats = await method.get_current_stats.aio()
     except modal.exception.NotFoundError:

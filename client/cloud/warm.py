@@ -8,10 +8,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from client.cloud.gateway import start_gateway
 from client.cloud.modal_connection import app_function, run_on_modal
 from client.display.terminal import plain_table, print_json
 from client.errors import exit_code_of
-from client.targets import App
+from client.targets import SERVICES, App
 from orchestrator.modal_errors import typed_errors
 from orchestrator.modal_stages import ModalStages
 from shared.deployment import Health
@@ -43,17 +44,20 @@ async def warmed(apps: Sequence[App]) -> Warmed:
 
 
 async def _warmed(app: App, stages: ModalStages) -> list[Health] | Failure:
-    if app in (App.ORCHESTRATOR, App.MONOLITH):
+    if app not in SERVICES:
         try:
             with typed_errors(Stage.ORCHESTRATOR, app.modal_name):
-                return await _warm_orchestrator(app)
+                return await _warm_app(app)
         except SpeechError as error:
             return Failure.of(error)
     health = await stages.health(Stage(app.value))
     return health if isinstance(health, Failure) else [health]
 
 
-async def _warm_orchestrator(app: App) -> list[Health] | Failure:
+async def _warm_app(app: App) -> list[Health] | Failure:
+    if app is App.GATEWAY:
+        await start_gateway()
+        return []
     if app is App.MONOLITH:
         engines = await app_function(app, "warm").remote.aio()
         return next((one for one in engines if isinstance(one, Failure)), engines)

@@ -21,7 +21,7 @@ from conversation.turn_recorder import TurnRecorder
 from gateway.realtime.events import ProtocolError, server_event
 from gateway.realtime.items import GO_ON, Item, Items, messages_of
 from gateway.realtime.outbox import Outbox
-from gateway.realtime.response import Reason, Response, ResponseOptions
+from gateway.realtime.response import Asked, Reason, Response, ResponseOptions
 from gateway.realtime.session_config import SessionConfig
 from shared.errors import SpeechError, StageFailed
 from shared.ledger import Ledger
@@ -32,17 +32,6 @@ logger = logging.getLogger(__name__)
 
 MAX_OUT_OF_BAND = 4
 """Responses out of band that may be under way at once."""
-
-
-@dataclass
-class Asked:
-    """A turn that has been begun, and its events once it is released. `item`: the question's, once it is in
-    the conversation."""
-
-    reply: Reply
-    events: "asyncio.Queue[TurnEvent]"
-    transcribe_only: bool
-    item: Item | None = None
 
 
 @dataclass
@@ -147,6 +136,11 @@ class Answering:
         self.tasks.keep(response.cancel(reason))
         return True
 
+    def silence(self) -> None:
+        """Send no more of what has been synthesized."""
+        if self.newest:
+            self.outbox.drop_audio(self.newest.response_id)
+
     async def close(self) -> None:
         """Cancel everything that is under way, and wait for it."""
         for response in [self.active, *self._out_of_band.values()]:
@@ -165,13 +159,14 @@ class Answering:
         transcribe_only: bool,
     ) -> Asked:
         async def recorded() -> TurnRequest:
-            made = await request()
-            recorder.request_sent(made)
-            return made
+            asked.request = await request()
+            recorder.request_sent(asked.request)
+            return asked.request
 
         events: asyncio.Queue[TurnEvent] = asyncio.Queue()
         reply = Reply(self._turns, question, recorded, recorder, events.put_nowait)
-        return Asked(reply, events, transcribe_only)
+        asked = Asked(reply, events, transcribe_only)
+        return asked
 
     async def _turns(self, request: TurnRequest) -> AsyncGenerator[TurnEvent, None]:
         """The turn's events; whatever is raised becomes the last one."""
@@ -195,11 +190,12 @@ class Answering:
             audio_format=self.config.output_format(params),
             voice=self.config.voice(params),
         )
-        items = self.items if options.in_conversation else None
+        in_conversation = params.conversation != "none"
+        items = self.items if in_conversation else None
         item = asked.item
         on_transcript = (lambda text: self._transcribed(item, text)) if item else (lambda _: None)
-        response = Response(self.outbox, items, options, asked.reply, asked.events, on_transcript)
-        if options.in_conversation:
+        response = Response(self.outbox, items, options, asked, on_transcript)
+        if in_conversation:
             self.active = self.newest = response
         else:
             self._out_of_band[response.response_id] = response

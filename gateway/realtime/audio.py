@@ -5,6 +5,7 @@ import binascii
 import io
 from collections.abc import Iterator
 from enum import Enum
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -33,6 +34,12 @@ class AudioFormat(Enum):
         """The format that a session's configuration names; PCM where it names none."""
         name = config.type if config else None
         return {"audio/pcmu": cls.PCMU, "audio/pcma": cls.PCMA}.get(name or "", cls.PCM)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Its name in a session's configuration."""
+        pcm = self is AudioFormat.PCM
+        return {"type": f"audio/{self.name.lower()}"} | ({"rate": self.sample_rate_hz} if pcm else {})
 
     @property
     def sample_rate_hz(self) -> int:

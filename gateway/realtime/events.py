@@ -1,10 +1,18 @@
 """The protocol's vocabulary is `openai.types.realtime`: client events are validated, server events built."""
 
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, Union, get_args
 from uuid import uuid4
 
-from openai.types.realtime import RealtimeClientEvent, RealtimeErrorEvent
+import openai.types.realtime
+from openai.types.realtime import (
+    ConversationItem,
+    RealtimeClientEvent,
+    RealtimeErrorEvent,
+    RealtimeResponseCreateParams,
+    ResponseCreateEvent,
+)
 from openai.types.realtime.realtime_error import RealtimeError
+from openai.types.realtime.response_item_reference import ResponseItemReference
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from gateway.bounded_json import bounded_json
@@ -12,9 +20,29 @@ from shared.payloads import first_problem
 
 Event = TypeVar("Event", bound=BaseModel)
 
-_CLIENT_EVENTS: TypeAdapter[RealtimeClientEvent] = TypeAdapter(
-    Annotated[RealtimeClientEvent, Field(discriminator="type")]
-)
+
+class ResponseParams(RealtimeResponseCreateParams):
+    """What a response is to be. Its input may name items of the conversation, which the type leaves out."""
+
+    input: list[ResponseItemReference | ConversationItem] | None = None  # type: ignore[assignment]
+
+
+class ResponseCreate(ResponseCreateEvent):
+    """`response.create`, with such parameters."""
+
+    response: ResponseParams | None = None
+
+
+_KINDS = [one for one in get_args(get_args(RealtimeClientEvent)[0]) if one is not ResponseCreateEvent]
+_ANY_EVENT: Any = Annotated[Union[(*_KINDS, ResponseCreate)], Field(discriminator="type")]
+_CLIENT_EVENTS: TypeAdapter[Any] = TypeAdapter(_ANY_EVENT)
+
+
+def build_types() -> None:
+    """Build what the library would build when a first event needs it, in the middle of a conversation."""
+    for one in vars(openai.types.realtime).values():
+        if isinstance(one, type) and issubclass(one, BaseModel):
+            one.model_rebuild()
 
 
 class ProtocolError(Exception):
@@ -41,12 +69,13 @@ def client_event(text: str | bytes) -> RealtimeClientEvent:
     event_id = fields.get("event_id") if isinstance(fields, dict) else None
     event_id = event_id if isinstance(event_id, str) else None
     try:
-        return _CLIENT_EVENTS.validate_python(fields)
+        event: RealtimeClientEvent = _CLIENT_EVENTS.validate_python(fields)
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
         code = "missing_required_parameter" if problem["type"] == "missing" else "invalid_value"
         param = ".".join(str(part) for part in problem["loc"][1:]) or "type"
         raise ProtocolError(first_problem(error)[:500], code, param=param, event_id=event_id) from None
+    return event
 
 
 def new_id(kind: str) -> str:

@@ -20,6 +20,8 @@ from shared.engines import ASR_SAMPLE_RATE_HZ
 from shared.payloads import Mp3Audio
 from shared.settings import Settings
 
+MAX_APPEND_CHARACTERS = 20 * 2**20
+"""15 MiB in base64, the most that the protocol allows."""
 FRAMES_AT_ONCE = 64
 """So many frames, two seconds of audio, are taken together: other sessions want their turn."""
 
@@ -118,6 +120,10 @@ class Hearing:
 
     async def append(self, audio: str) -> AsyncGenerator[Heard, None]:
         """Take the next audio, in base64; what is heard in it. Raises ProtocolError."""
+        if len(audio) > MAX_APPEND_CHARACTERS:
+            raise ProtocolError(
+                "More than 15 MiB of audio: send less at once.", "audio_too_large", param="audio"
+            )
         frames = await asyncio.to_thread(self._decoded, audio)
         while frames:
             some = [frames.popleft() for _ in range(min(FRAMES_AT_ONCE, len(frames)))]

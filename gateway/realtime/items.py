@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from openai.types.realtime import (
     ConversationItem,
@@ -30,6 +31,8 @@ Known = (
     | RealtimeConversationItemFunctionCallOutput
 )
 """The items that there are here; those of MCP are not."""
+
+_SPOKEN = {"input_audio", "output_audio"}
 
 BEGIN = "root"
 """As `previous_item_id`: before all others."""
@@ -68,7 +71,10 @@ class Item:
     def set_transcript(self, text: str) -> None:
         """This is what was said, or played."""
         assert not isinstance(self.item, _Call | _Output)
-        parts = [part.model_copy(update={"transcript": text}) for part in self.item.content]
+        parts = [
+            part.model_copy(update={"transcript": text}) if part.type in _SPOKEN else part
+            for part in self.item.content
+        ]
         self.item = self.item.model_copy(update={"content": parts})
         if self.transcribed:
             self.transcribed.set()
@@ -97,6 +103,7 @@ class Items:
     """The items of one conversation. At most `max_items`, and texts up to `max_characters` in all."""
 
     def __init__(self, max_items: int, max_characters: int) -> None:
+        self.conversation_id = new_id("conv")
         self._items: list[Item] = []
         self._max_items, self._max_characters = max_items, max_characters
 
@@ -146,8 +153,31 @@ def new_item(item: ConversationItem) -> Item:
     """An item that a client creates. Raises ProtocolError if it is of a kind that there is not here."""
     if not isinstance(item, Known):
         raise ProtocolError(f"Items of type {item.type} cannot be used here.", param="item.type")
-    chosen = {"id": item.id or new_id("item"), "object": "realtime.item", "status": "completed"}
-    return Item(item.model_copy(update=chosen))
+    chosen: dict[str, Any] = {
+        "id": item.id or new_id("item"),
+        "object": "realtime.item",
+        "status": "completed",
+    }
+    transcribed = None
+    if isinstance(item, _Call):
+        _call(item.call_id or "", item.name, item.arguments)
+    elif isinstance(item, RealtimeConversationItemUserMessage) and audio_of(item):
+        chosen["content"] = [_without_audio(part) for part in item.content]
+        transcribed = asyncio.Event()
+    return Item(item.model_copy(update=chosen), transcribed)
+
+
+def audio_of(item: ConversationItem) -> str:
+    """The audio of a person's message that has no transcript, in base64; "" if there is none."""
+    if not isinstance(item, RealtimeConversationItemUserMessage):
+        return ""
+    return "".join(part.audio or "" for part in item.content if not part.transcript)
+
+
+def _without_audio(part: UserContent) -> UserContent:
+    if part.audio is None:
+        return part
+    return UserContent(type="input_audio", transcript=part.transcript)
 
 
 def messages_of(items: Iterable[Item]) -> tuple[ChatMessage, ...]:

@@ -12,7 +12,6 @@ from openai.types.realtime import (
     RealtimeResponse,
     RealtimeResponseCreateParams,
     RealtimeResponseStatus,
-    RealtimeResponseUsage,
     ResponseCreatedEvent,
     ResponseDoneEvent,
     ResponseFunctionCallArgumentsDeltaEvent,
@@ -27,6 +26,7 @@ from gateway.realtime.events import ProtocolError, new_id, server_event
 from gateway.realtime.items import Item, Items
 from gateway.realtime.message_output import MessageOutput
 from gateway.realtime.outbox import Outbox
+from gateway.realtime.response_usage import usage_of
 from shared.audio.pcm import Pcm
 from shared.errors import SpeechError
 from shared.payloads import ToolCall
@@ -41,7 +41,21 @@ from shared.turn import (
     TurnEnd,
     TurnEvent,
     TurnFailed,
+    TurnRequest,
 )
+
+
+@dataclass
+class Asked:
+    """A turn that has been begun. `events` are what has come of it since it was released; nothing follows a
+    TurnEnd. `item` is the question's, once it is in the conversation."""
+
+    reply: Reply
+    events: "asyncio.Queue[TurnEvent]"
+    transcribe_only: bool
+    request: TurnRequest | None = None
+    item: Item | None = None
+
 
 Reason = Literal["turn_detected", "client_cancelled"]
 
@@ -60,18 +74,12 @@ class ResponseOptions:
         """Whether it is speech, and not text alone."""
         return self.modalities == ["audio"]
 
-    @property
-    def in_conversation(self) -> bool:
-        """Whether it joins the conversation; else it is out of band."""
-        return self.params.conversation != "none"
-
 
 class Response:
     """One response under way, in the task of `run`.
 
     Args:
         items: where its items go; None for a response out of band.
-        events: the reply's, in order; nothing follows a TurnEnd.
         on_transcript: called with the question's transcript.
     """
 
@@ -80,20 +88,18 @@ class Response:
         outbox: Outbox,
         items: Items | None,
         options: ResponseOptions,
-        reply: Reply,
-        events: "asyncio.Queue[TurnEvent]",
+        asked: Asked,
         on_transcript: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.response_id = new_id("resp")
         self.options = options
-        self.reply = reply
+        self.asked = asked
         self.first_audio_s: float | None = None
         """When the first audio was sent, by the event loop's clock."""
         self.over = False
         self.end: TurnEnd | None = None
         """How its turn ended; None while it goes on, and if it was cancelled."""
         self._outbox, self._items = outbox, items
-        self._events = events
         self._on_transcript = on_transcript
         self._output: list[Item] = []
         self._message: MessageOutput | None = None
@@ -117,7 +123,7 @@ class Response:
         self._task.cancel()
         self._outbox.drop_audio(self.response_id)
         self._finish("cancelled", RealtimeResponseStatus(type="cancelled", reason=reason))
-        return self.reply.cancel()
+        return self.asked.reply.cancel()
 
     async def _run(self) -> None:
         try:
@@ -135,7 +141,7 @@ class Response:
     async def _follow(self) -> TurnEnd:
         calls: list[ToolCall] = []
         while True:
-            event = await self._events.get()
+            event = await self.asked.events.get()
             await self._outbox.room()
             match event:
                 case TranscriptReady(text=text):
@@ -166,7 +172,7 @@ class Response:
             await self._outbox.room()
             if self.first_audio_s is None:
                 self.first_audio_s = asyncio.get_running_loop().time()
-                self.reply.recorder.first_audio(self.first_audio_s)
+                self.asked.reply.recorder.first_audio(self.first_audio_s)
             message.play(piece)
 
     def _begun_message(self) -> MessageOutput:
@@ -256,10 +262,13 @@ class Response:
             "output_modalities": self.options.modalities,
             "metadata": params.metadata,
         }
-        if self.options.in_conversation:
-            fields["conversation_id"] = "conv_1"
-        if status != "in_progress":  # the engines do not count tokens
-            fields["usage"] = RealtimeResponseUsage(total_tokens=0, input_tokens=0, output_tokens=0)
+        if self._items is not None:
+            fields["conversation_id"] = self._items.conversation_id
+        if self.options.spoken:
+            output = {"format": self.options.audio_format.config, "voice": self.options.voice}
+            fields["audio"] = {"output": output}
+        if status != "in_progress":
+            fields["usage"] = usage_of(self.asked.request, self._output)
         return RealtimeResponse(**fields)
 
     def _put(self, kind: Any, **fields: Any) -> None:

@@ -1,5 +1,6 @@
 """One session: each event of its client is followed, one after another, and answered by the protocol."""
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -20,25 +21,35 @@ from openai.types.realtime import (
     InputAudioBufferCommitEvent,
     OutputAudioBufferClearEvent,
     RealtimeClientEvent,
-    RealtimeResponseCreateParams,
     ResponseCancelEvent,
-    ResponseCreateEvent,
     SessionCreatedEvent,
     SessionUpdatedEvent,
     SessionUpdateEvent,
 )
 from openai.types.realtime.realtime_server_event import ConversationItemRetrieved
+from openai.types.realtime.response_item_reference import ResponseItemReference
 from pydantic import JsonValue
 
 from conversation.turn_record import TurnRecord
 from gateway.backend import Backend
 from gateway.realtime.answering import Answering
-from gateway.realtime.events import ProtocolError, client_event, error_event, new_id, server_event
-from gateway.realtime.items import Item, Items, new_item
+from gateway.realtime.audio import whole_audio
+from gateway.realtime.events import (
+    ProtocolError,
+    ResponseCreate,
+    ResponseParams,
+    client_event,
+    error_event,
+    new_id,
+    server_event,
+)
+from gateway.realtime.items import Item, Items, audio_of, new_item
 from gateway.realtime.outbox import Outbox
 from gateway.realtime.session_config import SessionConfig, session_of
 from gateway.realtime.turn_taking import TurnTaking
 
+LARGE_MESSAGE = 2**18
+"""A longer message is parsed in a thread: 20 MiB take tens of milliseconds."""
 MAX_TEXT_OF_ITEMS = 1_000_000
 """Characters of a session's items together."""
 
@@ -54,8 +65,10 @@ class Session:
         kind: str,
         model: str,
         on_record: Callable[[TurnRecord], None],
+        on_error: Callable[[str], None],
     ) -> None:
         settings = backend.settings
+        self._on_error = on_error
         self.session_id = new_id("sess")
         expires_at = int(time.time() + settings.max_session_s)
         identity: dict[str, Any] = {"id": self.session_id, "expires_at": expires_at}
@@ -94,10 +107,11 @@ class Session:
         await self._outbox.room()
         event_id = None
         try:
-            event = client_event(message)
+            event = await _parsed(message)
             event_id = event.event_id
             await self._follow(event)
         except ProtocolError as error:
+            self._on_error(error.code)
             self._outbox.put(error_event(error, event_id))
 
     async def close(self) -> None:
@@ -124,7 +138,7 @@ class Session:
                 self._turn_taking.configure()
                 self._outbox.put(server_event(SessionUpdatedEvent, session=self._config.full))
             case ConversationItemCreateEvent():
-                self._create_item(event)
+                await self._create_item(event)
             case ConversationItemDeleteEvent(item_id=item_id):
                 self._items.delete(item_id)
                 self._outbox.put(server_event(ConversationItemDeletedEvent, item_id=item_id))
@@ -132,20 +146,27 @@ class Session:
                 self._retrieve(item_id)
             case ConversationItemTruncateEvent():
                 self._truncate(event)
-            case ResponseCreateEvent():
+            case ResponseCreate():
                 self._create_response(event)
             case ResponseCancelEvent(response_id=response_id):
                 if not self._answering.cancel("client_cancelled", response_id):
                     raise ProtocolError("There is no response to cancel.", "response_cancel_not_active")
             case OutputAudioBufferClearEvent():
+                self._answering.silence()
                 self._answering.cancel("client_cancelled")
 
-    def _create_item(self, event: ConversationItemCreateEvent) -> None:
-        item = new_item(event.item)
+    async def _create_item(self, event: ConversationItemCreateEvent) -> None:
+        item, spoken = new_item(event.item), None
+        if audio := audio_of(event.item):
+            spoken = await asyncio.to_thread(whole_audio, audio, self._config.input_format)
+            item.spoken_s = spoken.duration_s
         self._items.add(item, event.previous_item_id)
         previous_id = self._items.previous_id(item)
         for kind in (ConversationItemAdded, ConversationItemDone):
             self._outbox.put(server_event(kind, item=item.item, previous_item_id=previous_id))
+        if spoken:
+            recorder = self._answering.recorder()
+            self._answering.answer(self._answering.ask(spoken, recorder, transcribe_only=True), item)
 
     def _retrieve(self, item_id: str) -> None:
         item = self._items.get(item_id, "item_retrieve_invalid_item_id")
@@ -167,10 +188,18 @@ class Session:
             )
         )
 
-    def _create_response(self, event: ResponseCreateEvent) -> None:
-        params = event.response or RealtimeResponseCreateParams()
+    def _create_response(self, event: ResponseCreate) -> None:
+        params = event.response or ResponseParams()
         among = None if params.input is None else [self._input_item(one) for one in params.input]
         self._answering.create(params, among)
 
-    def _input_item(self, item: ConversationItem) -> Item:
+    def _input_item(self, item: ResponseItemReference | ConversationItem) -> Item:
+        if isinstance(item, ResponseItemReference):
+            return self._items.get(item.id)
         return new_item(item)
+
+
+async def _parsed(message: str | bytes) -> RealtimeClientEvent:
+    if len(message) > LARGE_MESSAGE:
+        return await asyncio.to_thread(client_event, message)
+    return client_event(message)

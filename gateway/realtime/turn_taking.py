@@ -16,7 +16,7 @@ from openai.types.realtime import (
 from conversation.turn_detection import TurnDetection
 from conversation.turn_recorder import TurnRecorder
 from gateway.backend import Backend
-from gateway.realtime.answering import Answering, Asked
+from gateway.realtime.answering import Answering
 from gateway.realtime.events import ProtocolError, new_id, server_event
 from gateway.realtime.hearing import (
     Heard,
@@ -28,7 +28,7 @@ from gateway.realtime.hearing import (
 )
 from gateway.realtime.items import Item, Items, user_speech
 from gateway.realtime.outbox import Outbox
-from gateway.realtime.response import Response
+from gateway.realtime.response import Asked, Response
 from gateway.realtime.session_config import SessionConfig
 from shared.payloads import Speech
 
@@ -69,7 +69,10 @@ class TurnTaking:
             self._on_heard(heard)
 
     def commit(self) -> None:
-        """The client says that what it has sent is a turn. Raises ProtocolError if that is nothing."""
+        """The client says that what it has sent is a turn; it is not answered unasked.
+
+        Raises ProtocolError if that is nothing.
+        """
         audio = self._hearing.commit()
         self._detection.leave_pause()
         self._drop_speculation()
@@ -79,8 +82,7 @@ class TurnTaking:
         recorder = self._recorder or self._answering.recorder(self._now() - audio.duration_s)
         recorder.speech_ended(self._now())
         recorder.turn_certain()
-        answered = self._config.creates_response
-        self._commit(audio, self._answering.ask(audio, recorder, transcribe_only=not answered))
+        self._commit(audio, self._answering.ask(audio, recorder, transcribe_only=True))
 
     def clear(self) -> None:
         """Forget what has not been committed."""
@@ -116,6 +118,7 @@ class TurnTaking:
             )
         )
         if self._config.interrupts_response:
+            self._answering.silence()
             self._answering.cancel("turn_detected")
 
     def _paused(self, heard: SpeechPaused) -> None:

@@ -6,15 +6,24 @@ from collections.abc import Sequence
 
 import modal
 
-from services.on_modal.image_locks import BASE_LOCK, BASE_PYTHON, WEIGHTS_LOCK, lock_file
+from services.on_modal.image_locks import BASE_LOCK, BASE_PYTHON, GATEWAY_LOCK, WEIGHTS_LOCK, lock_file
+from services.weights import weights_folder
+from services.weights.pinned import SILERO_VAD, SMART_TURN
 from shared.engines import RegisteredModel
 from shared.errors import Misconfigured, Stage
+from shared.gateway_settings import GatewaySettings
 from shared.settings import Settings
 
 UV_VERSION = "0.13.9"
 
 WEIGHTS_FOLDER = "/weights"
 """Where the Volume with the weights is mounted, and where Hugging Face libraries look for them."""
+
+PACKAGES_IN_IMAGE = "/root/.cache/speech-to-speech/weights"
+"""Where weights from packages are looked for in a container without that Volume."""
+
+LISTENING = (SILERO_VAD, SMART_TURN)
+"""The weights in the gateway's image: 10 MB."""
 
 ENVIRONMENTS_FOLDER = "/engines"
 """Where the monolith's engines have environments of their own."""
@@ -25,7 +34,6 @@ _OFFLINE = {"HF_HUB_CACHE": WEIGHTS_FOLDER, "HF_HUB_OFFLINE": "1"}
 _NO_CONTAINERS = (
     r"S2S_(MODAL_DEFAULTS|HUB_URL|REGION|ROUTING_REGION|CALL_TIMEOUT_S"
     r"|[A-Z]+_(CPU|MEMORY_MB|(MIN|MAX|BUFFER)_CONTAINERS|SCALEDOWN_WINDOW_S)"
-    r"|PRE_ROLL_S|MIN_SPEECH_S|SPECULATION_AFTER_S|END_OF_TURN_SILENCE_S|MAX_UTTERANCE_S|BARGE_IN_AFTER_S"
     r"|SPEAKER_LATENCY_S|MAX_FILE_BYTES)"
 )
 """The variables of settings that are read only where one deploys, or by a client."""
@@ -36,6 +44,10 @@ _BY_READER = {
     Stage.TTS: r"TTS_MODEL|S2S_(TTS|CHATTERBOX)_\w+",
     Stage.ORCHESTRATOR: r"S2S_(ORCHESTRATOR_\w+|(ASR|LLM|TTS)_TIMEOUT_S)",
     "monolith": r"S2S_MONOLITH_\w+",
+    "gateway": r"S2S_(GATEWAY_\w+|PRE_ROLL_S|MIN_SPEECH_S|SPECULATION_AFTER_S|TURN_DETECTION"
+    r"|(MIN_|MAX_)?END_OF_TURN_SILENCE_S|MAX_UTTERANCE_S|BARGE_IN_AFTER_S|INTERRUPTING_WORDS|"
+    + "|".join(GatewaySettings.model_fields).upper()
+    + ")",
 }
 """The variables of settings that not every container reads, by who does."""
 
@@ -94,6 +106,22 @@ def monolith_image(models: Sequence[RegisteredModel], settings: Settings) -> mod
 def interpreter_variable(model: RegisteredModel) -> str:
     """The environment variable that tells where an engine's own interpreter is: ASR_PYTHON."""
     return f"{model.stage.upper()}_PYTHON"
+
+
+def gateway_image(models: Sequence[RegisteredModel], settings: Settings) -> modal.Image:
+    """The image of the gateway's app, which names these models; it holds none of their engines, but the small
+    models that listen, as this machine has them.
+
+    Raises WeightsMissing if they have not been fetched here.
+    """
+    image = modal.Image.debian_slim(python_version=BASE_PYTHON).apt_install("ffmpeg")  # for uploads
+    image = _with_lock(image, str(GATEWAY_LOCK))
+    names = {f"{model.stage.upper()}_MODEL": model.name for model in models}
+    image = image.env(_baked(settings, *Stage, "gateway") | names)
+    for weights in LISTENING if modal.is_local() else ():
+        folder = weights_folder(weights)
+        image = image.add_local_dir(folder, f"{PACKAGES_IN_IMAGE}/{folder.name}")
+    return image.add_local_python_source("shared", "services", "orchestrator", "conversation", "gateway")
 
 
 def weights_image(settings: Settings) -> modal.Image:

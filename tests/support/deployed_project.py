@@ -26,7 +26,7 @@ import importlib, sys
 for module in sys.argv[1:]:
     importlib.import_module(module).app.deploy()
 """
-SOURCES = ("shared", "services", "orchestrator", "client", "locks", "examples")
+SOURCES = ("shared", "services", "orchestrator", "conversation", "gateway", "client", "locks", "examples")
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,11 @@ from openai.types.realtime import RealtimeServerEvent
 from pydantic import Field, TypeAdapter
 
 from bench.sounds import example
-from client.commands.serve import gateway_config
 from conversation.turn_detection import TurnModel
 from gateway.access import Access
 from gateway.backend import Backend
 from gateway.server import Gateway
+from gateway.serving import gateway_config
 from orchestrator.pipeline import Pipeline
 from shared.audio.pcm import Pcm, as_int16, resample
 from shared.errors import Stage

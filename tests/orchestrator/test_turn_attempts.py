@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Callable
 
 import pytest
 
-from client.cloud.turn_attempts import deduplicated_events
+from orchestrator.turn_attempts import deduplicated_events
 from shared.errors import AttemptLost, Overloaded, SpeechError
 from shared.ledger import Ledger
 from shared.payloads import Mp3Audio

@@ -1,0 +1,40 @@
+"""Turns of a deployed app: the orchestrator, or the monolith."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
+
+import modal
+
+from orchestrator.remote_stream import RemoteStreams
+from orchestrator.turn_attempts import deduplicated_events
+from shared.audio.mp3 import to_mp3
+from shared.errors import Stage
+from shared.settings import Settings
+from shared.turn import TurnEvent, TurnRequest
+
+
+@asynccontextmanager
+async def modal_turns(
+    app: str, cls: str, settings: Settings
+) -> AsyncIterator[Callable[[TurnRequest], AsyncGenerator[TurnEvent, None]]]:
+    """Turns of the app's class, each one call. At the end, every cancellation has arrived."""
+    streams = RemoteStreams(settings.stage_start_timeout_s)
+    stream_turn = modal.Cls.from_name(app, cls)().stream_turn
+
+    async def turns(request: TurnRequest) -> AsyncGenerator[TurnEvent, None]:
+        if request.audio:
+            mp3 = await asyncio.to_thread(to_mp3, request.audio, settings.mp3_bitrate_kbps)
+            request = request.model_copy(update={"audio": mp3})
+        events = deduplicated_events(
+            lambda: streams.stream(stream_turn, request, stage=Stage.ORCHESTRATOR, app=app),
+            attempts=settings.stage_attempts,
+        )
+        async with aclosing(events):
+            async for event in events:
+                yield event
+
+    try:
+        yield turns
+    finally:
+        await streams.close()
