@@ -27,6 +27,7 @@ def _alsa_plugin(name: str) -> bool:
 
 
 SYSTEM_NEEDS = {
+    "chromium": (shutil.which("chromium") is not None, "chromium"),
     "flite": (find_library("flite") is not None, "libflite1"),
     "ffmpeg": (shutil.which("ffmpeg") is not None, "ffmpeg"),
     "node": (all(map(shutil.which, ("node", "npm"))), "nodejs npm"),

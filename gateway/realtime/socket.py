@@ -74,6 +74,11 @@ class RealtimeServer:
             await asyncio.wait(self._endpoints, timeout=CLOSE_S)
 
     @property
+    def sessions(self) -> int:
+        """How many are open."""
+        return len(self._sessions)
+
+    @property
     def _turns_under_way(self) -> bool:
         return any(session.in_turn for session, _ in self._sessions.values())
 
@@ -85,7 +90,7 @@ class RealtimeServer:
                 stack.enter_context(self.access.session(caller))
                 if self._draining:
                     raise TooManySessions("The server is stopping. Try again in a moment.")
-                if len(self._sessions) >= self.backend.settings.max_sessions:
+                if self.sessions >= self.backend.settings.max_sessions:
                     raise TooManySessions("The server has as many sessions as it may. Try again later.")
                 await self._accept(websocket)
                 kind = _kind_of(websocket)

@@ -14,7 +14,7 @@ from tests.support.waiting import until_async
 @asynccontextmanager
 async def served(app: ASGIApp, port: int = 0) -> AsyncIterator[int]:
     """Serve it on the loopback address; the port is free unless given. Connections are closed at the end."""
-    config = uvicorn.Config(app, log_level="warning", ws="websockets-sansio", timeout_graceful_shutdown=0)
+    config = uvicorn.Config(app, log_level="critical", ws="websockets-sansio", timeout_graceful_shutdown=0)
     server = uvicorn.Server(config)
     listener = socket.create_server(("127.0.0.1", port))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
