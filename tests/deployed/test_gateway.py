@@ -103,7 +103,7 @@ async def test_so_it_is_by_a_gateway_here_before_the_same_services(deployed: Pro
     )
     assert process.stdout
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while b"API " not in (line := await process.stdout.readline()):
                 assert line, "it has ended"
         await check_answer_of(line.split()[1].decode().removesuffix("/v1"), "none is needed")
