@@ -4,6 +4,7 @@ import dataclasses
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 
 from gateway import health, page, rest
 from gateway.access import Access
@@ -30,7 +31,7 @@ class Gateway:
                 *health.routes(access, self.metrics, self.readiness),
                 *page.routes(),
             ],
-            middleware=[Middleware(CountRequests, metrics=self.metrics)],
+            middleware=[Middleware(CountRequests, metrics=self.metrics), *_for_other_pages(access)],
             exception_handlers=rest.exception_handlers(self.metrics),
         )
 
@@ -43,3 +44,13 @@ class Gateway:
 def create_app(backend: Backend, access: Access) -> Starlette:
     """The gateway's application, for a server that needs nothing else of it."""
     return Gateway(backend, access).app
+
+
+def _for_other_pages(access: Access) -> list[Middleware]:
+    """What browsers want to read before they let a page of another origin use the REST API."""
+    if not access.allowed_origins:
+        return []
+    origins = sorted(access.allowed_origins)
+    return [
+        Middleware(CORSMiddleware, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=["*"])
+    ]

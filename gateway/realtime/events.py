@@ -14,8 +14,8 @@ from openai.types.realtime import (
 from openai.types.realtime.realtime_error import RealtimeError
 from openai.types.realtime.response_item_reference import ResponseItemReference
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
-from pydantic_core import from_json
 
+from gateway.bounded_json import bounded_json
 from shared.payloads import first_problem
 
 Event = TypeVar("Event", bound=BaseModel)
@@ -63,9 +63,9 @@ class ProtocolError(Exception):
 def client_event(text: str | bytes) -> RealtimeClientEvent:
     """The event in a client's message. Raises ProtocolError, with the event's id where it has one."""
     try:
-        fields = from_json(text)
+        fields = bounded_json(text)
     except ValueError as error:
-        raise ProtocolError(f"The message is not JSON: {error}.", "invalid_json") from None
+        raise ProtocolError(f"The message is no JSON that can be read: {error}.", "invalid_json") from None
     event_id = fields.get("event_id") if isinstance(fields, dict) else None
     event_id = event_id if isinstance(event_id, str) else None
     try:

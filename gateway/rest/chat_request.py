@@ -96,6 +96,12 @@ class NamedTool(BaseModel):
     function: NamedFunction
 
 
+class ResponseFormat(BaseModel):
+    """The form of the reply: the LLM stage writes text only."""
+
+    type: Literal["text"]
+
+
 class StreamOptions(BaseModel):
     """Whether a stream ends with its usage."""
 
@@ -118,15 +124,8 @@ class ChatRequest(BaseModel):
     n: Literal[1] | None = None
     stop: None = None
     logprobs: Literal[False] | None = None
-    response_format: dict[str, JsonValue] | None = None
+    response_format: ResponseFormat | None = None
     modalities: list[Literal["text"]] | None = None
-
-    @field_validator("response_format")
-    @classmethod
-    def _is_text(cls, value: dict[str, JsonValue] | None) -> dict[str, JsonValue] | None:
-        if value and value.get("type") != "text":
-            raise ValueError("the LLM stage writes text only")
-        return value
 
     def limit(self, settings: Settings) -> int:
         """The most tokens that the reply may have, which the settings bound."""

@@ -12,6 +12,8 @@ from gateway.access import DEFAULT_SECRET_S, MAX_SECRET_S, MIN_SECRET_S, Access,
 from gateway.backend import Backend
 from gateway.rest.requests import read_json
 
+MAX_REQUEST_BYTES = 64 * 2**10
+
 
 class ExpiresAfter(BaseModel):
     """How long the secret lives."""
@@ -41,7 +43,9 @@ class ClientSecretsEndpoint:
 
     async def __call__(self, request: Request, caller: Caller) -> Response:
         """One request."""
-        asked = await read_json(request, ClientSecretRequest, self._settings.upload_timeout_s)
+        asked = await read_json(
+            request, ClientSecretRequest, self._settings.upload_timeout_s, MAX_REQUEST_BYTES
+        )
         session: dict[str, Any] = asked.session.model_dump(mode="json", exclude_unset=True)
         secret = self._access.create_secret(caller, asked.expires_after.seconds, session)
         shown = {

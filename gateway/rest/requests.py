@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from gateway.access import Access, Caller
+from gateway.bounded_json import bounded_json
 from gateway.errors import InvalidRequest, RequestTimedOut, RequestTooLarge
 from shared.payloads import first_problem
 
@@ -22,7 +23,8 @@ Body = TypeVar("Body", bound=BaseModel)
 
 Endpoint = Callable[[Request, Caller], Awaitable[Response]]
 
-MAX_JSON_BYTES = 4 * 2**20
+MAX_JSON_BYTES = 2**20
+"""A conversation that fills the context of the largest models has about half of it."""
 _MAX_FORM_FIELDS = 32
 _MAX_FIELD_BYTES = 64 * 2**10
 
@@ -43,12 +45,18 @@ class Admitted:
             await response(scope, receive, send)
 
 
-async def read_json(request: Request, body: type[Body], timeout_s: float) -> Body:
+async def read_json(
+    request: Request, body: type[Body], timeout_s: float, max_bytes: int = MAX_JSON_BYTES
+) -> Body:
     """The request's JSON, checked. Raises InvalidRequest with the name of the first field that is wrong."""
     async with _in_time(timeout_s):
-        data = b"".join([chunk async for chunk in _bounded(request, MAX_JSON_BYTES)])
+        data = b"".join([chunk async for chunk in _bounded(request, max_bytes)])
     try:
-        return body.model_validate_json(data)
+        fields = bounded_json(data)
+    except ValueError as error:
+        raise InvalidRequest(f"The request is no JSON that can be read: {error}.") from None
+    try:
+        return body.model_validate(fields)
     except ValidationError as error:
         place = error.errors(include_url=False, include_input=False)[0]["loc"]
         param = ".".join(map(str, place)) or None

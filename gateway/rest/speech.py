@@ -33,6 +33,7 @@ from shared.payloads import Speech
 from shared.stage_stream import AudioSegment
 
 MAX_INPUT_CHARACTERS = 4_096
+MAX_REQUEST_BYTES = 64 * 2**10
 
 
 class CustomVoice(BaseModel):
@@ -66,7 +67,7 @@ class SpeechEndpoint:
     async def __call__(self, request: Request, caller: Caller) -> Response:
         """One request."""
         settings = self._backend.settings
-        asked = await read_json(request, SpeechRequest, settings.upload_timeout_s)
+        asked = await read_json(request, SpeechRequest, settings.upload_timeout_s, MAX_REQUEST_BYTES)
         encoder = await asyncio.to_thread(SpeechEncoder, asked.response_format, asked.speed)
         audio, kind = self._encoded(asked, encoder), media_type(asked.response_format)
         if asked.stream_format == "sse":

@@ -7,13 +7,10 @@ from typing import Any
 
 import openai
 import pytest
-from starlette.applications import Starlette
-from starlette.middleware import Middleware
 
-from gateway import health, rest
 from gateway.access import Access
 from gateway.backend import Backend
-from gateway.metrics import CountRequests, Metrics
+from gateway.server import Gateway
 from orchestrator.pipeline import Pipeline
 from shared.errors import Stage
 from shared.settings import Settings
@@ -32,35 +29,32 @@ class Served:
     url: str
     client: openai.AsyncOpenAI
     access: Access
-    metrics: Metrics
-    readiness: health.Readiness
+    gateway: Gateway
 
     @property
     def figures(self) -> dict[str, float]:
-        return figures(self.metrics)
+        return figures(self.gateway.metrics)
 
 
 @asynccontextmanager
 async def rest_api(stages: Stages, **settings: Any) -> AsyncIterator[Served]:
     """Its client does not retry, so that each refusal is seen."""
-    chosen, metrics, readiness = Settings(**settings), Metrics(), health.Readiness()
+    chosen = Settings(**settings)
     access = Access(chosen)
-    backend = Backend(
-        stages=stages,
-        turns=metrics.counted(Pipeline(stages, chosen).stream),
-        turn_model=None,
-        settings=chosen,
-        model_names=NAMES,
+    gateway = Gateway(
+        Backend(
+            stages=stages,
+            turns=Pipeline(stages, chosen).stream,
+            turn_model=None,
+            settings=chosen,
+            model_names=NAMES,
+        ),
+        access,
     )
-    app = Starlette(
-        routes=[*rest.routes(backend, access, metrics), *health.routes(access, metrics, readiness)],
-        middleware=[Middleware(CountRequests, metrics)],
-        exception_handlers=rest.exception_handlers(metrics),
-    )
-    async with served(app) as port:
+    async with served(gateway.app) as port:
         url = f"http://127.0.0.1:{port}"
         async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="no-key", max_retries=0) as client:
-            yield Served(url, client, access, metrics, readiness)
+            yield Served(url, client, access, gateway)
 
 
 @pytest.fixture

@@ -66,6 +66,22 @@ async def test_a_page_of_another_origin_is_refused(
     assert (answer.status_code, answer.json()["error"]["code"]) == (403, "origin_not_allowed")
 
 
+async def test_a_browser_lets_a_page_that_the_settings_name_use_the_api(
+    scripted: Cast, http: httpx2.AsyncClient
+) -> None:
+    page = {"origin": "https://app.example"}
+    asks = {"access-control-request-method": "POST", "access-control-request-headers": "authorization"}
+    async with rest_api(scripted, api_keys=KEY, allowed_origins="https://app.example") as api:
+        may = await http.options(f"{api.url}/v1/audio/speech", headers=page | asks)
+        assert may.status_code == 200
+        assert "authorization" in may.headers["access-control-allow-headers"]
+        models = await http.get(f"{api.url}/v1/models", headers=page | {"authorization": f"Bearer {KEY}"})
+        assert models.status_code == 200
+        assert models.headers["access-control-allow-origin"] == "https://app.example"
+        evil = await http.options(f"{api.url}/v1/models", headers={"origin": "https://evil.example"} | asks)
+        assert "access-control-allow-origin" not in evil.headers
+
+
 async def test_too_many_requests_in_a_minute_are_refused_until_later(locked: Served) -> None:
     client = locked.client.with_options(api_key=KEY)
     for _ in range(5):
@@ -153,7 +169,7 @@ async def test_health_is_for_everybody_and_readiness_says_why_not(
 ) -> None:
     assert (await http.get(f"{locked.url}/healthz")).text == "ok"
     assert (await http.get(f"{locked.url}/readyz")).status_code == 200
-    locked.readiness.not_ready = "stopping"
+    locked.gateway.readiness.not_ready = "stopping"
     answer = await http.get(f"{locked.url}/readyz")
     assert (answer.status_code, answer.text) == (503, "stopping")
     assert (await http.get(f"{locked.url}/healthz")).status_code == 200
@@ -183,8 +199,24 @@ async def test_a_body_that_is_no_json_object_is_refused(
 
 
 async def test_a_huge_body_is_refused_before_it_is_read(api: Served, http: httpx2.AsyncClient) -> None:
-    answer = await http.post(f"{api.url}/v1/audio/speech", content=b" " * 5_000_000)
+    answer = await http.post(f"{api.url}/v1/chat/completions", content=b" " * 2_000_000)
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "request_too_large")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"messages": [1] * 300_000},
+        {"messages": [{"role": "user", "content": [1] * 300_000}]},
+        {"messages": [{"role": "user", "content": "x"}], "modalities": [[1] * 1_000] * 300},
+    ],
+)
+async def test_lists_that_would_take_long_to_validate_are_refused_before(
+    api: Served, http: httpx2.AsyncClient, body: Any
+) -> None:
+    answer = await http.post(f"{api.url}/v1/chat/completions", content=json.dumps(body))
+    assert answer.status_code == 400
+    assert "more than 4,000 items" in answer.json()["error"]["message"]
 
 
 async def test_a_body_that_does_not_come_is_timed_out(scripted: Cast) -> None:
