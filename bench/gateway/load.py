@@ -76,16 +76,22 @@ def _load(sessions: int, usual_s: float) -> Load:
 def soak(sessions: int, duration_s: float) -> Soak:
     """See Soak."""
     talked = _talk(sessions, duration_s)
-    memory, heard = talked.memory_mib, talked.voice_to_voice_s
+    memory_mib, voice_to_voice_s = _quarters(talked.memory_mib), _quarters(talked.voice_to_voice_s)
     return Soak(
         sessions=sessions,
         duration_s=talked.took_s,
-        turns=len(heard),
-        first_memory_mib=median(memory[: len(memory) // 4]),
-        last_memory_mib=median(memory[-len(memory) // 4 :]),
-        first_voice_to_voice_s=median(heard[: len(heard) // 4]),
-        last_voice_to_voice_s=median(heard[-len(heard) // 4 :]),
+        turns=len(talked.voice_to_voice_s),
+        first_memory_mib=memory_mib[0],
+        last_memory_mib=memory_mib[1],
+        first_voice_to_voice_s=voice_to_voice_s[0],
+        last_voice_to_voice_s=voice_to_voice_s[1],
     )
+
+
+def _quarters(values: list[float]) -> tuple[float, float]:
+    """The medians of the first and of the last quarter."""
+    quarter = max(1, len(values) // 4)
+    return median(values[:quarter]), median(values[-quarter:])
 
 
 @dataclass(frozen=True)

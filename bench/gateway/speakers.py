@@ -1,5 +1,8 @@
-"""`python -m bench.gateway.speakers PORT SESSIONS SECONDS`: people who talk to a gateway for so long, each over
-a WebSocket. It writes the voice-to-voice of their turns, in seconds, to standard output, as JSON."""
+"""`python -m bench.gateway.speakers PORT SESSIONS SECONDS`: people who talk to a gateway for so long.
+
+Each has a WebSocket. The voice-to-voice of their turns, in seconds and in the turns' order, goes to standard
+output, as JSON.
+"""
 
 import asyncio
 import base64
@@ -7,6 +10,7 @@ import json
 import random
 import sys
 from collections import deque
+from itertools import chain
 
 import websockets
 
@@ -33,10 +37,11 @@ class _Speaker:
         self._chance = random.Random(seed)
         self._coming: deque[str] = deque()
         self._ended_s: float | None = None
-        self._answered_s: list[float] = []
+        self._answered: list[tuple[float, float]] = []
 
-    async def talk(self, duration_s: float) -> list[float]:
-        """Ask until the time is over, and hear the last reply out; voice-to-voice of each turn."""
+    async def talk(self, duration_s: float) -> list[tuple[float, float]]:
+        """Ask until the time is over, and hear the last reply out; when each was audible, and the
+        voice-to-voice."""
         now = asyncio.get_running_loop().time
         until_s = now() + duration_s
         await asyncio.sleep(self._chance.uniform(0, STAGGER_S))
@@ -48,7 +53,7 @@ class _Speaker:
                 self._coming.extend(self._question)
                 await asyncio.wait_for(self._hear_out(socket), 60)
             speaking.cancel()
-        return self._answered_s
+        return self._answered
 
     async def _speak(self, socket: websockets.ClientConnection) -> None:
         async for end_s in block_ends():
@@ -65,7 +70,8 @@ class _Speaker:
             if not audible and '"response.output_audio.delta"' in event:
                 audible = True
                 assert self._ended_s
-                self._answered_s.append(asyncio.get_running_loop().time() - self._ended_s)
+                now_s = asyncio.get_running_loop().time()
+                self._answered.append((now_s, now_s - self._ended_s))
             elif '"response.done"' in event:
                 assert '"status":"completed"' in event, event
                 assert audible, event
@@ -85,7 +91,7 @@ async def _main(port: str, sessions: str, duration_s: str) -> None:
     url = f"ws://127.0.0.1:{port}/v1/realtime"
     speakers = [_Speaker(url, spoken, silence, question.filling_s, seed) for seed in range(int(sessions))]
     talked = await asyncio.gather(*(speaker.talk(float(duration_s)) for speaker in speakers))
-    print(json.dumps([one for turns in talked for one in turns]))
+    print(json.dumps([voice_to_voice_s for _, voice_to_voice_s in sorted(chain(*talked))]))
 
 
 if __name__ == "__main__":

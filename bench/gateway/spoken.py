@@ -31,7 +31,7 @@ class Question:
 
 
 async def block_ends() -> AsyncIterator[float]:
-    """The moment, by the event loop's clock, at which each block of a microphone is complete; without an end."""
+    """The moments at which a microphone's blocks are complete, by the event loop's clock; without an end."""
     now = asyncio.get_running_loop().time
     end_s = now()
     while True:

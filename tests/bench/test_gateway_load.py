@@ -2,9 +2,9 @@
 
 import pytest
 
+from bench.designs import critical_path_s
 from bench.gateway.in_process import voice_to_voice_s
 from bench.gateway.load import soak
-from bench.turns import critical_path_s
 from shared.settings import Settings
 
 pytestmark = pytest.mark.slow
