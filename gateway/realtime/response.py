@@ -1,6 +1,7 @@
 """One response: a reply's events become those of the protocol, in the documented order."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -43,6 +44,8 @@ from shared.turn import (
     TurnFailed,
     TurnRequest,
 )
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -132,6 +135,10 @@ class Response:
             self._outbox.drop_audio(self.response_id)
             code = error.code if isinstance(error, ProtocolError) else error.kind
             self._fail(code, error.message)
+            return
+        except Exception as error:
+            logger.exception("A response failed in the gateway.")
+            self._fail("internal_error", f"The server failed: {error!r}")
             return
         if isinstance(end, TurnFailed):
             self._fail(end.kind, Failure.of(end).message)

@@ -141,6 +141,13 @@ async def test_a_response_is_cancelled(waiting: Client) -> None:
     assert (await waiting.until("response.done"))["response"]["status"] == "completed"
 
 
+async def test_another_may_be_created_at_once_behind_a_cancel(waiting: Client) -> None:
+    await waiting.send("response.cancel")
+    await waiting.send("response.create")
+    statuses = [(await waiting.until("response.done"))["response"]["status"] for _ in range(2)]
+    assert statuses == ["cancelled", "completed"]
+
+
 async def test_nothing_to_cancel_is_an_error_that_clients_know(client: Client) -> None:
     await client.send("response.cancel", event_id="mine")
     error = await client.error()
