@@ -56,7 +56,7 @@ async def test_a_spoken_question_is_answered_aloud(address: str, tmp_path: Path)
         played, rate_hz = await sound_played(page)
     assert "2 plus 2" in asked or "two plus two" in asked.lower()
     assert "four" in answered.lower()
-    assert SILENCE_MS - 100 <= turn_end <= audio  # the page's clock and the server's agree on when speech ended
+    assert SILENCE_MS - 100 <= turn_end <= audio  # from where the server says that speech ended
     assert transcript <= words <= audio
     recognized = httpx2.post(
         f"{address}/v1/audio/transcriptions",
