@@ -13,13 +13,16 @@ import psutil
 import pytest
 
 from local_cloud import FunctionView
+from orchestrator.modal_stages import ModalStages
 from services.llm.vllm import Phi3, vllm_flags
 from services.on_modal.image_locks import LOCKS
 from shared.audio.decode import decode_audio
 from shared.audio.mp3 import encode_mp3
 from shared.deployment import MONOLITH_APP, MONOLITH_CLASS, Health
 from shared.errors import BadAudio, Stage
+from shared.payloads import ChatMessage
 from shared.settings import Settings
+from shared.stage_stream import StageStarted, Transcript
 from shared.turn import StageWaiting, TurnCompleted, TurnEvent, TurnRequest, TurnResult, TurnStarted
 from tests.support.answering_deployment import AnsweringProject, answering_project
 from tests.support.answering_engines import reply_to
@@ -126,6 +129,25 @@ async def test_the_events_of_a_turn_come_as_they_do_from_the_four_apps(deployed:
     assert isinstance(events[0], TurnStarted)
     assert isinstance(events[-1], TurnCompleted)
     assert not [event for event in events if isinstance(event, StageWaiting)]
+
+
+async def test_its_stages_can_be_called_one_by_one_and_stop_when_they_are_left(
+    deployed: AnsweringProject,
+) -> None:
+    question, audio = ChatMessage(role="user", content="7"), request().audio
+    assert audio
+    async with ModalStages(Settings(), in_monolith=True) as stages:
+        heard = [item async for item in stages.transcribe(audio)]
+        assert [item.text for item in heard if isinstance(item, Transcript)] == ["what is two plus two"]
+        deployed.points.order("llm-middle", 7, "hold")
+        async with aclosing(stages.generate([question], max_tokens=50, temperature=0.0)) as items:
+            started = await anext(items)
+            assert isinstance(started, StageStarted)
+            assert started.call_id
+    deployed.points.release("llm-middle", 7)
+    plane = deployed.cloud.plane
+    await until_async(lambda: not any(one.running_inputs for one in plane.containers()))
+    assert not deployed.points.times_reached("llm-end", 7)
 
 
 def test_an_error_is_the_same_as_that_of_the_four_apps(deployed: AnsweringProject) -> None:
