@@ -110,7 +110,9 @@ async def test_other_files_are_decoded_too(api: Served, scripted: Cast, kind: st
     subtype = {"FLAC": "PCM_16", "OGG": "VORBIS", "MP3": "MPEG_LAYER_III"}[kind]
     data = sound_file(tone(440, 1.5, 24_000), 24_000, kind, subtype)
     await api.client.audio.transcriptions.create(file=upload(data), model="whisper-1")
-    assert scripted.asr.calls[0].given.duration_s == pytest.approx(1.5, abs=0.06)
+    given = scripted.asr.calls[0].given
+    assert given.duration_s == pytest.approx(1.5, abs=0.06)
+    assert given.sample_rate_hz == 16_000
 
 
 @pytest.mark.parametrize(
