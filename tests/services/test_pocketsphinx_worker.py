@@ -18,7 +18,7 @@ from shared.audio.pcm import Pcm
 from shared.errors import EngineLoadFailed, StageFailed
 from tests.support.paths import ROOT
 from tests.support.processes import is_running
-from tests.support.waiting import until
+from tests.support.waiting import GIVE_UP_S, until
 
 pytestmark = pytest.mark.slow
 
@@ -65,7 +65,7 @@ def decoding(engine: PocketsphinxASR) -> Iterator[Callable[[], str]]:
     with ThreadPoolExecutor(1) as pool:
         transcript = pool.submit(engine.transcribe, long_utterance())
         wait_for_decoding(worker)
-        yield lambda: transcript.result(timeout=30)
+        yield lambda: transcript.result(timeout=GIVE_UP_S)
 
 
 def test_a_worker_killed_in_mid_utterance_fails_it_and_the_next_gets_a_fresh_one() -> None:
@@ -110,7 +110,7 @@ def test_closing_ends_loading_too() -> None:
         until(lambda: bool(workers()) or loading.done())
         engine.close()
         with pytest.raises((EngineLoadFailed, StageFailed), match="was closed"):
-            loading.result(timeout=30)
+            loading.result(timeout=GIVE_UP_S)
     assert workers() == []
 
 

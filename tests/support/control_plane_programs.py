@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local_cloud import ControlPlane
+from tests.support.waiting import GIVE_UP_S
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Cloud:
             env={**os.environ, **self.plane.environ, "PYTHONPATH": ""},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=GIVE_UP_S,
             check=False,
         )
         assert bool(done.returncode) == fails, done.stdout + done.stderr

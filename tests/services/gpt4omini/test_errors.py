@@ -27,6 +27,7 @@ from tests.support.chat_server import (
     silence_after,
 )
 from tests.support.replies import texts
+from tests.support.waiting import GIVE_UP_S
 
 
 def error(message: str, code: str | None = None) -> dict[str, Any]:
@@ -105,7 +106,7 @@ async def test_a_server_that_never_answers_is_timed_out(
     server.behaviour = silence_after()
     with pytest.raises(StageTimedOut, match="did not answer in time"):
         await answer(engine)
-    await asyncio.wait_for(server.hung_up.wait(), 10)
+    await asyncio.wait_for(server.hung_up.wait(), GIVE_UP_S)
 
 
 # Errors in the middle of a reply
