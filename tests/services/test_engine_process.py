@@ -17,7 +17,7 @@ from shared.engines import MODEL_REGISTRY, RegisteredModel
 from shared.errors import BadRequest, EngineLoadFailed, Stage, StageFailed
 from shared.payloads import ChatMessage, TextDelta
 from shared.stage_stream import LLMOutput, StageFinished, StageItem, StageStarted
-from tests.support.waiting import until_async
+from tests.support.waiting import GIVE_UP_S, until_async
 
 pytestmark = pytest.mark.slow
 
@@ -119,7 +119,7 @@ async def test_a_call_that_breaks_in_its_process_fails_at_once_and_is_logged_the
     rules: EngineProcess, capfd: pytest.CaptureFixture[str]
 ) -> None:
     nobody = ChatMessage.model_construct(role="nobody")  # type: ignore[arg-type]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(GIVE_UP_S):
         with pytest.raises(StageFailed, match=r"rules: TypeError.*nonsense") as failure:
             await read(rules.stream([], nonsense=1))
         with pytest.raises(StageFailed, match=r"rules: ValueError.*no number"):
