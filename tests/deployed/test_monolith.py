@@ -26,7 +26,7 @@ from tests.support.answering_engines import reply_to
 from tests.support.control_plane_programs import Cloud
 from tests.support.documentation import block_with
 from tests.support.paths import EXAMPLES
-from tests.support.processes import is_running
+from tests.support.processes import descendants_with, is_running
 from tests.support.s2s_command import s2s
 from tests.support.waiting import until_async
 
@@ -66,8 +66,7 @@ def request() -> TurnRequest:
 def engines_of(project: AnsweringProject) -> list[psutil.Process]:
     """The engines' processes of the containers that run."""
     pids = [one.pid for one in project.cloud.plane.containers(MONOLITH_APP) if one.pid]
-    children = [child for pid in pids for child in psutil.Process(pid).children()]
-    return [child for child in children if "engine_process_worker" in " ".join(child.cmdline())]
+    return [one for pid in pids for one in descendants_with("engine_process_worker", pid)]
 
 
 def test_one_gpu_holds_all_engines_and_no_snapshot_is_taken(of_gpus: FunctionView) -> None:

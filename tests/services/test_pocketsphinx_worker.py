@@ -17,7 +17,7 @@ from services.asr.pocketsphinx import PocketsphinxASR
 from shared.audio.pcm import Pcm
 from shared.errors import EngineLoadFailed, StageFailed
 from tests.support.paths import ROOT
-from tests.support.processes import is_running
+from tests.support.processes import descendants_with, is_running
 from tests.support.waiting import GIVE_UP_S, until
 
 pytestmark = pytest.mark.slow
@@ -42,14 +42,7 @@ def long_utterance() -> Pcm:
 
 def workers() -> list[psutil.Process]:
     """The workers that this process has started; other tests may have started other processes."""
-    return [child for child in psutil.Process().children(recursive=True) if _is_worker(child)]
-
-
-def _is_worker(process: psutil.Process) -> bool:
-    try:
-        return "pocketsphinx_worker" in " ".join(process.cmdline())
-    except psutil.Error:  # it has just ended
-        return False
+    return descendants_with("pocketsphinx_worker")
 
 
 def wait_for_decoding(worker: psutil.Process) -> None:
