@@ -69,9 +69,9 @@ def test_without_capacity_an_input_waits_for_its_container_and_others_get_theirs
 
 
 def test_a_container_that_starts_slowly_is_there_before_it_is_ready(cloud: Cloud) -> None:
-    for container in cloud.plane.containers("troubled", "double"):
+    for container in cloud.plane.containers("troubled"):
         cloud.plane.preempt(container.id)
-    until(lambda: not cloud.plane.containers("troubled", "double"))
+    until(lambda: not cloud.plane.containers("troubled"))
     with cloud.plane.slow_starts(2 * GIVE_UP_S, "troubled", "double"):
         call = function("double").spawn(3)
         assert function("quadruple").remote(1) == 4  # meanwhile another one has started
