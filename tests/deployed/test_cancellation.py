@@ -43,6 +43,8 @@ from shared.engines import ASRModel, EngineSpec, LLMModel, TTSModel, register_mo
 from shared.audio.pcm import Pcm
 from shared.payloads import TextDelta
 
+MAY_WAKE = "NOTES-wake"
+
 def note(what):
     with open("NOTES", "a") as file:
         file.write(f"{what} {time.time()}\\n")
@@ -75,7 +77,7 @@ class Wakes(LLMModel):
     model_name = "wakes"
     def load(self):
         note("llm-loading")
-        while not os.path.exists("NOTES-wake"):
+        while not os.path.exists(MAY_WAKE):
             time.sleep(0.05)
     async def generate(self, messages, *, tools=(), max_tokens, temperature):
         note("llm-asked-with-" + str(len(messages)))
@@ -261,7 +263,7 @@ async def test_who_talks_sees_the_cold_start_and_interrupts_what_is_deployed(
         assert talking.screen.has_shown("Starting what is deployed")
         (tmp_path / "go-on").touch()
         await until_async(lambda: notes.times("llm-asked-with-4"))  # with the first turn before it
-        assert talking.screen.lines.count("You    tell me a long story") == 2
+        await until_async(lambda: talking.screen.lines.count("You    tell me a long story") == 2)
         await until_async(lambda: notes.times("llm-closed"))
         second_s = notes.times("llm-asked-with-4")[0]
         await until_async(lambda: notes.times("tts")[-1] > second_s)
