@@ -32,10 +32,11 @@ def s2s_with_engine(
     stage: Stage, source: str, *arguments: str | Path, folder: Path
 ) -> subprocess.CompletedProcess[str]:
     """Run the command in a process of its own with one engine more, "mine", which is selected: its module
-    has this source."""
+    has this source. The others are those that load at once."""
     (folder / "mine.py").write_text(source)
     code = f"import services.{stage}; services.{stage}.__path__.append({str(folder)!r}); {S2S[2]}"
-    env = {**os.environ, f"{stage.upper()}_MODEL": "mine"}
+    others = {"ASR_MODEL": "pocketsphinx", "LLM_MODEL": "rules", "TTS_MODEL": "espeak"}
+    env = {**os.environ, **others, f"{stage.upper()}_MODEL": "mine"}
     return run_python(["-c", code, *map(str, arguments)], cwd=Path.cwd(), env=env)
 
 
