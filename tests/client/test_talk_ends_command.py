@@ -18,6 +18,7 @@ from shared.audio.pcm import Pcm, encode_wav
 from shared.engines import MODEL_REGISTRY, EngineSpec, RegisteredModel, TTSModel
 from shared.errors import Stage
 from shared.settings import Settings
+from tests.support.processes import is_running
 from tests.support.s2s_command import s2s
 from tests.support.talk_command import ESTIMATED_WITHIN_S, Talked, Talking
 from tests.support.terminal_screen import ProgramInTerminal
@@ -41,12 +42,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
     folder = tmp_path_factory.mktemp("talks")
     noise = np.random.default_rng(1).normal(0, 0.05, 4 * HZ).astype(np.float32)
     one = recording([(0.5, example("what-is-two-plus-two"))], 2.5)
+    smart = {"S2S_TURN_DETECTION": "smart", "S2S_END_OF_TURN_SILENCE_S": "5"}
     runs = Runs(
-        Talking(folder / "noise", Pcm(noise.clip(-1, 1), HZ)).start(**LOADED_AT_ONCE),
-        Talking(folder / "one", one, "--no-speculation").start(**LOADED_AT_ONCE),
-        Talking(folder / "smart", one).start(
-            S2S_TURN_DETECTION="smart", S2S_END_OF_TURN_SILENCE_S="5", **LOADED_AT_ONCE
-        ),
+        Talking(folder / "noise", Pcm(noise.clip(-1, 1), HZ), at_once=True).start(**LOADED_AT_ONCE),
+        Talking(folder / "one", one, "--no-speculation", at_once=True).start(**LOADED_AT_ONCE),
+        Talking(folder / "smart", one, at_once=True).start(**smart, **LOADED_AT_ONCE),
     )
     yield runs
     for talking in (runs.in_noise, runs.not_speculative, runs.with_turn_detection):
@@ -106,8 +106,8 @@ def test_ctrl_c_in_mid_reply_ends_it_with_the_summary_and_leaves_nothing_behind(
     children = psutil.Process(program.process.pid).children(recursive=True)
     os.killpg(program.process.pid, signal.SIGINT)
     assert program.ended() == 0
-    _, alive = psutil.wait_procs(children, timeout=5)
-    assert (bool(children), alive) == (True, [])
+    assert children
+    until(lambda: not any(map(is_running, children)))
     screen = program.screen
     assert screen.cursor_is_visible
     assert not any(phase in line for line in screen.lines for phase in ("Speaking", "Listening", "Traceback"))

@@ -112,17 +112,20 @@ def test_what_models_write_cannot_control_the_terminal(tmp_path: Path) -> None:
 
 
 TERMINATED = """
-import os, signal, time
+import os, signal, threading
 from shared.engines import ASRModel, EngineSpec, register_model
 
 @register_model("asr", "terminated", EngineSpec(summary="Terminates the process.", licence="MIT"))
 class Terminated(ASRModel):
     model_name = "Terminated"
-    def load(self): pass
+    def load(self):
+        self.closed = threading.Event()
     def transcribe(self, pcm, **options):
         os.kill(os.getpid(), signal.{signal})
-        time.sleep(1)
+        self.closed.wait(600)
         return "hello"
+    def close(self):
+        self.closed.set()
 """
 
 

@@ -10,7 +10,7 @@ from modal_proto import api_pb2 as pb
 from local_cloud.files import VolumeLinks
 from local_cloud.state import State, Volume
 from tests.support.control_plane_programs import Cloud
-from tests.support.waiting import until
+from tests.support.waiting import GIVE_UP_S, until
 
 HEAD = "import modal, os, time, sys, asyncio\nfrom pathlib import Path\n"
 PROGRAM = (
@@ -302,11 +302,12 @@ def test_a_failure_is_retried_as_often_as_the_function_says(tmp_path: Path) -> N
 
 
 def test_a_preempted_input_runs_again_from_the_start(cloud: Cloud, tmp_path: Path) -> None:
-    call = function("failures", "twice").spawn(str(tmp_path / "starts"))
-    until((tmp_path / "starts").exists)
+    starts = tmp_path / "starts"
+    call = function("failures", "twice").spawn(str(starts))
+    until(lambda: starts.exists() and starts.read_text())
     (container,) = cloud.plane.containers("failures", "twice")
     cloud.plane.preempt(container.id)
-    assert call.get(timeout=60) == "xx"
+    assert call.get(timeout=GIVE_UP_S) == "xx"
 
 
 def test_a_preempted_generator_goes_on_with_the_tail_of_its_second_attempt(

@@ -95,7 +95,7 @@ async def test_closing_a_tts_stream_stops_the_engine_within_a_segment() -> None:
     await stream.aclose()
     await read(host.synthesize("one"))  # has its turn only once the thread is free
     await host.close()
-    assert engine.pieces_made < 1000
+    assert engine.pieces_made < 100_000
 
 
 async def test_the_time_of_a_segment_is_never_before_that_of_the_one_before_it(

@@ -10,6 +10,7 @@ import pytest
 
 from services.host.worker_thread import WorkerThread
 from tests.support.paths import ROOT
+from tests.support.waiting import GIVE_UP_S
 
 
 @pytest.fixture
@@ -60,15 +61,15 @@ async def test_a_closed_stream_stops_its_generator_at_its_next_item(worker: Work
             for n in range(1_000_000):
                 made.append(n)
                 yield n
-                cancelled.wait(0.001)
+                cancelled.wait(GIVE_UP_S)
         finally:
             ended.set()
 
     stream = worker.stream(work)
     assert await anext(stream) == 0
     await stream.aclose()
-    assert await asyncio.to_thread(ended.wait, 5)
-    assert len(made) < 1000
+    assert await asyncio.to_thread(ended.wait, GIVE_UP_S)
+    assert made == [0, 1]
 
 
 async def test_closing_a_stream_does_not_wait_for_the_work_under_way(worker: WorkerThread) -> None:
@@ -113,7 +114,11 @@ async def test_work_that_heeds_its_cancellation_is_not_reported_as_stuck() -> No
     stream = worker.stream(work)
     await anext(stream)
     await stream.aclose()
-    await worker.run(lambda: None)
+    free = threading.Event()
+    later = asyncio.create_task(worker.run(free.set))
+    await asyncio.sleep(0)
+    assert free.wait(GIVE_UP_S)  # the event loop is blocked, so that nothing is checked before
+    await later
     await asyncio.sleep(0.3)
     worker.close()
     assert not stuck.is_set()

@@ -15,11 +15,13 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from unittest import mock
 
+from tests.support.waiting import GIVE_UP_S
+
 LIBRARIES = ("modal.cli.entry_point", "modal.runner", "numpy", "pydantic_settings", "rich.console", "typer")
 
 
 def run_python(
-    arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], timeout_s: float = 120.0
+    arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], timeout_s: float = GIVE_UP_S
 ) -> subprocess.CompletedProcess[str]:
     """Run `python -c CODE` or `python -m MODULE`, with arguments, to its end. Its standard input is empty.
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -91,8 +92,10 @@ async def test_a_host_that_is_closed_fails_what_waits(ears: Ears, speech: Pcm) -
     (first,) = await asked(host, speech)
     await at_work(ears)
     (waiting,) = await asked(host, speech)
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))  # one of them will wait
     closing = asyncio.create_task(host.close())
-    await asyncio.sleep(0.05)
+    await until_async(ears.closing.is_set)
+    await asyncio.sleep(0.05)  # from there it is but a step
     ears.may_go_on.set()
     await closing
     assert await first == str(speech.num_samples)
