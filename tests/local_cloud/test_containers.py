@@ -209,6 +209,7 @@ def test_containers_with_the_same_sources_compile_them_once(cloud: Cloud) -> Non
     first, compiled = bytecode.remote()
     (container,) = cloud.plane.containers("containers", "bytecode")
     cloud.plane.kill(container.id)
+    until(lambda: not cloud.plane.containers("containers", "bytecode"))
     second, found = bytecode.remote()
     assert second != first
     assert found == compiled
