@@ -42,7 +42,7 @@ async def test_an_item_is_there_before_the_next_one_is_made(worker: WorkerThread
 
     def work(cancelled: threading.Event) -> Generator[int, None, None]:
         yield 1
-        go_on.wait(10)
+        go_on.wait(GIVE_UP_S)
         yield 2
 
     stream = worker.stream(work)
@@ -77,11 +77,11 @@ async def test_closing_a_stream_does_not_wait_for_the_work_under_way(worker: Wor
 
     def work(cancelled: threading.Event) -> Generator[int, None, None]:
         yield 1
-        go_on.wait(60)
+        go_on.wait(2 * GIVE_UP_S)
 
     stream = worker.stream(work)
     await anext(stream)
-    async with asyncio.timeout(30):  # a minute if it waited
+    async with asyncio.timeout(GIVE_UP_S):  # twice that if it waited
         await stream.aclose()
     go_on.set()
 
@@ -92,12 +92,12 @@ async def test_work_that_goes_on_long_after_its_stream_was_closed_is_reported_as
 
     def work(cancelled: threading.Event) -> Generator[int, None, None]:
         yield 1
-        go_on.wait(60)
+        go_on.wait(2 * GIVE_UP_S)
 
     stream = worker.stream(work)
     await anext(stream)
     await stream.aclose()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(GIVE_UP_S):
         await stuck.wait()
     go_on.set()
     worker.close()
@@ -109,7 +109,7 @@ async def test_work_that_heeds_its_cancellation_is_not_reported_as_stuck() -> No
 
     def work(cancelled: threading.Event) -> Generator[int, None, None]:
         yield 1
-        cancelled.wait(60)
+        cancelled.wait(GIVE_UP_S)
 
     stream = worker.stream(work)
     await anext(stream)
@@ -130,7 +130,7 @@ async def test_work_that_was_cancelled_before_its_turn_is_never_begun(worker: Wo
 
     def first(cancelled: threading.Event) -> Generator[int, None, None]:
         yield 1
-        go_on.wait(60)
+        go_on.wait(2 * GIVE_UP_S)
 
     def second(cancelled: threading.Event) -> Generator[int, None, None]:
         begun.append(2)
@@ -167,12 +167,12 @@ async def test_what_has_not_begun_fails_when_it_closes() -> None:
 
     def first() -> str:
         begun.set()
-        go_on.wait(10)
+        go_on.wait(GIVE_UP_S)
         return "finished"
 
     running = asyncio.create_task(worker.run(first))
     waiting = asyncio.create_task(worker.run(lambda: second.append(2)))
-    await asyncio.to_thread(begun.wait, 10)
+    await asyncio.to_thread(begun.wait, GIVE_UP_S)
     closing = asyncio.create_task(asyncio.to_thread(worker.close))
     with pytest.raises(RuntimeError, match="closed"):
         await waiting
@@ -197,4 +197,4 @@ async def main():
 
 asyncio.run(main())
 """
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=GIVE_UP_S)
