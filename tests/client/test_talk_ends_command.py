@@ -24,6 +24,9 @@ from tests.support.talk_command import ESTIMATED_WITHIN_S, Talked, Talking
 from tests.support.terminal_screen import ProgramInTerminal
 from tests.support.waiting import until
 
+LOADED_AT_ONCE = {"ASR_MODEL": "pocketsphinx", "TTS_MODEL": "espeak"}
+"""Engines that are not what is tested here."""
+
 
 @dataclass(frozen=True)
 class Runs:
@@ -41,9 +44,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
     one = recording([(0.5, example("what-is-two-plus-two"))], 2.5)
     smart = {"S2S_TURN_DETECTION": "smart", "S2S_END_OF_TURN_SILENCE_S": "5"}
     runs = Runs(
-        Talking(folder / "noise", Pcm(noise.clip(-1, 1), HZ), at_once=True).start(),
-        Talking(folder / "one", one, "--no-speculation", at_once=True).start(),
-        Talking(folder / "smart", one, at_once=True).start(**smart),
+        Talking(folder / "noise", Pcm(noise.clip(-1, 1), HZ), at_once=True).start(**LOADED_AT_ONCE),
+        Talking(folder / "one", one, "--no-speculation", at_once=True).start(**LOADED_AT_ONCE),
+        Talking(folder / "smart", one, at_once=True).start(**smart, **LOADED_AT_ONCE),
     )
     yield runs
     for talking in (runs.in_noise, runs.not_speculative, runs.with_turn_detection):
@@ -97,7 +100,7 @@ def test_ctrl_c_in_mid_reply_ends_it_with_the_summary_and_leaves_nothing_behind(
         talking.command,
         talking.folder,
         # pocketsphinx has a process of its own.
-        {**os.environ, "S2S_LOG_LEVEL": "INFO", "ASR_MODEL": "pocketsphinx"},
+        {**os.environ, "S2S_LOG_LEVEL": "INFO", **LOADED_AT_ONCE},
     )
     until(lambda: program.screen.has_shown("Speaking") and has_sound(talking.folder / "played.wav"))
     children = psutil.Process(program.process.pid).children(recursive=True)
@@ -119,7 +122,8 @@ def test_ctrl_c_in_mid_reply_ends_it_with_the_summary_and_leaves_nothing_behind(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_whatever_ends_it_what_was_played_can_be_read(number: signal.Signals, tmp_path: Path) -> None:
-    talking = Talking(tmp_path / "talk", recording([(0.5, example("what-can-you-do"))], 60)).start()
+    said = recording([(0.5, example("what-can-you-do"))], 60)
+    talking = Talking(tmp_path / "talk", said).start(**LOADED_AT_ONCE)
     until(lambda: has_sound(talking.folder / "played.wav"))
     os.kill(talking.process_id, number)
     talked = talking.ended()
@@ -176,7 +180,8 @@ def test_a_device_and_a_file_for_the_same_end_are_refused() -> None:
 
 
 def test_a_speaker_that_breaks_ends_it_with_the_summary_of_all_turns_and_says_why(tmp_path: Path) -> None:
-    talking = Talking(tmp_path / "talk", recording([(0.5, example("what-can-you-do"))], 60)).start()
+    said = recording([(0.5, example("what-can-you-do"))], 60)
+    talking = Talking(tmp_path / "talk", said).start(**LOADED_AT_ONCE)
     played = talking.folder / "played.wav"
     until(lambda: has_sound(played))
     talking.limit_file_bytes(played.stat().st_size)  # as on a full disk

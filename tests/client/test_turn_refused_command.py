@@ -119,7 +119,7 @@ def test_ctrl_c_during_recognition_ends_it_at_once_and_leaves_no_process(tmp_pat
     code = f"import services.asr; services.asr.__path__.append({str(tmp_path)!r}); {S2S[2]}"
     running = subprocess.Popen(
         [sys.executable, "-c", code, "turn", "long.wav"],
-        env={**os.environ, "ASR_MODEL": "watched"},
+        env={**os.environ, "ASR_MODEL": "watched", "TTS_MODEL": "espeak"},
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,

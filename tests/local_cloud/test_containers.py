@@ -58,6 +58,11 @@ def remember_by_variable(text):
 def remember_by_path(text):
     pass
 
+@app.function()
+def bytecode():
+    folder = Path(__file__).parent / "__pycache__"
+    return os.getpid(), {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+
 @app.function(max_containers=2)
 def meet(folder):
     (Path(folder) / str(os.getpid())).touch()
@@ -197,6 +202,18 @@ def test_what_a_function_asks_for_is_on_record(cloud: Cloud) -> None:
 def test_what_an_image_forgets_is_missing_by_name(name: str, module: str) -> None:
     with pytest.raises(ModuleNotFoundError, match=module):
         function("containers", name).remote()
+
+
+def test_containers_with_the_same_sources_compile_them_once(cloud: Cloud) -> None:
+    bytecode = modal.Function.from_name("containers", "bytecode")
+    first, compiled = bytecode.remote()
+    (container,) = cloud.plane.containers("containers", "bytecode")
+    cloud.plane.kill(container.id)
+    until(lambda: not cloud.plane.containers("containers", "bytecode"))
+    second, found = bytecode.remote()
+    assert second != first
+    assert found == compiled
+    assert any(name.startswith("containers_app.") for name in compiled)
 
 
 def test_a_package_that_cannot_be_installed_is_told_to_the_caller() -> None:
