@@ -50,7 +50,8 @@ async def _serve(
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, stop.set)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup wants
+            loop.add_signal_handler(number, stop.set)
     async with _backend(target, selection, chosen, display) as backend:
         gateway = Gateway(backend, access)
         gateway.realtime.on_session, gateway.realtime.on_turn = display.session, display.turn
@@ -59,6 +60,7 @@ async def _serve(
             display.listening(listener.getsockname(), needs_key=access.needs_key)
             await asyncio.wait({server, stopping}, return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
+            loop.remove_signal_handler(signal.SIGINT)  # the next one is not waited for
             display.draining(chosen.drain_s)
 
 

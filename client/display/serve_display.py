@@ -53,7 +53,7 @@ class ServeDisplay:
     def draining(self, limit_s: float) -> None:
         """It stops."""
         if self._sessions:
-            self._line(f"Stopping: turns under way have {limit_s:g} s to end.")
+            self._line(f"Stopping: turns under way have {limit_s:g} s to end. Ctrl-C again stops at once.")
 
     def _line(self, text: str) -> None:
         self._output.print(printable(text), markup=False, highlight=False, soft_wrap=True)

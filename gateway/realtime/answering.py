@@ -134,6 +134,7 @@ class Answering:
         if not response or response_id not in (None, response.response_id):
             return False
         self.tasks.keep(response.cancel(reason))
+        self._ended(response)
         return True
 
     def silence(self) -> None:
@@ -159,7 +160,11 @@ class Answering:
         transcribe_only: bool,
     ) -> Asked:
         async def recorded() -> TurnRequest:
-            asked.request = await request()
+            try:
+                asked.request = await request()
+            except Exception as error:
+                events.put_nowait(_failed(error))
+                raise
             recorder.request_sent(asked.request)
             return asked.request
 
@@ -175,11 +180,7 @@ class Answering:
                 async for event in events:
                     yield event
         except Exception as error:
-            if not isinstance(error, SpeechError):
-                logger.exception("A turn failed in the gateway.")
-                error = StageFailed(f"The turn failed: {error!r}")
-            nothing = {"ledger": Ledger(spans=(), total_us=0), "models": Models()}
-            yield TurnFailed(**Failure.of(error).model_dump(), **nothing)
+            yield _failed(error)
 
     # What comes of them
 
@@ -189,6 +190,7 @@ class Answering:
             modalities=list(self.config.modalities(params)),
             audio_format=self.config.output_format(params),
             voice=self.config.voice(params),
+            speed=self.config.speed,
         )
         in_conversation = params.conversation != "none"
         items = self.items if in_conversation else None
@@ -205,18 +207,22 @@ class Answering:
         task.add_done_callback(lambda _: self._response_over(response, asked))
 
     def _response_over(self, response: Response, asked: Asked) -> None:
+        self._ended(response)
+        self.tasks.keep(asked.reply.cancel())
+        if asked.item:
+            self._end_transcript(asked, response.end)
+        if self._waiting and not self.active:
+            self._respond(self._waiting.popleft(), RealtimeResponseCreateParams())
+        self.on_response_over(response)
         spoken = response.spoken_item
         played_s = (spoken.duration_s if spoken.played_s is None else spoken.played_s) if spoken else 0.0
         interrupted = response.end is None
         self.on_record(asked.reply.recorder.record(interrupted=interrupted, played_s=played_s))
+
+    def _ended(self, response: Response) -> None:
         self._out_of_band.pop(response.response_id, None)
-        if asked.item:
-            self._end_transcript(asked, response.end)
         if self.active is response:
             self.active = None
-            if self._waiting:
-                self._respond(self._waiting.popleft(), RealtimeResponseCreateParams())
-        self.on_response_over(response)
 
     def _transcribe(self, asked: Asked) -> None:
         async def transcribe() -> None:
@@ -275,6 +281,15 @@ class Answering:
             place = {"item_id": item.item_id, "content_index": 0}
             kind = ConversationItemInputAudioTranscriptionFailedEvent
             self.outbox.put(server_event(kind, error=error, **place))
+
+
+def _failed(error: Exception) -> TurnFailed:
+    """The end of a turn that raised this."""
+    if not isinstance(error, SpeechError):
+        logger.error("A turn failed in the gateway.", exc_info=error)
+        error = StageFailed(f"The turn failed: {error!r}")
+    nothing = {"ledger": Ledger(spans=(), total_us=0), "models": Models()}
+    return TurnFailed(**Failure.of(error).model_dump(), **nothing)
 
 
 async def _conversation(items: Sequence[Item]) -> tuple[ChatMessage, ...]:

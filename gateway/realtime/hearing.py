@@ -50,7 +50,7 @@ class SpeechContinued:
 
 @dataclass(frozen=True, slots=True)
 class SpeechFinished:
-    """The utterance is over. `full`: since it is as long as it may be."""
+    """The utterance is over; the person stopped at `end_ms`. `full`: since it is as long as it may be."""
 
     question: Mp3Audio
     end_ms: int
@@ -208,7 +208,8 @@ class Hearing:
         question = listener.question(event)
         end_s = listener.moment(event.speech_end_sample)
         listener.turn_ended()
-        return SpeechFinished(question, _ms(self._listener_began + event.end_sample), end_s, event.full)
+        end_ms = _ms(self._listener_began + event.speech_end_sample)
+        return SpeechFinished(question, end_ms, end_s, event.full)
 
 
 def _ms(samples: int) -> int:

@@ -1,6 +1,7 @@
 """One response: a reply's events become those of the protocol, in the documented order."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -44,6 +45,8 @@ from shared.turn import (
     TurnRequest,
 )
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass
 class Asked:
@@ -68,6 +71,7 @@ class ResponseOptions:
     modalities: list[str]
     audio_format: AudioFormat
     voice: str
+    speed: float
 
     @property
     def spoken(self) -> bool:
@@ -133,6 +137,10 @@ class Response:
             code = error.code if isinstance(error, ProtocolError) else error.kind
             self._fail(code, error.message)
             return
+        except Exception as error:
+            logger.exception("A response failed in the gateway.")
+            self._fail("internal_error", f"The server failed: {error!r}")
+            return
         if isinstance(end, TurnFailed):
             self._fail(end.kind, Failure.of(end).message)
         else:
@@ -177,7 +185,9 @@ class Response:
 
     def _begun_message(self) -> MessageOutput:
         if not self._message:
-            self._audio = OutputAudio(self.options.audio_format) if self.options.spoken else None
+            self._audio = (
+                OutputAudio(self.options.audio_format, self.options.speed) if self.options.spoken else None
+            )
             message = MessageOutput(self._outbox, self.response_id, len(self._output), self._audio)
             self._add(message.item)
             self._message = message
@@ -248,6 +258,8 @@ class Response:
         if self.over:
             return
         self.over = True
+        if self._audio:
+            self._audio.close()
         self._close_message(complete=status == "completed")
         self._put(ResponseDoneEvent, response=self._state(status, details))
 

@@ -190,6 +190,12 @@ class SessionConfig:
         voice = (of_response and of_response.voice) or (of_session and of_session.voice)
         return voice if isinstance(voice, str) else getattr(voice, "id", "")
 
+    @property
+    def speed(self) -> float:
+        """How much faster replies are spoken; what is out of bounds is the bound."""
+        output = self._realtime.audio and self._realtime.audio.output
+        return _within(0.25, output.speed if output else None, 1.5, 1.0)
+
     def transcription_options(self) -> dict[str, Any]:
         """Fields of each TurnRequest that transcribes."""
         transcription = self._input.transcription
@@ -198,10 +204,10 @@ class SessionConfig:
 
     def turn_options(self, response: RealtimeResponseCreateParams) -> dict[str, Any]:
         """Fields of a response's TurnRequest. Raises ProtocolError."""
-        if not self.responds:
-            return {}
-        session = self._realtime
         options = self.transcription_options()
+        if not self.responds:
+            return _checked(options)
+        session = self._realtime
         options["spoken"] = self.modalities(response) == ["audio"]
         options["tools"] = self._tools(response)
         options["voice"] = self._settings.gateway_voice(self.voice(response))
@@ -210,12 +216,7 @@ class SessionConfig:
             options["system_prompt"] = instructions
         limit = response.max_output_tokens or session.max_output_tokens
         options["max_tokens"] = limit if isinstance(limit, int) else self._settings.max_reply_tokens
-        question = [{"role": "user", "content": "?"}]
-        try:
-            TurnRequest.checked(conversation=question, **options)
-        except BadRequest as error:
-            raise ProtocolError(error.message, param="session") from None
-        return options
+        return _checked(options)
 
     def _tools(self, response: RealtimeResponseCreateParams) -> tuple[Tool, ...]:
         session = self._realtime
@@ -243,6 +244,15 @@ def session_of(fields: Mapping[str, Any]) -> AnySession:
         return _ANY_SESSION.validate_python(dict(fields))
     except ValidationError as error:
         raise ProtocolError(first_problem(error), param="session") from None
+
+
+def _checked(options: dict[str, Any]) -> dict[str, Any]:
+    """The same. Raises ProtocolError unless they are fields of a TurnRequest."""
+    try:
+        TurnRequest.checked(conversation=[{"role": "user", "content": "?"}], **options)
+    except BadRequest as error:
+        raise ProtocolError(error.message, param="session") from None
+    return options
 
 
 def _tool(tool: object) -> Tool:

@@ -59,8 +59,7 @@ class TurnTaking:
     def configure(self) -> None:
         """The session's configuration has changed."""
         self._hearing.configure(self._config.input_format, self._config.listening())
-        if not self._hearing.in_utterance:
-            self._drop_speculation()
+        self._drop_speculation()  # it was asked otherwise
         self._detection = self._turn_detection()
 
     async def append(self, audio: str) -> None:

@@ -121,7 +121,8 @@ def gateway_image(models: Sequence[RegisteredModel], settings: Settings) -> moda
     for weights in LISTENING if modal.is_local() else ():
         folder = weights_folder(weights)
         image = image.add_local_dir(folder, f"{PACKAGES_IN_IMAGE}/{folder.name}")
-    return image.add_local_python_source("shared", "services", "orchestrator", "conversation", "gateway")
+    image = image.add_local_python_source("shared", "services", "orchestrator", "conversation")
+    return image.add_local_python_source("gateway", ignore=())  # with the page, which is no Python
 
 
 def weights_image(settings: Settings) -> modal.Image:

@@ -253,3 +253,18 @@ def test_after_long_silence_nothing_is_left_open(stretches: list[tuple[float, in
 @pytest.mark.parametrize("probability", [0.0, 0.3, 0.59])
 def test_what_is_never_likely_to_be_speech_is_never_an_utterance(probability: float) -> None:
     assert kinds([probability] * 5_000) == []
+
+
+@pytest.mark.parametrize(("threshold", "begins"), [(0.3, True), (0.5, False)])
+def test_speech_begins_a_tenth_above_the_threshold(threshold: float, begins: bool) -> None:
+    endpointer = Endpointer(Settings(vad_threshold=threshold))
+    assert bool(events_of([0.45], endpointer)) is begins
+
+
+def test_an_utterance_is_certain_once_it_is_too_long_to_be_dropped() -> None:
+    endpointer = Endpointer(Settings(min_speech_s=0.096))
+    certain = []
+    for probability in [0.0, 0.9, 0.9, 0.9, 0.0]:
+        endpointer.process(probability)
+        certain.append(endpointer.certain)
+    assert certain == [False, False, False, True, True]

@@ -1,9 +1,11 @@
 """The gateway as deployed by its user: a server before the services, reached as any client reaches it."""
 
+import asyncio
 import json
+import signal
 import urllib.error
 import urllib.request
-from contextlib import AbstractAsyncContextManager
+from asyncio.subprocess import DEVNULL, PIPE
 
 import modal
 import pytest
@@ -63,11 +65,6 @@ def asked(project: Project) -> FunctionView:
     return project.cloud.plane.app(GATEWAY_APP).function(GATEWAY_SERVER)
 
 
-def connected(url: str, key: str) -> AbstractAsyncContextManager[websockets.ClientConnection]:
-    address = url.replace("http://", "ws://") + "/v1/realtime?model=gpt-realtime"
-    return websockets.connect(address, additional_headers={"Authorization": f"Bearer {key}"})
-
-
 def test_without_keys_it_is_not_deployed(without_key: str) -> None:
     assert "modal secret create s2s-api-keys S2S_API_KEYS=" in without_key
 
@@ -95,7 +92,31 @@ def test_only_a_key_opens_it(url: str) -> None:
 
 async def test_a_spoken_question_is_answered_by_the_deployed_services(url: str) -> None:
     until(lambda: get(f"{url}/readyz")[0] == 200)
-    async with connected(url, KEY) as socket:
+    await check_answer_of(url, KEY)
+
+
+async def test_so_it_is_by_a_gateway_here_before_the_same_services(deployed: Project) -> None:
+    serve = [*deployed.command, "serve", "--port", "0", "--target", "modal"]
+    environ = deployed.environ(**MODELS)
+    process = await asyncio.create_subprocess_exec(
+        *serve, cwd=deployed.folder, env=environ, stdout=PIPE, stdin=DEVNULL
+    )
+    assert process.stdout
+    try:
+        async with asyncio.timeout(120):
+            while b"API " not in (line := await process.stdout.readline()):
+                assert line, "it has ended"
+        await check_answer_of(line.split()[1].decode().removesuffix("/v1"), "none is needed")
+    finally:
+        process.send_signal(signal.SIGINT)
+        rest, _ = await process.communicate()
+    assert process.returncode == 0
+    assert b"first audio" in rest
+
+
+async def check_answer_of(url: str, key: str) -> None:
+    address = url.replace("http://", "ws://") + "/v1/realtime?model=gpt-realtime"
+    async with websockets.connect(address, additional_headers={"Authorization": f"Bearer {key}"}) as socket:
         client = Client(socket)
         await client.until("session.created")
         await client.update(audio={"input": {"transcription": {"model": "whisper-1"}}})
@@ -105,6 +126,12 @@ async def test_a_spoken_question_is_answered_by_the_deployed_services(url: str) 
     assert heard["transcript"] == "what is two plus two"
     assert client.transcript == ANSWER
     assert len(client.audio) / 48_000 > 0.8
+
+
+def test_it_has_the_page(url: str) -> None:
+    until(lambda: get(f"{url}/readyz")[0] == 200)
+    assert b"<!doctype html>" in get(f"{url}/")[1].lower()
+    assert get(f"{url}/page/main.js")[0] == 200
 
 
 def test_the_commands_know_of_it(url: str, deployed: Project) -> None:

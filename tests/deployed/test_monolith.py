@@ -13,19 +13,23 @@ import psutil
 import pytest
 
 from local_cloud import FunctionView
+from orchestrator.modal_stages import ModalStages
 from services.llm.vllm import Phi3, vllm_flags
 from services.on_modal.image_locks import LOCKS
 from shared.audio.decode import decode_audio
 from shared.audio.mp3 import encode_mp3
 from shared.deployment import MONOLITH_APP, MONOLITH_CLASS, Health
 from shared.errors import BadAudio, Stage
+from shared.payloads import ChatMessage
 from shared.settings import Settings
+from shared.stage_stream import StageStarted, Transcript
 from shared.turn import StageWaiting, TurnCompleted, TurnEvent, TurnRequest, TurnResult, TurnStarted
 from tests.support.answering_deployment import AnsweringProject, answering_project
 from tests.support.answering_engines import reply_to
 from tests.support.control_plane_programs import Cloud
 from tests.support.documentation import block_with
 from tests.support.paths import EXAMPLES
+from tests.support.processes import descendants_with, is_running
 from tests.support.s2s_command import s2s
 from tests.support.waiting import until_async
 
@@ -65,8 +69,7 @@ def request() -> TurnRequest:
 def engines_of(project: AnsweringProject) -> list[psutil.Process]:
     """The engines' processes of the containers that run."""
     pids = [one.pid for one in project.cloud.plane.containers(MONOLITH_APP) if one.pid]
-    children = [child for pid in pids for child in psutil.Process(pid).children()]
-    return [child for child in children if "engine_process_worker" in " ".join(child.cmdline())]
+    return [one for pid in pids for one in descendants_with("engine_process_worker", pid)]
 
 
 def test_one_gpu_holds_all_engines_and_no_snapshot_is_taken(of_gpus: FunctionView) -> None:
@@ -128,6 +131,25 @@ async def test_the_events_of_a_turn_come_as_they_do_from_the_four_apps(deployed:
     assert not [event for event in events if isinstance(event, StageWaiting)]
 
 
+async def test_its_stages_can_be_called_one_by_one_and_stop_when_they_are_left(
+    deployed: AnsweringProject,
+) -> None:
+    question, audio = ChatMessage(role="user", content="7"), request().audio
+    assert audio
+    async with ModalStages(Settings(), in_monolith=True) as stages:
+        heard = [item async for item in stages.transcribe(audio)]
+        assert [item.text for item in heard if isinstance(item, Transcript)] == ["what is two plus two"]
+        deployed.points.order("llm-middle", 7, "hold")
+        async with aclosing(stages.generate([question], max_tokens=50, temperature=0.0)) as items:
+            started = await anext(items)
+            assert isinstance(started, StageStarted)
+            assert started.call_id
+    deployed.points.release("llm-middle", 7)
+    plane = deployed.cloud.plane
+    await until_async(lambda: not any(one.running_inputs for one in plane.containers()))
+    assert not deployed.points.times_reached("llm-end", 7)
+
+
 def test_an_error_is_the_same_as_that_of_the_four_apps(deployed: AnsweringProject) -> None:
     with pytest.raises(BadAudio, match="no audio that can be read"):
         monolith().process_audio.remote(b"not audio at all" * 100)
@@ -142,6 +164,7 @@ async def test_a_cancelled_turn_stops_in_the_engine(deployed: AnsweringProject) 
     await call.cancel.aio()
     plane = deployed.cloud.plane
     await until_async(lambda: not any(one.running_inputs for one in plane.containers()))
+    await until_async(lambda: deployed.points.times_reached("llm-cancelled", 0))
     deployed.points.release("llm-middle", 0)
     assert (await monolith().run_turn.remote.aio(request())).outcome == "completed"
     assert deployed.points.times_reached("llm-end", 0) == reached + 1  # by the second one
@@ -160,7 +183,7 @@ async def test_an_engine_that_dies_fails_its_turn_and_the_container_is_replaced(
     assert (failure.stage, failure.retryable) == (Stage.LLM, True)
     assert "The process of answering ended with code 3" in failure.message
     assert (await monolith().run_turn.remote.aio(request())).outcome == "completed"
-    await until_async(lambda: not any(engine.is_running() for engine in before))
+    await until_async(lambda: not any(map(is_running, before)))
 
 
 def test_the_readme_calls_it_from_python_as_shown(deployed: AnsweringProject, tmp_path: Path) -> None:

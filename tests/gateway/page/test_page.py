@@ -11,7 +11,7 @@ from playwright.async_api import Browser, Page, ViewportSize, expect
 from bench.sounds import Samples
 from gateway import page as gateway_page
 from gateway.errors import OriginRefused, RateLimited, Refused, TooManySessions
-from tests.support.chromium import TAP, chromium, opened, sound_played
+from tests.support.chromium import chromium, opened, sound_played
 from tests.support.realtime_script import HZ, Event, ScriptedServer, Session
 from tests.support.serving import served
 from tests.support.sounds import tone
@@ -31,7 +31,7 @@ async def listen(_: Session) -> None:
 
 
 def app(server: ScriptedServer) -> Any:
-    return server.app(TAP, *gateway_page.routes())
+    return server.app(*gateway_page.routes())
 
 
 def talk(page: Page) -> Any:
@@ -84,9 +84,7 @@ async def test_the_microphone_is_heard_until_the_button_is_pressed_again(browser
         await expect(page.locator("#phase")).to_have_text("Ready")
 
 
-async def test_an_interruption_silences_the_answer_and_tells_the_server_what_was_heard(
-    browser: Browser,
-) -> None:
+async def test_an_interruption_ends_the_sound_and_the_server_is_told_what_was_heard(browser: Browser) -> None:
     async def long_answers(session: Session) -> None:
         for _ in range(3):
             await session.hear("Tell me a story.")
@@ -99,7 +97,10 @@ async def test_an_interruption_silences_the_answer_and_tells_the_server_what_was
             await answer.end("cancelled", type="cancelled", reason="turn_detected")
 
     server = ScriptedServer(long_answers)
-    async with served(app(server)) as port, opened(browser, f"http://localhost:{port}") as page:
+    async with (
+        served(app(server)) as port,
+        opened(browser, f"http://localhost:{port}", recorded=True) as page,
+    ):
         await talk(page).click()
         notes = page.locator("#waterfall small")
         await expect(notes).to_have_count(3)

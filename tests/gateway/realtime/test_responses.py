@@ -141,6 +141,13 @@ async def test_a_response_is_cancelled(waiting: Client) -> None:
     assert (await waiting.until("response.done"))["response"]["status"] == "completed"
 
 
+async def test_another_may_be_created_at_once_behind_a_cancel(waiting: Client) -> None:
+    await waiting.send("response.cancel")
+    await waiting.send("response.create")
+    statuses = [(await waiting.until("response.done"))["response"]["status"] for _ in range(2)]
+    assert statuses == ["cancelled", "completed"]
+
+
 async def test_nothing_to_cancel_is_an_error_that_clients_know(client: Client) -> None:
     await client.send("response.cancel", event_id="mine")
     error = await client.error()
@@ -170,6 +177,17 @@ async def test_a_reply_that_fails_is_reported_by_its_response() -> None:
         }
         await client.send("response.create")
         assert (await client.until("response.done"))["response"]["status"] == "completed"
+
+
+@pytest.mark.parametrize("speed", [0.5, 1.5])
+async def test_replies_are_spoken_at_the_clients_speed(client: Client, speed: float) -> None:
+    await client.update(audio={"output": {"speed": speed}})
+    await client.send("response.create")
+    response = (await client.until("response.done"))["response"]
+    usual_s = 0.06 * len(REPLY)
+    assert len(client.audio) / 48_000 == pytest.approx(usual_s / speed, abs=0.05)
+    spoken = response["usage"]["output_token_details"]["audio_tokens"]
+    assert spoken == pytest.approx(20 * usual_s / speed, abs=1)
 
 
 async def test_voices_are_what_the_table_says() -> None:

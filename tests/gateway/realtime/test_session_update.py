@@ -62,6 +62,7 @@ async def test_models_and_voices_that_are_unknown_here_are_accepted(served: Serv
     ("session", "param"),
     [
         ({"type": "realtime", "instructions": "x" * 20_000}, "session"),
+        ({"type": "realtime", "audio": {"input": {"transcription": {"language": "no tag!"}}}}, "session"),
         ({"type": "realtime", "tools": [{"type": "mcp", "server_label": "x"}]}, "session.tools"),
         ({"type": "realtime", "tools": [{"type": "function", "name": "not a name"}]}, "session.tools"),
     ],
