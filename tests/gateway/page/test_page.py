@@ -10,7 +10,7 @@ from playwright.async_api import Browser, Page, ViewportSize, expect
 
 from bench.sounds import Samples
 from gateway import page as gateway_page
-from gateway.errors import OriginRefused, RateLimited, Refused, TooManySessions
+from gateway.errors import InvalidKey, OriginRefused, RateLimited, Refused, TooManySessions
 from tests.support.chromium import chromium, opened, sound_played
 from tests.support.realtime_script import HZ, Event, ScriptedServer, Session
 from tests.support.serving import served
@@ -113,8 +113,8 @@ async def test_an_interruption_ends_the_sound_and_the_server_is_told_what_was_he
     assert [event["item_id"] for event in truncations(session)] == ["item_2", "item_4", "item_6"]
     told_ms = sum(event["audio_end_ms"] for event in truncations(session))
     played_ms = 1000 * np.count_nonzero(np.abs(played) > LOUD) / rate_hz / SHARE_THAT_IS_LOUD
-    assert 0 < told_ms < 1.02 * played_ms
-    assert played_ms < 20_000
+    assert told_ms > 0
+    assert 0 <= played_ms - told_ms < 1_000  # the output's latency each time, and nothing that was on its way
 
 
 def truncations(session: Session) -> list[Event]:
@@ -218,6 +218,19 @@ async def test_a_lost_connection_comes_back_and_the_server_is_told_what_was_said
             ("assistant", "Hello, Peter."),
         ]
         await expect(page.locator("#words")).to_contain_text("Hello, Peter.")
+
+
+async def test_a_secret_that_is_of_another_process_of_the_server_is_replaced(browser: Browser) -> None:
+    async def refuse(session: Session) -> None:
+        await session.send("error", error={"code": InvalidKey.code})
+        await session.close(1008)
+
+    server = ScriptedServer(refuse, listen)
+    async with served(app(server)) as port, opened(browser, f"http://localhost:{port}") as page:
+        await talk(page).click()
+        await until_async(lambda: len(server.sessions) == 2)
+        await expect(page.locator("#phase")).to_have_text("Listening")
+    assert len(server.secrets_wanted) == 2
 
 
 async def test_a_server_that_goes_away_is_waited_for(browser: Browser) -> None:
