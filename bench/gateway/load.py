@@ -25,7 +25,7 @@ class Load:
 
     `above_ms` is voice-to-voice above the median of the same turn in process. CPU and memory are the
     server's process's, simulated stages included: CPU over the whole talk, memory at its peak above that of
-    a gateway with no session yet.
+    a gateway with none left.
     """
 
     sessions: int
@@ -105,13 +105,9 @@ class _Talked:
 
 def _talk(sessions: int, duration_s: float) -> _Talked:
     with _served() as (server, port):
+        _speakers(port, 1, 0.0).communicate()  # the first turn of a process is slower
         idle_mib, cpu_s, began_s = _memory_mib(server), _cpu_s(server), time.monotonic()
-        speakers = subprocess.Popen(
-            [sys.executable, "-m", "bench.gateway.speakers", str(port), str(sessions), str(duration_s)],
-            stdout=subprocess.PIPE,
-            text=True,
-            process_group=0,
-        )
+        speakers = _speakers(port, sessions, duration_s)
         memory_mib = [idle_mib]
         try:
             while True:
@@ -125,6 +121,15 @@ def _talk(sessions: int, duration_s: float) -> _Talked:
         assert speakers.returncode == 0, "the clients failed: see above"
         took_s = time.monotonic() - began_s
         return _Talked(json.loads(told), _cpu_s(server) - cpu_s, took_s, idle_mib, memory_mib)
+
+
+def _speakers(port: int, sessions: int, duration_s: float) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "bench.gateway.speakers", str(port), str(sessions), str(duration_s)],
+        stdout=subprocess.PIPE,
+        text=True,
+        process_group=0,
+    )
 
 
 @contextmanager

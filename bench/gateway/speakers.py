@@ -40,7 +40,7 @@ class _Speaker:
         self._answered: list[tuple[float, float]] = []
 
     async def talk(self, duration_s: float) -> list[tuple[float, float]]:
-        """Ask until the time is over, and hear the last reply out; when each was audible, and the
+        """Ask, at least once, until the time is over, and hear the last reply out; when each was audible, and the
         voice-to-voice."""
         now = asyncio.get_running_loop().time
         until_s = now() + duration_s
@@ -48,7 +48,7 @@ class _Speaker:
         async with websockets.connect(self._url, compression=None, max_size=None) as socket:
             await socket.send(json.dumps({"type": "session.update", "session": _SESSION}))
             speaking = asyncio.create_task(self._speak(socket))
-            while now() < until_s:
+            while not self._answered or now() < until_s:
                 await asyncio.sleep(self._chance.uniform(*PAUSE_S))
                 self._coming.extend(self._question)
                 await asyncio.wait_for(self._hear_out(socket), 60)
