@@ -22,6 +22,9 @@ from shared.settings import Settings
 
 MAX_APPEND_CHARACTERS = 20 * 2**20
 """15 MiB in base64, the most that the protocol allows."""
+SMALL_APPEND_CHARACTERS = 10_000
+"""Audio of 0.15 s and less is decoded at once: that takes 0.04 ms, and to have a thread do it 0.12 ms
+(measured)."""
 FRAMES_AT_ONCE = 64
 """So many frames, two seconds of audio, are taken together: other sessions want their turn."""
 
@@ -124,12 +127,15 @@ class Hearing:
             raise ProtocolError(
                 "More than 15 MiB of audio: send less at once.", "audio_too_large", param="audio"
             )
-        frames = await asyncio.to_thread(self._decoded, audio)
+        if len(audio) > SMALL_APPEND_CHARACTERS:
+            frames = await asyncio.to_thread(self._decoded, audio)
+        else:
+            frames = self._decoded(audio)
         while frames:
             some = [frames.popleft() for _ in range(min(FRAMES_AT_ONCE, len(frames)))]
             pending = deque([(frame, await self._vad.probability(frame)) for frame in some])
             while pending:
-                for one in await asyncio.to_thread(self._listen, pending):
+                for one in await self._listened(pending):
                     yield one
 
     def commit(self) -> Pcm | None:
@@ -164,6 +170,13 @@ class Hearing:
         self._buffered += samples.size
         self._buffer.append(samples)
         return deque()
+
+    async def _listened(self, pending: deque[tuple[Frame, float]]) -> list[Heard]:
+        """What is heard next. In silence there is nothing to do; what is said is encoded, in a thread."""
+        quiet = self._settings and all(one < self._settings.vad_threshold for _, one in pending)
+        if self._listener and not self._listener.in_utterance and quiet:
+            return self._listen(pending)
+        return await asyncio.to_thread(self._listen, pending)
 
     def _listen(self, pending: deque[tuple[Frame, float]]) -> list[Heard]:
         """Take frames until something is heard in one."""
