@@ -54,8 +54,8 @@ class AudioFormat(Enum):
 
     def decoded(self, audio: bytes) -> Samples:
         """The samples of whole samples' bytes."""
-        if self is AudioFormat.PCM:  # a twentieth of the time
-            return np.frombuffer(audio, "<i2").astype(np.float32) / np.float32(32_768)
+        if self is AudioFormat.PCM:  # by libsndfile 40 ms take 0.2 ms
+            return np.frombuffer(audio, "<i2").astype(np.float32) / np.float32(2**15)
         if not audio:
             return np.empty(0, np.float32)
         samples: Samples

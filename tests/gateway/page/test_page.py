@@ -1,5 +1,6 @@
 """The page in a browser, over a server of the Realtime protocol that follows a script."""
 
+import asyncio
 from contextlib import AsyncExitStack
 from statistics import median
 from typing import Any
@@ -276,6 +277,36 @@ async def test_a_microphone_that_is_not_allowed_is_told(browser: Browser) -> Non
     ):
         await talk(page).click()
         await expect(page.get_by_role("alert")).to_contain_text("The microphone is not allowed.")
+
+
+async def test_a_microphone_that_is_taken_away_ends_the_conversation(browser: Browser) -> None:
+    server = ScriptedServer(listen)
+    async with served(app(server)) as port, opened(browser, f"http://localhost:{port}") as page:
+        await talk(page).click()
+        await expect(page.locator("#phase")).to_have_text("Listening")
+        await page.context.clear_permissions()
+        await expect(page.get_by_role("alert")).to_contain_text("The microphone was disconnected.")
+        await server.sessions[0].until(lambda: server.sessions[0].closed)
+        await expect(talk(page)).to_be_visible()
+
+
+async def test_an_answer_that_takes_long_is_explained_until_it_comes(browser: Browser) -> None:
+    explained = asyncio.Event()
+
+    async def slow_turn(session: Session) -> None:
+        await session.hear("What is two plus two?")
+        await explained.wait()
+        await session.answer("It is four.", hum(0.5))
+
+    async with (
+        served(app(ScriptedServer(slow_turn))) as port,
+        opened(browser, f"http://localhost:{port}") as page,
+    ):
+        await talk(page).click()
+        await expect(page.get_by_role("alert")).to_contain_text("a model is probably being started")
+        explained.set()
+        await expect(page.locator("#words")).to_contain_text("It is four.")
+        await expect(page.get_by_role("alert")).to_be_empty()
 
 
 async def test_a_machine_without_a_microphone_is_told() -> None:
