@@ -21,7 +21,7 @@ LOGS = $(S2S) logs$(if $(call yes,$(FOLLOW)), --follow)
 PYTEST = $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-devices test-engines test-clients check format bench bench-quality examples \
+.PHONY: help setup demo test test-fast test-devices test-engines test-clients check format bench bench-gateway bench-quality examples \
 	lock clean fetch-weights deploy-all deploy-asr deploy-llm deploy-tts deploy-orchestrator deploy-monolith deploy-gateway \
 	smoke status warm logs-asr logs-llm logs-tts logs-orchestrator logs-monolith logs-gateway stop-all chaos local-cloud
 
@@ -120,6 +120,9 @@ format: setup ## Format the code and apply ruff's fixes
 
 bench: setup ## Measure codec, turns, orchestrator and conversation (twelve minutes; JSON=file also writes it)
 	@$(BIN)/python -m bench $(if $(JSON),--json $(JSON))
+
+bench-gateway: setup ## Measure what the gateway adds at 1 to 100 sessions (two minutes; SOAK=10 minutes of 20; JSON=file)
+	@$(BIN)/python -m bench.gateway $(if $(SOAK),--soak-min $(SOAK)) $(if $(JSON),--json $(JSON))
 
 bench-quality: setup ## Measure word error rates, voices and ends of turns (RECORDINGS=folder; JSON=file also writes it)
 	@$(BIN)/python -m bench.quality $(if $(RECORDINGS),--recordings $(RECORDINGS)) $(if $(JSON),--json $(JSON))

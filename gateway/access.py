@@ -2,7 +2,6 @@
 
 import hmac
 import re
-import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -16,12 +15,12 @@ from urllib.parse import urlsplit
 from pydantic import JsonValue
 from starlette.requests import HTTPConnection
 
+from gateway.client_secrets import DEFAULT_SECRET_S, SECRET_PREFIX, ClientSecret, ClientSecrets
 from gateway.errors import (
     InvalidKey,
     NotForClientSecrets,
     OriginRefused,
     RateLimited,
-    TooManyClientSecrets,
     TooManyRequests,
     TooManySessions,
 )
@@ -30,12 +29,6 @@ from shared.settings import Settings
 
 KEY_SUBPROTOCOL: Final = "openai-insecure-api-key."
 """What precedes the key among the subprotocols of a WebSocket: browsers cannot set headers."""
-
-SECRET_PREFIX: Final = "ek_"
-MIN_SECRET_S: Final = 10
-MAX_SECRET_S: Final = 7_200
-DEFAULT_SECRET_S: Final = 600
-"""Lifetimes of a client secret, as OpenAI has them."""
 
 MIN_KEY_CHARACTERS: Final = 16
 _KEY = re.compile(r"[\x21-\x7e]+")
@@ -51,43 +44,31 @@ class Caller:
     session: Mapping[str, JsonValue] | None = None
 
 
-@dataclass(frozen=True)
-class ClientSecret:
-    """A key for somebody else's browser: valid until `expires_at` (seconds since 1970), for any number of
-    sessions."""
-
-    value: str
-    expires_at: int
-
-
-@dataclass(frozen=True)
-class _ValidSecret:
-    key: str
-    session: Mapping[str, JsonValue]
-    expires_s: float
-
-
 class Access:
-    """Admits or refuses; counts what each key uses. For one event loop, and one process: a client secret is
-    known to the process that made it.
+    """Admits or refuses; counts what each key uses. For one event loop; limits are those of one process.
 
     Without API keys everybody is admitted, and nobody is limited, except web pages of other origins: any page
     that is open in a browser could otherwise use the gateway on its machine. `now` is a monotonic clock in
-    seconds. Raises Misconfigured if a key is too short to be safe.
+    seconds, `wall_clock` seconds since 1970. Raises Misconfigured if a key is too short to be safe.
     """
 
-    def __init__(self, settings: Settings, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        now: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
         keys = _listed(settings.api_keys.get_secret_value())
         if any(len(key) < MIN_KEY_CHARACTERS or not _KEY.fullmatch(key) for key in keys):
             raise Misconfigured(
                 f"S2S_API_KEYS: a key has {MIN_KEY_CHARACTERS} or more characters of ASCII. "
                 "Make one: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
             )
-        self._keys = [_digest(key) for key in keys]
+        self._keys = {_digest(key): key for key in keys}
+        self._client_secrets = ClientSecrets(keys, wall_clock)
         self._origins = frozenset(origin.rstrip("/").lower() for origin in _listed(settings.allowed_origins))
         self._settings = settings
         self._now = now
-        self._secrets: dict[str, _ValidSecret] = {}
         self._sessions = Counter[str]()
         self._under_way = Counter[str]()
         self._requests: dict[str, _Allowance] = {}
@@ -143,29 +124,17 @@ class Access:
     ) -> ClientSecret:
         """A new client secret that counts for the caller's key; its sessions begin as `session` says.
 
-        Raises ValueError if the lifetime is not MIN_SECRET_S to MAX_SECRET_S; TooManyClientSecrets.
+        Raises what `ClientSecrets.create` does.
         """
-        if not MIN_SECRET_S <= lifetime_s <= MAX_SECRET_S:
-            raise ValueError(f"a client secret lives {MIN_SECRET_S} to {MAX_SECRET_S} s, not {lifetime_s}")
-        now = self._now()
-        self._secrets = {digest: one for digest, one in self._secrets.items() if one.expires_s > now}
-        if len(self._secrets) >= self._settings.max_client_secrets:
-            first_s = min(one.expires_s for one in self._secrets.values())
-            raise TooManyClientSecrets(
-                "Too many client secrets are valid. Use one for several sessions, or let them expire sooner.",
-                retry_after_s=first_s - now,
-            )
-        value = SECRET_PREFIX + secrets.token_urlsafe(32)
-        self._secrets[_digest(value)] = _ValidSecret(caller.key, session or {}, now + lifetime_s)
-        return ClientSecret(value, int(time.time()) + lifetime_s)
+        return self._client_secrets.create(self._keys.get(caller.key, ""), lifetime_s, session or {})
 
     def _caller(self, key: str) -> Caller:
-        digest = _digest(key)
-        secret = self._secrets.get(digest)
-        if secret and secret.expires_s > self._now():
-            return Caller(secret.key, by_client_secret=True, session=secret.session)
+        if opened := self._client_secrets.read(key):
+            counts_for = _digest(opened.key) if opened.key else ""
+            return Caller(counts_for, by_client_secret=True, session=opened.session)
         if not self.needs_key:
             return Caller()
+        digest = _digest(key)
         # All are compared, each in constant time, so that time says nothing about which or how much is right.
         if sum(hmac.compare_digest(digest, known) for known in self._keys):
             return Caller(digest)

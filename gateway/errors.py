@@ -86,14 +86,6 @@ class TooManyRequests(Refused):
     code = "request_limit_reached"
 
 
-class TooManyClientSecrets(Refused):
-    """As many client secrets are valid as may be at once."""
-
-    status = 429
-    type = "rate_limit_error"
-    code = "client_secret_limit_reached"
-
-
 class InvalidRequest(Refused):
     """The request is not what the API takes; `param` says where."""
 

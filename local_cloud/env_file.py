@@ -95,7 +95,7 @@ def identify_handler(identity: str) -> grpclib.const.Handler:
     return grpclib.const.Handler(serve, grpclib.const.Cardinality.UNARY_UNARY, Empty, StringValue)
 
 
-async def identity_at(host: str, port: int, within_s: float = 1.0) -> str | None:
+async def identity_at(host: str, port: int, within_s: float = 5.0) -> str | None:
     """The identity of a server; None if none listens, answers in time or knows the request."""
     channel = Channel(host, port)
     try:

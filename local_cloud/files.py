@@ -14,13 +14,19 @@ from local_cloud.state import Function, State, found
 def mount_sources(state: State, function: Function, root: Path) -> None:
     """Lay the mounted files (and those copied into the image) under a folder that stands for `/`."""
     (root / "root").mkdir(parents=True)
+    mounts = []
     for layer in state.layers(function.definition.image_id):
         mount_id = layer.definition.context_mount_id
-        for command in layer.definition.dockerfile_commands:
-            if mount_id and command.startswith("COPY . "):
-                _lay(state, mount_id, root / command.removeprefix("COPY . ").strip().lstrip("/"))
-    for mount_id in function.definition.mount_ids:
-        _lay(state, mount_id, root)
+        mounts += [
+            (mount_id, command.removeprefix("COPY . ").strip().lstrip("/"))
+            for command in layer.definition.dockerfile_commands
+            if mount_id and command.startswith("COPY . ")
+        ]
+    mounts += [(mount_id, "") for mount_id in function.definition.mount_ids]
+    for mount_id, folder in mounts:
+        _lay(state, mount_id, root / folder)
+    contents = hashlib.sha256(repr(mounts).encode()).hexdigest()[:24]
+    _share_bytecode(root, state.folder / "bytecode" / contents)
 
 
 def mounted_paths(state: State, function: Function) -> tuple[str, ...]:
@@ -38,6 +44,15 @@ def _lay(state: State, mount_id: str, folder: Path) -> None:
             target.hardlink_to(state.files / file.sha256_hex)
         except OSError:
             target.write_bytes((state.files / file.sha256_hex).read_bytes())
+
+
+def _share_bytecode(root: Path, bytecode: Path) -> None:
+    """Let the containers with these sources compile them once: links to one file are of the same age."""
+    for folder in {module.parent for module in root.rglob("*.py")}:
+        shared, own = bytecode / folder.relative_to(root), folder / "__pycache__"
+        if not own.exists():  # what was mounted with its bytecode keeps it
+            shared.mkdir(parents=True, exist_ok=True)
+            own.symlink_to(shared)
 
 
 class VolumeLinks:

@@ -21,8 +21,6 @@ class GatewaySettings(BaseSettings):
     """Requests a minute of one key, an opened session being one."""
     max_key_http_requests: int = Field(default=32, ge=1)
     """REST requests at once of one key, or of all clients where there are no keys."""
-    max_client_secrets: int = Field(default=1_000, ge=1)
-    """Client secrets that are valid at once."""
     max_sessions: int = Field(default=100, ge=1)
     """Realtime sessions at once, of all keys."""
     max_session_s: float = Field(default=3_600.0, gt=0.0)

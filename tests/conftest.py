@@ -47,6 +47,10 @@ for name in [
         del os.environ[name]
 Settings.model_config["env_file"] = None
 
+# Threads that spin while they wait take the cores from the tests beside them: 1.3 s for one of Whisper's
+# transcripts on a busy machine of two cores, and 0.3 s so. OpenMP reads it when it is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 # How long an example takes is the machine's business, and what fails must fail again.
 hypothesis_settings.register_profile(
     "tests", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True

@@ -88,6 +88,7 @@ export class Failure extends Error {
    */
   static ofClose({ code, reason }, lastError) {
     const kind = CODES[lastError ?? ""];
+    if (kind === "keyWanted") return new Failure("lost"); // its secret is of another process of the server
     if (kind) return new Failure(kind);
     return code === 1000 || code === 1008 ? new Failure("closed", reason) : new Failure("lost");
   }

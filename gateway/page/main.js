@@ -144,7 +144,7 @@ async function connect(signal, retried) {
 function show(conversation, signal) {
   /** @type {number | undefined} */
   let slow;
-  /** @type {string | undefined} */
+  /** @type {import("./conversation.js").Phase | undefined} */
   let phase;
   conversation.onChange = () => {
     view.showTurns(conversation.turns);

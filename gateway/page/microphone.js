@@ -17,7 +17,9 @@ export class Microphone {
     this.onEnded = () => {};
     /** How loud it is now, 0 to 1. */
     this.level = 0;
-    this.restart();
+    /** What was sent in this session, and when the last of it was recorded, by the page's clock. */
+    this.sentSamples = 0;
+    this.sentAt = 0;
     const capture = new AudioWorkletNode(context, "capture", { numberOfOutputs: 0, channelCount: 1, channelCountMode: "explicit" });
     capture.port.onmessage = ({ data }) => this.receive(data);
     context.createMediaStreamSource(stream).connect(capture);

@@ -20,12 +20,8 @@ export class Resampler {
     const cutoff = PASSBAND * Math.min(1, toHz / fromHz);
     this.half = this.phases === this.step ? 0 : Math.ceil(LOBES / cutoff);
     this.filters = filterBank(this.phases, this.half, cutoff);
-    this.reset();
-  }
-
-  /** Begin another signal. */
-  reset() {
-    this.pending = new Float32Array(Math.max(0, this.half - 1)); // silence before the first sample
+    /** @type {Float32Array} the input that is needed on; first the silence before the first sample */
+    this.pending = new Float32Array(Math.max(0, this.half - 1));
     this.phase = 0;
   }
 
@@ -55,11 +51,9 @@ export class Resampler {
     return output;
   }
 
-  /** @returns {Float32Array} the rest of the signal; another may begin */
+  /** @returns {Float32Array} the rest of the signal, which is over */
   flush() {
-    const rest = this.push(new Float32Array(this.half));
-    this.reset();
-    return rest;
+    return this.push(new Float32Array(this.half));
   }
 }
 

@@ -50,7 +50,7 @@ export class Speaker {
   /** @param {any} message of the worklet */
   receive({ type, itemId, at, played }) {
     const moment = performance.now() + 1000 * (at + this.latency - this.context.currentTime);
-    if (type === "cleared") this.onCleared(played.map((item) => this.heard(item)), moment);
+    if (type === "cleared") this.onCleared(played.map(this.heard, this), moment);
     if (type === "started") this.onStarted(itemId, moment);
     if (type === "finished" && this.items.delete(itemId)) this.onFinished(itemId);
   }

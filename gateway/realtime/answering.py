@@ -190,6 +190,7 @@ class Answering:
             modalities=list(self.config.modalities(params)),
             audio_format=self.config.output_format(params),
             voice=self.config.voice(params),
+            speed=self.config.speed,
         )
         in_conversation = params.conversation != "none"
         items = self.items if in_conversation else None

@@ -63,7 +63,8 @@ class MessageOutput:
 
     def speak(self, chunk: SpeechChunk) -> None:
         """Remember what this segment says."""
-        duration_s = chunk.audio.duration_s
+        assert self._audio, "it is spoken"
+        duration_s = chunk.audio.duration_s / self._audio.speed
         self.item.segments.append(SpokenSegment(chunk.index, chunk.text, duration_s, duration_s))
 
     def play(self, piece: str) -> None:

@@ -71,6 +71,7 @@ class ResponseOptions:
     modalities: list[str]
     audio_format: AudioFormat
     voice: str
+    speed: float
 
     @property
     def spoken(self) -> bool:
@@ -184,7 +185,9 @@ class Response:
 
     def _begun_message(self) -> MessageOutput:
         if not self._message:
-            self._audio = OutputAudio(self.options.audio_format) if self.options.spoken else None
+            self._audio = (
+                OutputAudio(self.options.audio_format, self.options.speed) if self.options.spoken else None
+            )
             message = MessageOutput(self._outbox, self.response_id, len(self._output), self._audio)
             self._add(message.item)
             self._message = message
@@ -255,6 +258,8 @@ class Response:
         if self.over:
             return
         self.over = True
+        if self._audio:
+            self._audio.close()
         self._close_message(complete=status == "completed")
         self._put(ResponseDoneEvent, response=self._state(status, details))
 

@@ -190,6 +190,12 @@ class SessionConfig:
         voice = (of_response and of_response.voice) or (of_session and of_session.voice)
         return voice if isinstance(voice, str) else getattr(voice, "id", "")
 
+    @property
+    def speed(self) -> float:
+        """How much faster replies are spoken; what is out of bounds is the bound."""
+        output = self._realtime.audio and self._realtime.audio.output
+        return _within(0.25, output.speed if output else None, 1.5, 1.0)
+
     def transcription_options(self) -> dict[str, Any]:
         """Fields of each TurnRequest that transcribes."""
         transcription = self._input.transcription

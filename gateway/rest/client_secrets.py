@@ -8,8 +8,9 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from gateway.access import DEFAULT_SECRET_S, MAX_SECRET_S, MIN_SECRET_S, Access, Caller
+from gateway.access import Access, Caller
 from gateway.backend import Backend
+from gateway.client_secrets import DEFAULT_SECRET_S, MAX_SECRET_S, MIN_SECRET_S
 from gateway.rest.requests import read_json
 
 MAX_REQUEST_BYTES = 64 * 2**10

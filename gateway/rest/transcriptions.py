@@ -1,6 +1,7 @@
 """/v1/audio/transcriptions: an audio file is transcribed, as a turn that ends with its transcript."""
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Annotated, Any, Literal
@@ -21,8 +22,10 @@ from gateway.rest.requests import read_form, unless_client_leaves
 from gateway.rest.streaming import EVENT_STREAM, event, events, streamed
 from gateway.usage import audio_tokens, text_tokens, token_usage
 from shared.audio.decode import decode_audio
-from shared.audio.pcm import Pcm
+from shared.audio.pcm import Pcm, resample
+from shared.engines import ASR_SAMPLE_RATE_HZ
 from shared.payloads import first_problem
+from shared.settings import Settings
 from shared.turn import TranscriptReady, TurnFailed, TurnRequest
 
 UNDETERMINED = "und"
@@ -45,6 +48,8 @@ class TranscriptionEndpoint:
     def __init__(self, backend: Backend, metrics: Metrics) -> None:
         self._backend = backend
         self._metrics = metrics
+        # One a core: what waits is on disk, and the threads are everybody's.
+        self._decoding = asyncio.Semaphore(os.cpu_count() or 1)
 
     async def __call__(self, request: Request, caller: Caller) -> Response:
         """One request."""
@@ -54,8 +59,8 @@ class TranscriptionEndpoint:
             file = form.get("file")
             if not isinstance(file, UploadFile):
                 raise InvalidRequest("The form has no file.", param="file")
-            data = await file.read()
-        pcm = await asyncio.to_thread(decode_audio, data, settings)
+            async with self._decoding:
+                pcm = await asyncio.to_thread(_decoded, await file.read(), settings)
         if asked.stream:
             chunks = events(self._as_events(asked, pcm), self._metrics)
             return await streamed(request, chunks, EVENT_STREAM, settings.slow_reader_timeout_s)
@@ -85,6 +90,11 @@ class TranscriptionEndpoint:
                 type="transcript.text.done", text=text, usage=Usage(type="tokens", **usage)
             )
         )
+
+
+def _decoded(data: bytes, settings: Settings) -> Pcm:
+    """The audio as ASR engines get it: what waits for one is small."""
+    return resample(decode_audio(data, settings), ASR_SAMPLE_RATE_HZ)
 
 
 def _checked(form: FormData) -> TranscriptionRequest:

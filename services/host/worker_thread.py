@@ -3,15 +3,16 @@
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator
-from concurrent.futures import Future
+from concurrent.futures import Executor, Future
 from contextlib import closing, suppress
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
-class WorkerThread:
+class WorkerThread(Executor):
     """Runs blocking work for an event loop, one job after another, on one thread.
 
     `on_stuck` is called if a job runs on for `stuck_after_s` after it was abandoned: nothing else can run on
@@ -86,14 +87,18 @@ class WorkerThread:
         if self._thread.is_alive():
             self._thread.join(wait_s)
 
-    def _submit(self, work: Callable[[], T]) -> asyncio.Future[T]:
+    def submit(self, work: Callable[..., T], /, *args: Any, **keywords: Any) -> Future[T]:
+        """Queue work. Raises RuntimeError once the thread is closed."""
         if self._closed:
             raise RuntimeError(f"{self._thread.name} is closed")
         if self._thread.ident is None:
             self._thread.start()
         future: Future[T] = Future()
-        self._jobs.put((future, work))
-        return asyncio.wrap_future(future)
+        self._jobs.put((future, partial(work, *args, **keywords)))
+        return future
+
+    def _submit(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().run_in_executor(self, work)
 
     def _run(self) -> None:
         while job := self._jobs.get():

@@ -6,6 +6,14 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.support import loaded_engines
+
+
+@pytest.fixture
+def engines_stay_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is tested is not how they are loaded."""
+    loaded_engines.keep_loaded(monkeypatch)
+
 
 @pytest.fixture
 def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:

@@ -7,12 +7,14 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from openai import AsyncOpenAI
 
+from tests.support.documentation import block_with
 from tests.support.realtime_client import QUESTION, pcm24, silence
 from tests.support.s2s_command import S2S, refused, s2s
 
@@ -67,6 +69,14 @@ def test_openais_client_asks_and_is_answered_aloud(server: Server) -> None:
     assert "first audio" in server.line_with("completed, (.*)")
     server.line_with("left: 0 sessions")
     assert server.ended() == 0
+
+
+def test_the_program_that_is_shown_prints_the_answer(server: Server, tmp_path: Path) -> None:
+    program = block_with("async def ask()").replace(":8000/", f":{server.port}/")
+    run = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert "four" in run.stdout.lower()
 
 
 async def spoken_turn(port: int) -> tuple[str, str, bytes]:

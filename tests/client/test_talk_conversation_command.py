@@ -30,7 +30,7 @@ INTERRUPTED = 2
 def talked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Talked]:
     lines = [(at_s, example(name)) for name, at_s in BEGINS_S.items()]
     folder = tmp_path_factory.mktemp("talks") / "conversation"
-    talking = Talking(folder, recording(lines, 23.0), "--save", "saved").start()
+    talking = Talking(folder, recording(lines, 23.0), "--save", "saved", at_once=True).start()
     try:
         yield talking.ended()
     finally:

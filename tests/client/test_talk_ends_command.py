@@ -18,10 +18,14 @@ from shared.audio.pcm import Pcm, encode_wav
 from shared.engines import MODEL_REGISTRY, EngineSpec, RegisteredModel, TTSModel
 from shared.errors import Stage
 from shared.settings import Settings
+from tests.support.processes import is_running
 from tests.support.s2s_command import s2s
 from tests.support.talk_command import ESTIMATED_WITHIN_S, Talked, Talking
 from tests.support.terminal_screen import ProgramInTerminal
 from tests.support.waiting import until
+
+LOADED_AT_ONCE = {"ASR_MODEL": "pocketsphinx", "TTS_MODEL": "espeak"}
+"""Engines that are not what is tested here."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +42,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
     folder = tmp_path_factory.mktemp("talks")
     noise = np.random.default_rng(1).normal(0, 0.05, 4 * HZ).astype(np.float32)
     one = recording([(0.5, example("what-is-two-plus-two"))], 2.5)
+    smart = {"S2S_TURN_DETECTION": "smart", "S2S_END_OF_TURN_SILENCE_S": "5"}
     runs = Runs(
-        Talking(folder / "noise", Pcm(noise.clip(-1, 1), HZ)).start(),
-        Talking(folder / "one", one, "--no-speculation").start(),
-        Talking(folder / "smart", one).start(S2S_TURN_DETECTION="smart", S2S_END_OF_TURN_SILENCE_S="5"),
+        Talking(folder / "noise", Pcm(noise.clip(-1, 1), HZ), at_once=True).start(**LOADED_AT_ONCE),
+        Talking(folder / "one", one, "--no-speculation", at_once=True).start(**LOADED_AT_ONCE),
+        Talking(folder / "smart", one, at_once=True).start(**smart, **LOADED_AT_ONCE),
     )
     yield runs
     for talking in (runs.in_noise, runs.not_speculative, runs.with_turn_detection):
@@ -95,14 +100,14 @@ def test_ctrl_c_in_mid_reply_ends_it_with_the_summary_and_leaves_nothing_behind(
         talking.command,
         talking.folder,
         # pocketsphinx has a process of its own.
-        {**os.environ, "S2S_LOG_LEVEL": "INFO", "ASR_MODEL": "pocketsphinx"},
+        {**os.environ, "S2S_LOG_LEVEL": "INFO", **LOADED_AT_ONCE},
     )
     until(lambda: program.screen.has_shown("Speaking") and has_sound(talking.folder / "played.wav"))
     children = psutil.Process(program.process.pid).children(recursive=True)
     os.killpg(program.process.pid, signal.SIGINT)
     assert program.ended() == 0
-    _, alive = psutil.wait_procs(children, timeout=5)
-    assert (bool(children), alive) == (True, [])
+    assert children
+    until(lambda: not any(map(is_running, children)))
     screen = program.screen
     assert screen.cursor_is_visible
     assert not any(phase in line for line in screen.lines for phase in ("Speaking", "Listening", "Traceback"))
@@ -117,7 +122,8 @@ def test_ctrl_c_in_mid_reply_ends_it_with_the_summary_and_leaves_nothing_behind(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_whatever_ends_it_what_was_played_can_be_read(number: signal.Signals, tmp_path: Path) -> None:
-    talking = Talking(tmp_path / "talk", recording([(0.5, example("what-can-you-do"))], 60)).start()
+    said = recording([(0.5, example("what-can-you-do"))], 60)
+    talking = Talking(tmp_path / "talk", said).start(**LOADED_AT_ONCE)
     until(lambda: has_sound(talking.folder / "played.wav"))
     os.kill(talking.process_id, number)
     talked = talking.ended()
@@ -174,7 +180,8 @@ def test_a_device_and_a_file_for_the_same_end_are_refused() -> None:
 
 
 def test_a_speaker_that_breaks_ends_it_with_the_summary_of_all_turns_and_says_why(tmp_path: Path) -> None:
-    talking = Talking(tmp_path / "talk", recording([(0.5, example("what-can-you-do"))], 60)).start()
+    said = recording([(0.5, example("what-can-you-do"))], 60)
+    talking = Talking(tmp_path / "talk", said).start(**LOADED_AT_ONCE)
     played = talking.folder / "played.wav"
     until(lambda: has_sound(played))
     talking.limit_file_bytes(played.stat().st_size)  # as on a full disk

@@ -18,7 +18,7 @@ from tests.conftest import SYSTEM_NEEDS
 from tests.support.paths import EXAMPLES
 from tests.support.s2s_command import S2S, s2s
 
-pytestmark = pytest.mark.usefixtures("in_a_folder_of_its_own")
+pytestmark = pytest.mark.usefixtures("in_a_folder_of_its_own", "engines_stay_loaded")
 
 
 EXAMPLE = EXAMPLES / "what-is-two-plus-two.mp3"

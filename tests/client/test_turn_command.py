@@ -18,6 +18,7 @@ from tests.support.s2s_command import S2S, refused, s2s, s2s_with_engine
 from tests.support.scripted_portaudio import ScriptedPortAudio, ScriptedStream
 
 EXAMPLE = EXAMPLES / "what-is-two-plus-two.mp3"
+pytestmark = pytest.mark.usefixtures("engines_stay_loaded")
 
 
 @pytest.fixture(autouse=True)
@@ -111,17 +112,20 @@ def test_what_models_write_cannot_control_the_terminal(tmp_path: Path) -> None:
 
 
 TERMINATED = """
-import os, signal, time
+import os, signal, threading
 from shared.engines import ASRModel, EngineSpec, register_model
 
 @register_model("asr", "terminated", EngineSpec(summary="Terminates the process.", licence="MIT"))
 class Terminated(ASRModel):
     model_name = "Terminated"
-    def load(self): pass
+    def load(self):
+        self.closed = threading.Event()
     def transcribe(self, pcm, **options):
         os.kill(os.getpid(), signal.{signal})
-        time.sleep(1)
+        self.closed.wait(600)
         return "hello"
+    def close(self):
+        self.closed.set()
 """
 
 
@@ -135,7 +139,7 @@ def test_being_terminated_ends_it_as_ctrl_c_does_also_in_the_background(
     code += f"signal.signal(signal.SIGINT, signal.{sigint}); {S2S[2]}"
     run = subprocess.run(
         [sys.executable, "-c", code, "turn", EXAMPLE],
-        env={**os.environ, "ASR_MODEL": "terminated"},
+        env={**os.environ, "ASR_MODEL": "terminated", "TTS_MODEL": "espeak"},
         capture_output=True,
         text=True,
         check=False,

@@ -14,8 +14,9 @@ import pytest
 from client.errors import ExitCode
 from shared.errors import Stage
 from tests.client.test_turn_answers_command import EXAMPLE, example, wav
+from tests.support.processes import is_running
 from tests.support.s2s_command import S2S, refused, s2s, s2s_with_engine
-from tests.support.waiting import until
+from tests.support.waiting import GIVE_UP_S, until
 
 pytestmark = pytest.mark.usefixtures("in_a_folder_of_its_own")
 
@@ -118,7 +119,7 @@ def test_ctrl_c_during_recognition_ends_it_at_once_and_leaves_no_process(tmp_pat
     code = f"import services.asr; services.asr.__path__.append({str(tmp_path)!r}); {S2S[2]}"
     running = subprocess.Popen(
         [sys.executable, "-c", code, "turn", "long.wav"],
-        env={**os.environ, "ASR_MODEL": "watched"},
+        env={**os.environ, "ASR_MODEL": "watched", "TTS_MODEL": "espeak"},
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -126,10 +127,10 @@ def test_ctrl_c_during_recognition_ends_it_at_once_and_leaves_no_process(tmp_pat
     until(Path("transcribing").exists)
     children = psutil.Process(running.pid).children(recursive=True)
     os.killpg(running.pid, signal.SIGINT)
-    _, stderr = running.communicate(timeout=20)
+    _, stderr = running.communicate(timeout=GIVE_UP_S)
     assert running.returncode == ExitCode.INTERRUPTED, stderr
     assert stderr.splitlines() == ["s2s: Interrupted."]
-    _, alive = psutil.wait_procs(children, timeout=5)
-    assert (bool(children), alive) == (True, [])
+    assert children
+    until(lambda: not any(map(is_running, children)))
     assert not Path("transcribed").exists()
     assert not Path("output.mp3").exists()

@@ -68,7 +68,8 @@ async def test_it_takes_any_length(samples: int) -> None:
 
 async def test_the_event_loop_goes_on_while_it_works() -> None:
     async with smart_turn() as model:
-        asking, turns_of_the_loop = asyncio.create_task(model.probability(QUESTION.samples)), 0
+        asking = asyncio.gather(*(model.probability(QUESTION.samples) for _ in range(20)))
+        turns_of_the_loop = 0
         while not asking.done():
             turns_of_the_loop += 1
             await asyncio.sleep(0)

@@ -8,6 +8,7 @@ import asyncio
 import os
 import signal
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from orchestrator.remote_stream import RemoteStreams
 from shared.audio.decode import decode_audio
 from shared.audio.mp3 import encode_mp3
 from shared.audio.pcm import encode_wav
+from shared.deployment import APPS
 from shared.errors import Stage
 from shared.payloads import ChatMessage
 from shared.settings import Settings
@@ -31,15 +33,17 @@ from tests.support.paths import EXAMPLES
 from tests.support.terminal_screen import ProgramInTerminal
 from tests.support.waiting import until_async
 
-STEPS_AFTER_A_CANCEL = 20
-"""At most, of the 1,200 and the 600 that the engines would do by themselves."""
+STEPS = {"llm": 1200, "tts": 600}
+"""What the engines would do by themselves, in a minute."""
 
 NOTES = """
-import asyncio, threading, time
+import asyncio, os, threading, time
 import numpy as np
 from shared.engines import ASRModel, EngineSpec, LLMModel, TTSModel, register_model
 from shared.audio.pcm import Pcm
 from shared.payloads import TextDelta
+
+MAY_WAKE = "NOTES-wake"
 
 def note(what):
     with open("NOTES", "a") as file:
@@ -60,7 +64,7 @@ class Talks(LLMModel):
     def load(self): ...
     async def generate(self, messages, *, tools=(), max_tokens, temperature):
         try:
-            for n in range(1200):
+            for n in range(LLM_STEPS):
                 note("llm")
                 yield TextDelta(text="and then they went on. ")
                 await asyncio.sleep(0.05)
@@ -73,7 +77,8 @@ class Wakes(LLMModel):
     model_name = "wakes"
     def load(self):
         note("llm-loading")
-        time.sleep(5)
+        while not os.path.exists(MAY_WAKE):
+            time.sleep(0.05)
     async def generate(self, messages, *, tools=(), max_tokens, temperature):
         note("llm-asked-with-" + str(len(messages)))
         try:
@@ -90,13 +95,34 @@ class Speaks(TTSModel):
     model_name = "speaks"
     def load(self): ...
     def synthesize(self, text, cancelled, **options):
-        for n in range(600):
+        for n in range(TTS_STEPS):
             if cancelled.wait(0.1):
                 note("tts-closed")
                 return
             note("tts")
             yield Pcm(np.zeros(1600, np.float32), 16000)
 """
+
+
+PATIENT = """
+import asyncio
+from pathlib import Path
+import numpy as np
+from client.audio import microphone, talk_audio
+from client.cli import main
+
+class PatientMicrophone(microphone.FileMicrophone):
+    async def __anext__(self):
+        if self._frames * microphone.FRAME_S < 2 or Path("go-on").exists():
+            return await super().__anext__()
+        self._frames += 1
+        await asyncio.sleep(self._opened_at_s + self._frames * microphone.FRAME_S - self._loop.time())
+        return microphone.Frame(np.zeros(microphone.FRAME_SAMPLES, np.float32))
+
+talk_audio.FileMicrophone = PatientMicrophone
+main()
+"""
+"""The command `s2s`, where who talks is silent after two seconds, until there is a file go-on."""
 
 
 @dataclass(frozen=True)
@@ -119,20 +145,21 @@ class Notes:
         return self.times(f"{what}-closed")[-1:] >= self.times(what)[-1:]
 
     async def show_that_work_stops(self, *whats: str) -> None:
-        """After a few steps more nothing is done of these; each was being done."""
+        """Nothing more is done of these, long before they are done; each was being done."""
         before = {what: len(self.times(what)) for what in whats}
         await until_async(lambda: all(map(self.closed, whats)))
         await asyncio.sleep(0.5)
         for what in whats:
             assert before[what], f"{what} was at work"
             assert self.closed(what)
-            assert len(self.times(what)) <= before[what] + STEPS_AFTER_A_CANCEL
+            assert len(self.times(what)) < STEPS[what]
 
 
 @pytest.fixture(scope="module")
 def project(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Project:
     made = project_in(tmp_path_factory.mktemp("project"), cloud)
-    head = NOTES.replace("NOTES", str(made.folder / "notes"))
+    steps = "".join(f"{what.upper()}_STEPS = {number}\n" for what, number in STEPS.items())
+    head = NOTES.replace("NOTES", str(made.folder / "notes")) + steps
     for stage, name, engine in (
         (Stage.ASR, "hears", HEARS),
         (Stage.LLM, "talks", TALKS),
@@ -207,34 +234,38 @@ async def test_a_call_closed_while_its_container_still_starts_is_cancelled_once_
     project.deploy(Stage.LLM, LLM_MODEL="talks")  # its container is a new one now
     stages = ModalStages(Settings())
     reply = stages.generate([ChatMessage(role="user", content="Hello")], max_tokens=10, temperature=0.0)
-    with project.events(Kind.CANCELLED) as cancelled:
-        reading = asyncio.ensure_future(anext(reply))
-        await asyncio.sleep(0.2)
-        assert not reading.done()
-        reading.cancel()
-        await asyncio.wait({reading})
-        await reply.aclose()
-        await until_async(lambda: any("LLM.generate" in event.text for event in cancelled))
+    with project.events(Kind.CALL, Kind.CANCELLED) as seen:
+        with project.cloud.plane.no_capacity(APPS[Stage.LLM]):
+            reading = asyncio.ensure_future(anext(reply))
+            await until_async(lambda: any("LLM.generate" in event.text for event in seen))
+            reading.cancel()
+            await asyncio.wait({reading})
+            await reply.aclose()
+        await until_async(lambda: any(event.kind is Kind.CANCELLED for event in seen))
     await until_async(lambda: bool(notes.times("llm-closed")))
-    assert len(notes.times("llm")) < 20  # of the 1,200 that it would have written
+    assert len(notes.times("llm")) < STEPS["llm"]
 
 
 async def test_who_talks_sees_the_cold_start_and_interrupts_what_is_deployed(
     project: Project, notes: Notes, tmp_path: Path
 ) -> None:
     project.deploy(Stage.LLM, LLM_MODEL="wakes")  # its container is a new one now, and no other
-    first, second, long_after = (0.5, example("hello")), (14.0, example("what-can-you-do")), 60.0
+    first, second, long_after = (0.5, example("hello")), (2.5, example("what-can-you-do")), 600.0
     (tmp_path / "said.wav").write_bytes(encode_wav(recording([first, second], long_after)))
     options = ("--target", "modal", "--input-wav", "said.wav", "--output-wav", "heard.wav")
     with project.events(Kind.CANCELLED) as cancelled:
-        talking = ProgramInTerminal([*project.command, "talk", *options], tmp_path, project.environ())
-        await until_async(lambda: bool(notes.times("llm")))
+        command = [sys.executable, "-c", PATIENT, "talk", *options]
+        talking = ProgramInTerminal(command, tmp_path, project.environ())
+        await until_async(lambda: talking.screen.has_shown("Waiting for the LLM to start"))
+        notes.file.with_name("notes-wake").touch()
+        await until_async(lambda: talking.screen.has_shown("Speaking"))
         assert notes.times("llm-loading")[0] < notes.times("llm-asked-with-2")[0]
         assert talking.screen.has_shown("Starting what is deployed")
-        assert talking.screen.has_shown("Waiting for the LLM to start")
+        (tmp_path / "go-on").touch()
+        await until_async(lambda: notes.times("llm-asked-with-4"))  # with the first turn before it
         await until_async(lambda: talking.screen.lines.count("You    tell me a long story") == 2)
-        second_s = notes.times("llm-asked-with-4")[0]  # with the first turn before it
-        assert [at_s for at_s in notes.times("llm-closed") if at_s < second_s]
+        await until_async(lambda: notes.times("llm-closed"))
+        second_s = notes.times("llm-asked-with-4")[0]
         await until_async(lambda: notes.times("tts")[-1] > second_s)
         os.killpg(talking.process.pid, signal.SIGINT)
         assert await asyncio.to_thread(talking.ended) == 0

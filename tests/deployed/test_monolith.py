@@ -29,6 +29,7 @@ from tests.support.answering_engines import reply_to
 from tests.support.control_plane_programs import Cloud
 from tests.support.documentation import block_with
 from tests.support.paths import EXAMPLES
+from tests.support.processes import descendants_with, is_running
 from tests.support.s2s_command import s2s
 from tests.support.waiting import until_async
 
@@ -68,8 +69,7 @@ def request() -> TurnRequest:
 def engines_of(project: AnsweringProject) -> list[psutil.Process]:
     """The engines' processes of the containers that run."""
     pids = [one.pid for one in project.cloud.plane.containers(MONOLITH_APP) if one.pid]
-    children = [child for pid in pids for child in psutil.Process(pid).children()]
-    return [child for child in children if "engine_process_worker" in " ".join(child.cmdline())]
+    return [one for pid in pids for one in descendants_with("engine_process_worker", pid)]
 
 
 def test_one_gpu_holds_all_engines_and_no_snapshot_is_taken(of_gpus: FunctionView) -> None:
@@ -164,6 +164,7 @@ async def test_a_cancelled_turn_stops_in_the_engine(deployed: AnsweringProject) 
     await call.cancel.aio()
     plane = deployed.cloud.plane
     await until_async(lambda: not any(one.running_inputs for one in plane.containers()))
+    await until_async(lambda: deployed.points.times_reached("llm-cancelled", 0))
     deployed.points.release("llm-middle", 0)
     assert (await monolith().run_turn.remote.aio(request())).outcome == "completed"
     assert deployed.points.times_reached("llm-end", 0) == reached + 1  # by the second one
@@ -182,7 +183,7 @@ async def test_an_engine_that_dies_fails_its_turn_and_the_container_is_replaced(
     assert (failure.stage, failure.retryable) == (Stage.LLM, True)
     assert "The process of answering ended with code 3" in failure.message
     assert (await monolith().run_turn.remote.aio(request())).outcome == "completed"
-    await until_async(lambda: not any(engine.is_running() for engine in before))
+    await until_async(lambda: not any(map(is_running, before)))
 
 
 def test_the_readme_calls_it_from_python_as_shown(deployed: AnsweringProject, tmp_path: Path) -> None:

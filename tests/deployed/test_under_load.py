@@ -99,6 +99,7 @@ async def test_turns_go_on_while_apps_are_deployed_anew(project: AnsweringProjec
 
     talkers = [asyncio.create_task(talk(200 + first)) for first in range(2)]
     redeployed = (Stage.TTS, Stage.ORCHESTRATOR)
+    await until_async(lambda: len(answered) >= len(talkers))
     await asyncio.to_thread(project.deploy_all, *redeployed, **SETTINGS)
     redeploying = False
     await asyncio.gather(*talkers)

@@ -1,21 +1,24 @@
 """Who may use the gateway, and how much."""
 
+import random
+import string
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import JsonValue
 from starlette.requests import HTTPConnection
 
 from gateway.access import Access, Caller
 from gateway.errors import (
     InvalidKey,
+    InvalidRequest,
     NotForClientSecrets,
     OriginRefused,
     RateLimited,
     Refused,
-    TooManyClientSecrets,
     TooManyRequests,
     TooManySessions,
 )
@@ -40,12 +43,8 @@ def clock() -> Clock:
 @pytest.fixture
 def locked(clock: Clock) -> Access:
     return Access(
-        Settings(
-            api_keys=f"{KEY}, {OTHER_KEY}",
-            max_key_sessions=2,
-            max_key_requests_per_minute=6,
-            max_client_secrets=3,
-        ),
+        Settings(api_keys=f"{KEY}, {OTHER_KEY}", max_key_sessions=2, max_key_requests_per_minute=6),
+        clock,
         clock,
     )
 
@@ -199,14 +198,32 @@ def test_a_client_secret_lives_ten_seconds_to_two_hours(locked: Access, lifetime
         locked.create_secret(Caller(), lifetime_s)
 
 
-def test_there_are_so_many_client_secrets_until_one_expires(locked: Access, clock: Clock) -> None:
-    for lifetime_s in (100, 50, 600):
-        locked.create_secret(Caller(), lifetime_s)
-    with pytest.raises(TooManyClientSecrets) as refused:
-        locked.create_secret(Caller())
-    assert refused.value.headers == {"Retry-After": "50"}
-    clock.s += 50
-    locked.create_secret(Caller())
+def test_every_process_with_the_same_keys_knows_a_client_secret(locked: Access, clock: Clock) -> None:
+    secret = locked.create_secret(locked.admit(connection(key=OTHER_KEY)), 60, {"instructions": "Be brief."})
+    elsewhere = Access(Settings(api_keys=OTHER_KEY), clock, clock)
+    caller = elsewhere.admit(connection(key=secret.value), for_session=True)
+    assert caller.key == elsewhere.admit(connection(key=OTHER_KEY)).key
+    assert caller.session == {"instructions": "Be brief."}
+    with pytest.raises(InvalidKey):
+        Access(Settings(api_keys=KEY), clock, clock).admit(connection(key=secret.value), for_session=True)
+
+
+@pytest.mark.parametrize("place", [3, 10, -44, -1])
+def test_a_client_secret_that_was_changed_is_none(locked: Access, place: int) -> None:
+    value = locked.create_secret(locked.admit(connection(key=KEY)), 60).value
+    changed = list(value)
+    changed[place] = "A" if value[place] != "A" else "Q"
+    with pytest.raises(InvalidKey):
+        locked.admit(connection(key="".join(changed)), for_session=True)
+
+
+def test_a_client_secret_fits_a_header_or_is_refused(locked: Access) -> None:
+    owner = locked.admit(connection(key=KEY))
+    session: dict[str, JsonValue] = {"instructions": "Be brief. " * 1_000}
+    assert len(locked.create_secret(owner, 60, session).value) < 6_000
+    noise = "".join(random.Random(0).choices(string.ascii_letters, k=10_000))
+    with pytest.raises(InvalidRequest, match="too large"):
+        locked.create_secret(owner, 60, {"instructions": noise})
 
 
 def test_a_key_has_so_many_sessions_at_once_and_its_client_secrets_share_them(locked: Access) -> None:
@@ -269,6 +286,7 @@ def test_requests_that_are_refused_cost_a_key_nothing(locked: Access) -> None:
         locked.admit(connection(key=KEY))
 
 
+LOCKED, OPEN = Access(Settings(api_keys=KEY)), Access(Settings())
 HEADERS = st.dictionaries(
     st.sampled_from(["authorization", "origin", "host"]),
     st.text(st.characters(min_codepoint=1, max_codepoint=255)),
@@ -279,11 +297,10 @@ HEADERS = st.dictionaries(
 def test_no_header_admits_without_a_key_or_breaks_anything(
     headers: dict[str, str], protocols: list[str]
 ) -> None:
-    access = Access(Settings(api_keys=KEY))
     with pytest.raises(Refused):
-        access.admit(connection(headers, subprotocols=protocols), for_session=True)
+        LOCKED.admit(connection(headers, subprotocols=protocols), for_session=True)
     try:
-        Access(Settings()).admit(connection(headers, subprotocols=protocols))
+        OPEN.admit(connection(headers, subprotocols=protocols))
     except OriginRefused:
         assert headers.get("origin")
 

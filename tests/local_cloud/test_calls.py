@@ -1,18 +1,21 @@
 """Real modal programs against the local control plane: deployed, looked up, called."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import modal
 import pytest
 
 from tests.support.control_plane_programs import Cloud
-from tests.support.waiting import until, until_async
+from tests.support.waiting import GIVE_UP_S, until, until_async
 
 PROGRAM = """
 import asyncio
 import os
 import time
+import uuid
+from pathlib import Path
 
 import modal
 
@@ -49,12 +52,12 @@ class Speaker:
         self.active = self.most = 0
 
     @modal.method()
-    async def together(self, held_by=None):
+    async def together(self, folder):
         self.active += 1
         self.most = max(self.most, self.active)
-        await asyncio.sleep(0.5)
-        while held_by and os.path.exists(held_by):
-            await asyncio.sleep(0.05)
+        (Path(folder) / f"{self.pid} {uuid.uuid4()}").touch()
+        while not (Path(folder) / "enough").exists():
+            await asyncio.sleep(0.02)
         self.active -= 1
         return self.pid, self.most
 
@@ -130,7 +133,7 @@ def test_a_large_payload_travels_both_ways() -> None:
 
 def test_a_spawned_call_is_awaited_by_its_id() -> None:
     call = function("double").spawn(5)
-    assert modal.FunctionCall.from_id(call.object_id).get(timeout=30) == 10
+    assert modal.FunctionCall.from_id(call.object_id).get(timeout=GIVE_UP_S) == 10
 
 
 @pytest.mark.parametrize("begun", [False, True])
@@ -140,28 +143,26 @@ def test_a_spawned_call_is_cancelled_before_it_begins_and_while_it_runs(cloud: C
         until(lambda: any(one.running_inputs for one in cloud.plane.containers("calls", "sleep")))
     call.cancel()
     with pytest.raises(modal.exception.RemoteError):
-        call.get(timeout=30)
+        call.get(timeout=GIVE_UP_S)
 
 
-async def test_concurrent_inputs_share_a_container_up_to_their_limit() -> None:
+async def together(folder: Path, calls: int, enough: Callable[[list[str]], bool]) -> list[tuple[int, int]]:
+    """The answers of calls at once, which go on until those at work, by their containers, are enough."""
     speaker = modal.Cls.from_name("calls", "Speaker")()
-    answers = await asyncio.gather(*(speaker.together.remote.aio() for _ in range(4)))
+    answers = asyncio.gather(*(speaker.together.remote.aio(str(folder)) for _ in range(calls)))
+    await until_async(lambda: enough([one.name.split()[0] for one in folder.iterdir()]))
+    (folder / "enough").touch()
+    return list(await answers)
+
+
+async def test_concurrent_inputs_share_a_container_up_to_their_limit(tmp_path: Path) -> None:
+    answers = await together(tmp_path, 4, lambda at_work: len(at_work) == 4)
     assert len({pid for pid, _ in answers}) == 1
     assert max(most for _, most in answers) == 4
 
 
-async def test_inputs_beyond_the_limit_of_a_container_bring_another(cloud: Cloud, tmp_path: Path) -> None:
-    speaker = modal.Cls.from_name("calls", "Speaker")()
-    held_by = tmp_path / "held"
-    held_by.touch()
-    calls = asyncio.gather(*(speaker.together.remote.aio(str(held_by)) for _ in range(12)))
-
-    def at_work() -> list[object]:
-        return [one for one in cloud.plane.containers("calls", "Speaker.*") if one.running_inputs]
-
-    await until_async(lambda: len(at_work()) > 1)
-    held_by.unlink()
-    answers = await calls
+async def test_inputs_beyond_the_limit_of_a_container_bring_another(tmp_path: Path) -> None:
+    answers = await together(tmp_path, 12, lambda at_work: len(set(at_work)) > 1)
     assert max(most for _, most in answers) <= 4
     assert len({pid for pid, _ in answers}) > 1
 

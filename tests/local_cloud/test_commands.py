@@ -11,7 +11,7 @@ import modal
 import pytest
 
 from tests.support.control_plane_programs import Cloud
-from tests.support.waiting import until
+from tests.support.waiting import GIVE_UP_S, until
 
 Command = Callable[..., str]
 PROGRAM = """
@@ -31,7 +31,7 @@ async def version(gate=None):
 def spare():
     return os.getpid()
 
-@app.cls(scaledown_window=2)
+@app.cls(scaledown_window=300)
 class Speaker:
     @modal.method()
     async def together(self, seconds):
@@ -113,8 +113,9 @@ def test_an_input_of_a_stopped_container_runs_again_elsewhere(
     until(lambda: any(one.running_inputs for one in cloud.plane.containers("daily", "version")))
     (first,) = cloud.plane.containers("daily", "version")
     command("container", "stop", first.id, "--yes")
+    until(lambda: first.id not in [one.id for one in cloud.plane.containers("daily", "version")])
     (tmp_path / "gate").touch()
-    assert call.get(timeout=60)[1] != first.pid
+    assert call.get(timeout=GIVE_UP_S)[1] != first.pid
 
 
 def test_a_new_version_takes_new_calls_while_the_old_one_finishes_what_it_is_at(
@@ -125,7 +126,7 @@ def test_a_new_version_takes_new_calls_while_the_old_one_finishes_what_it_is_at(
     cloud.deploy(folder, "daily_app", PROGRAM.replace("VERSION", "2"))
     assert modal.Function.from_name("daily", "version").remote()[0] == 2
     (tmp_path / "gate").touch()
-    assert under_way.get(timeout=60)[0] == 1
+    assert under_way.get(timeout=GIVE_UP_S)[0] == 1
     assert rows(command("app", "history", "daily", "--json"), "version") == ["v2", "v1"]
 
 
@@ -168,7 +169,7 @@ def test_an_app_is_listed_its_output_followed_until_it_is_stopped(
         assert "asked for its version" in command("app", "logs", "daily")
         assert "daily" in command("app", "list", "--json")
         command("app", "stop", "daily", "--yes")
-        assert following.wait(30) == 0
+        assert following.wait(GIVE_UP_S) == 0
     assert not cloud.plane.containers("daily")
     with pytest.raises(modal.exception.NotFoundError):
         modal.Function.from_name("daily", "version").remote()

@@ -10,7 +10,7 @@ from modal_proto import api_pb2 as pb
 from local_cloud.files import VolumeLinks
 from local_cloud.state import State, Volume
 from tests.support.control_plane_programs import Cloud
-from tests.support.waiting import until
+from tests.support.waiting import GIVE_UP_S, until
 
 HEAD = "import modal, os, time, sys, asyncio\nfrom pathlib import Path\n"
 PROGRAM = (
@@ -57,6 +57,11 @@ def remember_by_variable(text):
 @app.function(volumes={"/proc/nowhere": volume})
 def remember_by_path(text):
     pass
+
+@app.function()
+def bytecode():
+    folder = Path(__file__).parent / "__pycache__"
+    return os.getpid(), {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
 
 @app.function(max_containers=2)
 def meet(folder):
@@ -199,6 +204,18 @@ def test_what_an_image_forgets_is_missing_by_name(name: str, module: str) -> Non
         function("containers", name).remote()
 
 
+def test_containers_with_the_same_sources_compile_them_once(cloud: Cloud) -> None:
+    bytecode = modal.Function.from_name("containers", "bytecode")
+    first, compiled = bytecode.remote()
+    (container,) = cloud.plane.containers("containers", "bytecode")
+    cloud.plane.kill(container.id)
+    until(lambda: not cloud.plane.containers("containers", "bytecode"))
+    second, found = bytecode.remote()
+    assert second != first
+    assert found == compiled
+    assert any(name.startswith("containers_app.") for name in compiled)
+
+
 def test_a_package_that_cannot_be_installed_is_told_to_the_caller() -> None:
     with pytest.raises(modal.exception.RemoteError, match="iniconfig"):
         function("containers", "impossible").remote()
@@ -286,11 +303,12 @@ def test_a_failure_is_retried_as_often_as_the_function_says(tmp_path: Path) -> N
 
 
 def test_a_preempted_input_runs_again_from_the_start(cloud: Cloud, tmp_path: Path) -> None:
-    call = function("failures", "twice").spawn(str(tmp_path / "starts"))
-    until((tmp_path / "starts").exists)
+    starts = tmp_path / "starts"
+    call = function("failures", "twice").spawn(str(starts))
+    until(lambda: starts.exists() and starts.read_text())
     (container,) = cloud.plane.containers("failures", "twice")
     cloud.plane.preempt(container.id)
-    assert call.get(timeout=60) == "xx"
+    assert call.get(timeout=GIVE_UP_S) == "xx"
 
 
 def test_a_preempted_generator_goes_on_with_the_tail_of_its_second_attempt(

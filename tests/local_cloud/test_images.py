@@ -11,6 +11,7 @@ import pytest
 
 from local_cloud import ControlPlane
 from tests.support.control_plane_programs import Cloud
+from tests.support.waiting import GIVE_UP_S
 
 Contents = tuple[set[str], str, str]
 
@@ -90,7 +91,7 @@ def contents(
 def test_a_container_has_the_packages_of_its_lock_file_its_settings_and_its_sources_alone(
     contents: dict[str, modal.FunctionCall[Contents]], name: str, package: str, other: str
 ) -> None:
-    names, setting, source = contents[name].get(timeout=60)
+    names, setting, source = contents[name].get(timeout=GIVE_UP_S)
     assert package in names
     assert not names & {other, "pytest", "numpy", "speech-to-speech"}
     assert (setting, source) == ("good day", "from the mounted sources")

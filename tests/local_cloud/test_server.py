@@ -17,8 +17,9 @@ import pytest
 from client.errors import ExitCode
 from local_cloud import DEFAULT_CACHE, ControlPlane
 from tests.support.paths import EXAMPLES, ROOT
+from tests.support.processes import is_running
 from tests.support.s2s_command import S2S
-from tests.support.waiting import until
+from tests.support.waiting import GIVE_UP_S, until
 
 PROGRAM = """
 import modal, os
@@ -68,10 +69,10 @@ class LocalCloud:
         """End it; return all that it has said. If it does not end, the failure tells where it hangs."""
         self.process.send_signal(how)
         try:
-            return self.process.communicate(timeout=30)[0]
+            return self.process.communicate(timeout=GIVE_UP_S)[0]
         except subprocess.TimeoutExpired:
             self.process.send_signal(signal.SIGABRT)
-            raise AssertionError(self.process.communicate(timeout=30)[0]) from None
+            raise AssertionError(self.process.communicate(timeout=GIVE_UP_S)[0]) from None
 
 
 def start(folder: Path, **env: str) -> "subprocess.Popen[str]":
@@ -88,7 +89,13 @@ def start(folder: Path, **env: str) -> "subprocess.Popen[str]":
 
 def run(folder: Path, *command: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        command, cwd=folder, env=environ(folder), capture_output=True, text=True, check=False, timeout=60
+        command,
+        cwd=folder,
+        env=environ(folder),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=GIVE_UP_S,
     )
 
 
@@ -116,7 +123,7 @@ def test_the_server_leaves_no_process_behind_however_it_ends(
     until(lambda: len(parent.children(recursive=True)) == 2)
     containers = parent.children(recursive=True)
     local_cloud.ended(ending)
-    until(lambda: not any(one.is_running() and one.status() != "zombie" for one in containers))
+    until(lambda: not any(map(is_running, containers)))
     killed = ending == signal.SIGKILL
     assert local_cloud.env_file.exists() == killed
     assert local_cloud.process.returncode == (-signal.SIGKILL if killed else 0)
@@ -172,7 +179,7 @@ def test_on_the_local_cloud_engines_that_run_there_are_chosen_unless_you_name_ot
 
 def test_a_second_server_refuses_to_start_and_names_the_first(local_cloud: LocalCloud) -> None:
     with start(local_cloud.folder) as second:
-        said, _ = second.communicate(timeout=30)
+        said, _ = second.communicate(timeout=GIVE_UP_S)
     assert second.returncode == ExitCode.MISCONFIGURED
     assert f"process {local_cloud.process.pid}" in said
     assert local_cloud.on_it("true").returncode == 0

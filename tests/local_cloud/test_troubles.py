@@ -10,7 +10,7 @@ from grpclib import Status
 
 from local_cloud.env_file import identity_at
 from tests.support.control_plane_programs import Cloud
-from tests.support.waiting import until
+from tests.support.waiting import GIVE_UP_S, until
 
 PROGRAM = """
 import asyncio, os, modal
@@ -65,18 +65,20 @@ def test_without_capacity_an_input_waits_for_its_container_and_others_get_theirs
         with pytest.raises(TimeoutError):
             waiting.get(timeout=0)
         assert not cloud.plane.containers("troubled", "quadruple")
-    assert waiting.get(timeout=60) == 4
+    assert waiting.get(timeout=GIVE_UP_S) == 4
 
 
 def test_a_container_that_starts_slowly_is_there_before_it_is_ready(cloud: Cloud) -> None:
-    for container in cloud.plane.containers("troubled", "double"):
+    for container in cloud.plane.containers("troubled"):
         cloud.plane.preempt(container.id)
-    until(lambda: not cloud.plane.containers("troubled", "double"))
-    with cloud.plane.slow_starts(0.5, "troubled"):
+    until(lambda: not cloud.plane.containers("troubled"))
+    with cloud.plane.slow_starts(2 * GIVE_UP_S, "troubled", "double"):
         call = function("double").spawn(3)
+        assert function("quadruple").remote(1) == 4  # meanwhile another one has started
         (container,) = cloud.plane.containers("troubled", "double")
         assert (container.pid, container.ready) == (None, False)
-        assert call.get(timeout=60) == 6
+    cloud.plane.preempt(container.id)
+    assert call.get(timeout=GIVE_UP_S) == 6
 
 
 def test_a_slow_network_delays_every_request(cloud: Cloud) -> None:
@@ -92,8 +94,9 @@ async def test_a_call_outlives_a_network_that_fails_and_comes_back(cloud: Cloud)
     with cloud.plane.no_capacity("troubled", "quadruple"):
         for container in cloud.plane.containers("troubled", "quadruple"):
             cloud.plane.preempt(container.id)
-        call = asyncio.ensure_future(function("quadruple").remote.aio(2))
-        await asyncio.sleep(0.5)
+        spawned = await function("quadruple").spawn.aio(2)
+        call = asyncio.ensure_future(spawned.get.aio())
+        await asyncio.sleep(0.2)  # it may ask for its result before the network fails, or while it does
         with cloud.plane.no_network():
             assert await identity_at("127.0.0.1", port) is None
     assert await call == 8

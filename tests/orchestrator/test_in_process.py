@@ -1,12 +1,10 @@
 """The stages in this process: they load by themselves, serve turns, and leave nothing behind."""
 
 import asyncio
-import contextlib
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
 
-import psutil
 import pytest
 
 from orchestrator.in_process import InProcessStages
@@ -20,6 +18,7 @@ from shared.errors import Stage
 from shared.settings import Settings
 from shared.turn import StageWaiting, TranscriptReady, TurnRequest, TurnResult
 from tests.support.paths import EXAMPLES
+from tests.support.processes import descendants_with
 from tests.support.waiting import GIVE_UP_S
 
 pytestmark = pytest.mark.slow
@@ -43,11 +42,7 @@ async def answer(engines: InProcessStages) -> TurnResult:
 def threads_and_processes() -> set[str]:
     """The engines' threads and worker processes that there are."""
     found = {f"{thread.name} {thread.ident}" for thread in threading.enumerate() if "engine" in thread.name}
-    for child in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended, waited for or not
-            if "pocketsphinx" in " ".join(child.cmdline()):
-                found.add(str(child.pid))
-    return found
+    return found | {str(worker.pid) for worker in descendants_with("pocketsphinx")}
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,8 @@ from shared.engines import MODEL_REGISTRY, RegisteredModel
 from shared.errors import BadRequest, EngineLoadFailed, Stage, StageFailed
 from shared.payloads import ChatMessage, TextDelta
 from shared.stage_stream import LLMOutput, StageFinished, StageItem, StageStarted
-from tests.support.waiting import until_async
+from tests.support.processes import descendants_with, is_running
+from tests.support.waiting import GIVE_UP_S, until_async
 
 pytestmark = pytest.mark.slow
 
@@ -52,8 +53,7 @@ def ask(process: EngineProcess, question: str) -> AsyncIterator[StageItem]:
 
 
 def workers() -> list[psutil.Process]:
-    children = psutil.Process().children(recursive=True)
-    return [one for one in children if "engine_process_worker" in " ".join(one.cmdline())]
+    return descendants_with("engine_process_worker")
 
 
 async def test_it_answers_many_at_once_each_its_own(rules: EngineProcess) -> None:
@@ -112,14 +112,14 @@ async def test_no_process_is_left_after_the_block() -> None:
         await process.load()
         left = workers()
         assert left
-    assert not any(one.is_running() for one in left)
+    assert not any(map(is_running, left))
 
 
 async def test_a_call_that_breaks_in_its_process_fails_at_once_and_is_logged_there(
     rules: EngineProcess, capfd: pytest.CaptureFixture[str]
 ) -> None:
     nobody = ChatMessage.model_construct(role="nobody")  # type: ignore[arg-type]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(GIVE_UP_S):
         with pytest.raises(StageFailed, match=r"rules: TypeError.*nonsense") as failure:
             await read(rules.stream([], nonsense=1))
         with pytest.raises(StageFailed, match=r"rules: ValueError.*no number"):

@@ -17,8 +17,8 @@ from services.asr.pocketsphinx import PocketsphinxASR
 from shared.audio.pcm import Pcm
 from shared.errors import EngineLoadFailed, StageFailed
 from tests.support.paths import ROOT
-from tests.support.processes import is_running
-from tests.support.waiting import until
+from tests.support.processes import descendants_with, is_running
+from tests.support.waiting import GIVE_UP_S, until
 
 pytestmark = pytest.mark.slow
 
@@ -42,14 +42,7 @@ def long_utterance() -> Pcm:
 
 def workers() -> list[psutil.Process]:
     """The workers that this process has started; other tests may have started other processes."""
-    return [child for child in psutil.Process().children(recursive=True) if _is_worker(child)]
-
-
-def _is_worker(process: psutil.Process) -> bool:
-    try:
-        return "pocketsphinx_worker" in " ".join(process.cmdline())
-    except psutil.Error:  # it has just ended
-        return False
+    return descendants_with("pocketsphinx_worker")
 
 
 def wait_for_decoding(worker: psutil.Process) -> None:
@@ -65,7 +58,7 @@ def decoding(engine: PocketsphinxASR) -> Iterator[Callable[[], str]]:
     with ThreadPoolExecutor(1) as pool:
         transcript = pool.submit(engine.transcribe, long_utterance())
         wait_for_decoding(worker)
-        yield lambda: transcript.result(timeout=30)
+        yield lambda: transcript.result(timeout=GIVE_UP_S)
 
 
 def test_a_worker_killed_in_mid_utterance_fails_it_and_the_next_gets_a_fresh_one() -> None:
@@ -110,7 +103,7 @@ def test_closing_ends_loading_too() -> None:
         until(lambda: bool(workers()) or loading.done())
         engine.close()
         with pytest.raises((EngineLoadFailed, StageFailed), match="was closed"):
-            loading.result(timeout=30)
+            loading.result(timeout=GIVE_UP_S)
     assert workers() == []
 
 

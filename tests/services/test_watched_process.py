@@ -12,7 +12,7 @@ import pytest
 
 from services.process.watched_process import WatchedProcess
 from tests.support.processes import is_running
-from tests.support.waiting import until
+from tests.support.waiting import GIVE_UP_S, until
 
 PARENT_AND_CHILD = """
 import subprocess, sys, time
@@ -42,7 +42,7 @@ def test_an_end_is_reported_with_its_code_and_the_last_lines_of_both_streams(
     process = start(
         "import sys; print(*range(100), sep='\\n'); sys.stdout.flush(); sys.exit('no such model')"
     )
-    assert process.wait(30)
+    assert process.wait(GIVE_UP_S)
     assert process.has_ended
     assert process.how_it_ended == "ended with code 1"
     assert process.last_lines.endswith("\n98\n99\nno such model")
@@ -51,7 +51,7 @@ def test_an_end_is_reported_with_its_code_and_the_last_lines_of_both_streams(
 
 def test_an_end_by_a_signal_is_reported_by_its_name(start: Callable[[str], WatchedProcess]) -> None:
     process = start("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
-    assert process.wait(30)
+    assert process.wait(GIVE_UP_S)
     assert process.how_it_ended == "was ended by SIGKILL"
     assert process.last_lines == "(none)"
 
@@ -68,7 +68,7 @@ def test_what_it_says_is_logged_as_it_comes(
 
 def test_bytes_that_are_no_text_do_not_stop_the_log(start: Callable[[str], WatchedProcess]) -> None:
     process = start("import sys; sys.stdout.buffer.write(b'\\xff\\n'); print('after')")
-    assert process.wait(30)
+    assert process.wait(GIVE_UP_S)
     assert process.last_lines.endswith("\nafter")
 
 
@@ -82,9 +82,9 @@ def test_what_it_has_started_ends_with_it(
     child = int(caplog.messages[0])
     if how == "killed":
         psutil.Process(child).parent().kill()  # type: ignore[union-attr]
-        assert process.wait(30)
+        assert process.wait(GIVE_UP_S)
     else:
-        process.end(grace_s=30)
+        process.end(grace_s=GIVE_UP_S)
     assert process.has_ended
     until(lambda: not is_running(child))
 

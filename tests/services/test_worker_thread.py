@@ -10,6 +10,7 @@ import pytest
 
 from services.host.worker_thread import WorkerThread
 from tests.support.paths import ROOT
+from tests.support.waiting import GIVE_UP_S
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ async def test_an_item_is_there_before_the_next_one_is_made(worker: WorkerThread
 
     def work(cancelled: threading.Event) -> Generator[int, None, None]:
         yield 1
-        go_on.wait(10)
+        go_on.wait(GIVE_UP_S)
         yield 2
 
     stream = worker.stream(work)
@@ -60,15 +61,15 @@ async def test_a_closed_stream_stops_its_generator_at_its_next_item(worker: Work
             for n in range(1_000_000):
                 made.append(n)
                 yield n
-                cancelled.wait(0.001)
+                cancelled.wait(GIVE_UP_S)
         finally:
             ended.set()
 
     stream = worker.stream(work)
     assert await anext(stream) == 0
     await stream.aclose()
-    assert await asyncio.to_thread(ended.wait, 5)
-    assert len(made) < 1000
+    assert await asyncio.to_thread(ended.wait, GIVE_UP_S)
+    assert made == [0, 1]
 
 
 async def test_closing_a_stream_does_not_wait_for_the_work_under_way(worker: WorkerThread) -> None:
@@ -76,11 +77,11 @@ async def test_closing_a_stream_does_not_wait_for_the_work_under_way(worker: Wor
 
     def work(cancelled: threading.Event) -> Generator[int, None, None]:
         yield 1
-        go_on.wait(60)
+        go_on.wait(2 * GIVE_UP_S)
 
     stream = worker.stream(work)
     await anext(stream)
-    async with asyncio.timeout(30):  # a minute if it waited
+    async with asyncio.timeout(GIVE_UP_S):  # twice that if it waited
         await stream.aclose()
     go_on.set()
 
@@ -91,12 +92,12 @@ async def test_work_that_goes_on_long_after_its_stream_was_closed_is_reported_as
 
     def work(cancelled: threading.Event) -> Generator[int, None, None]:
         yield 1
-        go_on.wait(60)
+        go_on.wait(2 * GIVE_UP_S)
 
     stream = worker.stream(work)
     await anext(stream)
     await stream.aclose()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(GIVE_UP_S):
         await stuck.wait()
     go_on.set()
     worker.close()
@@ -108,12 +109,16 @@ async def test_work_that_heeds_its_cancellation_is_not_reported_as_stuck() -> No
 
     def work(cancelled: threading.Event) -> Generator[int, None, None]:
         yield 1
-        cancelled.wait(60)
+        cancelled.wait(GIVE_UP_S)
 
     stream = worker.stream(work)
     await anext(stream)
     await stream.aclose()
-    await worker.run(lambda: None)
+    free = threading.Event()
+    later = asyncio.create_task(worker.run(free.set))
+    await asyncio.sleep(0)
+    assert free.wait(GIVE_UP_S)  # the event loop is blocked, so that nothing is checked before
+    await later
     await asyncio.sleep(0.3)
     worker.close()
     assert not stuck.is_set()
@@ -125,7 +130,7 @@ async def test_work_that_was_cancelled_before_its_turn_is_never_begun(worker: Wo
 
     def first(cancelled: threading.Event) -> Generator[int, None, None]:
         yield 1
-        go_on.wait(60)
+        go_on.wait(2 * GIVE_UP_S)
 
     def second(cancelled: threading.Event) -> Generator[int, None, None]:
         begun.append(2)
@@ -162,12 +167,12 @@ async def test_what_has_not_begun_fails_when_it_closes() -> None:
 
     def first() -> str:
         begun.set()
-        go_on.wait(10)
+        go_on.wait(GIVE_UP_S)
         return "finished"
 
     running = asyncio.create_task(worker.run(first))
     waiting = asyncio.create_task(worker.run(lambda: second.append(2)))
-    await asyncio.to_thread(begun.wait, 10)
+    await asyncio.to_thread(begun.wait, GIVE_UP_S)
     closing = asyncio.create_task(asyncio.to_thread(worker.close))
     with pytest.raises(RuntimeError, match="closed"):
         await waiting
@@ -192,4 +197,4 @@ async def main():
 
 asyncio.run(main())
 """
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=GIVE_UP_S)

@@ -1,9 +1,9 @@
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from shared.errors import BadAudio, Overloaded, TooLong
 from shared.settings import Settings
 from tests.support.processes import is_running
 from tests.support.sounds import ffmpeg_file, ffmpeg_stream, refused, sound_file, strength, tone
+from tests.support.waiting import GIVE_UP_S, until
 
 pytestmark = pytest.mark.slow
 
@@ -104,24 +105,46 @@ def test_a_small_file_of_many_silent_channels_is_refused_before_it_is_decoded(
     assert not (tmp_path / "decoded").exists()
 
 
-def test_only_a_few_are_decoded_at_once_and_who_waits_too_long_may_try_again(
-    fake_ffmpeg: FakeFfmpeg,
-) -> None:
-    fake_ffmpeg("exec sleep 4")
-    impatient = Settings(ffmpeg_timeout_s=0.5)
+def opened_fifo(path: Path) -> int:
+    """What is in it is read without waiting; who else reads it waits for as long as it is open."""
+    os.mkfifo(path)
+    return os.open(path, os.O_RDWR | os.O_NONBLOCK)
 
-    def decode(_: int) -> str:
+
+def test_only_a_few_are_decoded_at_once_and_who_waits_too_long_may_try_again(
+    fake_ffmpeg: FakeFfmpeg, tmp_path: Path
+) -> None:
+    begun, held = opened_fifo(tmp_path / "begun"), opened_fifo(tmp_path / "held")
+    fake_ffmpeg(f"echo > {tmp_path}/begun; exec cat {tmp_path}/held")
+
+    def decode(settings: Settings) -> str:
         try:
-            decode_audio(SIGNATURES["M4A"] + bytes(1_000), impatient)
+            decode_audio(SIGNATURES["M4A"] + bytes(1_000), settings)
         except (BadAudio, Overloaded) as error:
             return error.kind
         return "decoded"
 
-    with ThreadPoolExecutor(8) as pool:
-        kinds = list(pool.map(decode, range(8)))
-    assert kinds.count("bad_audio") >= MAX_AT_ONCE  # had their time
-    assert "overloaded" in kinds
-    assert set(kinds) == {"bad_audio", "overloaded"}
+    with ThreadPoolExecutor(MAX_AT_ONCE) as pool:
+        others = [pool.submit(decode, Settings(ffmpeg_timeout_s=GIVE_UP_S)) for _ in range(MAX_AT_ONCE)]
+        read_all(begun, MAX_AT_ONCE)
+        assert decode(Settings(ffmpeg_timeout_s=0.1)) == "overloaded"
+        os.close(held)
+        assert [other.result() for other in others] == ["bad_audio"] * MAX_AT_ONCE  # it gave nothing
+    os.close(begun)
+
+
+def read_all(pipe: int, lines: int) -> str:
+    """Wait for so many lines."""
+    text = ""
+
+    def is_all() -> bool:
+        nonlocal text
+        with suppress(BlockingIOError):
+            text += os.read(pipe, 1_000).decode()
+        return text.count("\n") == lines
+
+    until(is_all)
+    return text
 
 
 @pytest.mark.needs("ffmpeg")
@@ -187,20 +210,22 @@ def fake_ffmpeg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[st
 
 
 def test_an_ffmpeg_that_takes_too_long_is_killed_with_all_it_started(
-    fake_ffmpeg: FakeFfmpeg, tmp_path: Path
+    fake_ffmpeg: FakeFfmpeg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    os.mkfifo(tmp_path / "pids")  # it cannot write files
-    pids_pipe = os.open(tmp_path / "pids", os.O_RDWR)
+    pids_pipe, pids = opened_fifo(tmp_path / "pids"), list[int]()  # it cannot write files
     fake_ffmpeg(f"sleep 1000 & echo $$ $! > {tmp_path}/pids; wait")
-    assert "within 2 s" in refused(SIGNATURES["M4A"] + bytes(1_000), Settings(ffmpeg_timeout_s=2.0))
-    pids = [int(pid) for pid in os.read(pids_pipe, 100).split()]
+    communicate = subprocess.Popen.communicate
+
+    def once_it_runs(process: subprocess.Popen[bytes], timeout: float) -> tuple[bytes, bytes]:
+        pids.extend(map(int, read_all(pids_pipe, 1).split()))
+        return communicate(process, timeout=timeout)
+
+    monkeypatch.setattr(subprocess.Popen, "communicate", once_it_runs)
+    assert "within 0.5 s" in refused(SIGNATURES["M4A"] + bytes(1_000), Settings(ffmpeg_timeout_s=0.5))
     os.close(pids_pipe)
     assert len(pids) == 2
-    for _ in range(1_000):  # killed, and perhaps not yet gone
-        if any(map(is_running, pids)):
-            time.sleep(0.01)
-    assert not any(map(is_running, pids))
-    assert not psutil.Process().children(recursive=True)
+    until(lambda: not any(map(is_running, pids)))
+    assert not {child.pid for child in psutil.Process().children(recursive=True)} & set(pids)
 
 
 @pytest.mark.parametrize("script", ["exit 1", "kill -9 $$", "exit 0", "echo no wav"])

@@ -69,10 +69,14 @@ class Points:
         mark = self._mark(point, number)
         return mark.stat().st_size if mark.exists() else 0
 
-    def at(self, point: str, number: int) -> Iterator[float]:
-        """For an engine that is there: seconds to wait, before it looks again."""
+    def mark(self, point: str, number: int) -> None:
+        """For an engine: the point is reached."""
         with self._mark(point, number).open("a") as mark:
             mark.write("x")
+
+    def at(self, point: str, number: int) -> Iterator[float]:
+        """For an engine that is there: seconds to wait, before it looks again."""
+        self.mark(point, number)
         while (order := self._order(point, number)).exists():
             told = order.read_text()
             what, _, how_long = told.removeprefix("always ").partition(" ")
@@ -112,7 +116,7 @@ class AnsweringASR(ASRModel):
 
 
 class AnsweringLLM(LLMModel):
-    """Answers word by word. Points: llm-load, llm-begin, llm-middle, llm-end."""
+    """Answers word by word. Points: llm-load, llm-begin, llm-middle, llm-end, and llm-cancelled."""
 
     points: Points
     model_name = "answering mind"
@@ -138,8 +142,12 @@ class AnsweringLLM(LLMModel):
         await self._pass("llm-end", number)
 
     async def _pass(self, point: str, number: int) -> None:
-        for wait_s in self.points.at(point, number):
-            await asyncio.sleep(wait_s)
+        try:
+            for wait_s in self.points.at(point, number):
+                await asyncio.sleep(wait_s)
+        except asyncio.CancelledError:
+            self.points.mark("llm-cancelled", number)
+            raise
 
 
 class AnsweringTTS(TTSModel):

@@ -8,24 +8,22 @@ from pathlib import Path
 
 import numpy as np
 from playwright.async_api import Browser, Page, ViewportSize, async_playwright
-from starlette.responses import Response
-from starlette.routing import Route
 
 from bench.sounds import Samples
 
 _TAP = """
-registerProcessor("tap", class extends AudioWorkletProcessor {
-  process([[channel]]) {
-    if (channel) this.port.postMessage(channel.slice());
-    return true;
-  }
-});
-"""
-_INSERT_TAP = """
+const tap = URL.createObjectURL(new Blob([`
+  registerProcessor("tap", class extends AudioWorkletProcessor {
+    process([[channel]]) {
+      if (channel) this.port.postMessage(channel.slice());
+      return true;
+    }
+  });
+`], { type: "text/javascript" }));
 window.played = { pieces: [], sampleRate: 0 };
 const addModule = AudioWorklet.prototype.addModule;
 AudioWorklet.prototype.addModule = async function (url) {
-  await addModule.call(this, "/tests/tap.js");
+  await addModule.call(this, tap);
   return addModule.call(this, url);
 };
 const connect = AudioNode.prototype.connect;
@@ -46,19 +44,17 @@ _TAKE = """() => {
   return [btoa(text), window.played.sampleRate];
 }"""
 
-TAP = Route(
-    "/tests/tap.js", lambda _: Response(_TAP, media_type="text/javascript")
-)  # the page loads scripts from its own server only
-
 
 @asynccontextmanager
-async def chromium(*arguments: str, microphone: Path | None = None) -> AsyncIterator[Browser]:
-    """Debian's Chromium; its microphone plays the file once for each page that opens it."""
+async def chromium(
+    *arguments: str, microphone: Path | None = None, again: bool = False
+) -> AsyncIterator[Browser]:
+    """Debian's Chromium; its microphone plays the file, once or again and again, to each page."""
     if microphone:
         arguments = (
             *arguments,
             "--use-fake-device-for-media-stream",
-            f"--use-file-for-fake-audio-capture={microphone}%noloop",
+            f"--use-file-for-fake-audio-capture={microphone}{'' if again else '%noloop'}",
         )
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=arguments)
@@ -68,19 +64,25 @@ async def chromium(*arguments: str, microphone: Path | None = None) -> AsyncIter
 
 @asynccontextmanager
 async def opened(
-    browser: Browser, url: str, *, microphone_allowed: bool = True, viewport: ViewportSize | None = None
+    browser: Browser,
+    url: str,
+    *,
+    microphone_allowed: bool = True,
+    viewport: ViewportSize | None = None,
+    recorded: bool = False,
 ) -> AsyncIterator[Page]:
-    """A page of its own profile, whose sound is kept."""
+    """A page of its own profile. If `recorded` its sound is kept, by a script that its policy forbids."""
     permissions = ["microphone"] if microphone_allowed else []
-    context = await browser.new_context(permissions=permissions, viewport=viewport)
+    context = await browser.new_context(permissions=permissions, viewport=viewport, bypass_csp=recorded)
     page = await context.new_page()
-    await page.add_init_script(_INSERT_TAP)
+    if recorded:
+        await page.add_init_script(_TAP)
     await page.goto(url)
     yield page
     await context.close()
 
 
 async def sound_played(page: Page) -> tuple[Samples, int]:
-    """All that the page has played by now, and its sample rate."""
+    """All that a recorded page has played by now, and its sample rate."""
     encoded, sample_rate_hz = await page.evaluate(_TAKE)
     return np.frombuffer(base64.b64decode(encoded), np.float32), sample_rate_hz

@@ -2,11 +2,11 @@
 
 import os
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from local_cloud import ControlPlane
+from tests.support.python_programs import run_python
 
 
 @dataclass(frozen=True)
@@ -17,15 +17,8 @@ class Cloud:
 
     def modal(self, folder: Path, *arguments: str, fails: bool = False) -> subprocess.CompletedProcess[str]:
         """Run the command in a folder; it must succeed, or fail where that is what is wanted."""
-        done = subprocess.run(
-            [sys.executable, "-m", "modal", *arguments],
-            cwd=folder,
-            env={**os.environ, **self.plane.environ, "PYTHONPATH": ""},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        env = {**os.environ, **self.plane.environ, "PYTHONPATH": ""}
+        done = run_python(["-m", "modal", *arguments], cwd=folder, env=env)
         assert bool(done.returncode) == fails, done.stdout + done.stderr
         return done
 

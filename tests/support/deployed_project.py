@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from shared.deployment import APPS, CLASSES
 from shared.errors import Stage
 from tests.support.control_plane_programs import Cloud
 from tests.support.paths import ROOT
+from tests.support.python_programs import run_python
 from tests.support.s2s_command import S2S
 
 COMMAND_TIMEOUT_S = 300.0
@@ -44,37 +44,28 @@ class Project:
         self, *arguments: str | Path, fails: bool | None = False, **settings: str
     ) -> subprocess.CompletedProcess[str]:
         """Run the command with these settings. It must succeed, or fail with `fails`; None allows both."""
-        return self._run([*self.command, *map(str, arguments)], fails=fails, **settings)
+        return self._run([*self.command[1:], *map(str, arguments)], fails=fails, **settings)
 
     def deploy(self, app: str, **settings: str) -> None:
         """Deploy one app by Modal's own command: `s2s deploy` without its checks, in half the time."""
         self.modal("deploy", MODULES[app], **settings)
 
     def deploy_all(self, *apps: str, **settings: str) -> None:
-        """Deploy these apps, or the four, from one process: Modal's library is imported but once."""
+        """Deploy these apps, or the four, from one process."""
         modules = [MODULES[app] for app in apps or FOUR_APPS]
-        self._run([sys.executable, "-c", DEPLOY, *modules], fails=False, **settings)
+        self._run(["-c", DEPLOY, *modules], fails=False, **settings)
 
     def modal(
         self, command: str, module: str, *arguments: str, **settings: str
     ) -> subprocess.CompletedProcess[str]:
         """Run Modal's own command, deploy or run, on a module."""
-        program = [sys.executable, "-m", "modal", command, "-m", module, *arguments]
+        program = ["-m", "modal", command, "-m", module, *arguments]
         return self._run(program, fails=False, **settings)
 
     def _run(
-        self, command: list[str], *, fails: bool | None, **settings: str
+        self, program: list[str], *, fails: bool | None, **settings: str
     ) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            command,
-            cwd=self.folder,
-            env=self.environ(**settings),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_TIMEOUT_S,
-            check=False,
-        )
+        done = run_python(program, cwd=self.folder, env=self.environ(**settings), timeout_s=COMMAND_TIMEOUT_S)
         assert fails in (None, bool(done.returncode)), done.stdout + done.stderr
         return done
 
@@ -109,7 +100,8 @@ class Project:
 def project_in(folder: Path, cloud: Cloud) -> Project:
     """Copy the project's sources into an empty folder."""
     for name in SOURCES:
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        # The bytecode stays valid, but for what another process is just writing.
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("*.pyc.*"))
     return Project(folder, cloud)
 
 

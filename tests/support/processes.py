@@ -1,4 +1,6 @@
-"""Whether processes have ended."""
+"""Whether processes have ended, and which have not."""
+
+from contextlib import suppress
 
 import psutil
 
@@ -11,3 +13,14 @@ def is_running(process: psutil.Process | int) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def descendants_with(words: str, of: int | None = None) -> list[psutil.Process]:
+    """Those of this process, or of another one, that run a command with these words in it."""
+    found = []
+    with suppress(psutil.NoSuchProcess):
+        for one in psutil.Process(of).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):  # it has ended, waited for or not
+                if words in " ".join(one.cmdline()):
+                    found.append(one)
+    return found

@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 from client.cli import app
 from shared.errors import Stage
 from shared.settings import settings
+from tests.support.python_programs import run_python
 
 S2S = [sys.executable, "-c", "from client.cli import main; main()"]
 
@@ -24,31 +25,19 @@ def s2s(*arguments: str | Path, stdin: bytes | None = None, **variables: str) ->
 
 def s2s_process(*arguments: str | Path, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run the command in a process of its own, which reads the file `.env` of its folder."""
-    return subprocess.run(
-        [*S2S, *map(str, arguments)],
-        cwd=cwd,
-        env={**os.environ, **variables},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_python([*S2S[1:], *map(str, arguments)], cwd=cwd, env={**os.environ, **variables})
 
 
 def s2s_with_engine(
     stage: Stage, source: str, *arguments: str | Path, folder: Path
 ) -> subprocess.CompletedProcess[str]:
     """Run the command in a process of its own with one engine more, "mine", which is selected: its module
-    has this source."""
+    has this source. The others are those that load at once."""
     (folder / "mine.py").write_text(source)
     code = f"import services.{stage}; services.{stage}.__path__.append({str(folder)!r}); {S2S[2]}"
-    return subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        env={**os.environ, f"{stage.upper()}_MODEL": "mine"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    others = {"ASR_MODEL": "pocketsphinx", "LLM_MODEL": "rules", "TTS_MODEL": "espeak"}
+    env = {**os.environ, **others, f"{stage.upper()}_MODEL": "mine"}
+    return run_python(["-c", code, *map(str, arguments)], cwd=Path.cwd(), env=env)
 
 
 def refused(result: Result, exit_code: int, saying: str) -> None:

@@ -5,6 +5,7 @@ import os
 import re
 import resource
 import subprocess
+import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,10 +15,22 @@ import numpy as np
 import soundfile
 
 from shared.audio.pcm import Pcm, encode_wav
+from tests.support.paths import ROOT
 from tests.support.s2s_command import S2S
+from tests.support.waiting import GIVE_UP_S
 
 ESTIMATED_WITHIN_S = 0.1
 """Three windows of voice activity detection, which puts the end of speech 20 to 40 ms early (measured)."""
+
+
+ON_VIRTUAL_CLOCK = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+from tests.support.virtual_clock import always
+always()
+from client.cli import main
+main()
+"""
 
 
 @dataclass(frozen=True)
@@ -62,11 +75,13 @@ class Talked:
 class Talking:
     """A run of the command over a recording, under way."""
 
-    def __init__(self, folder: Path, said: Pcm, *options: str) -> None:
+    def __init__(self, folder: Path, said: Pcm, *options: str, at_once: bool = False) -> None:
+        """`at_once`: on a virtual clock, on which engines take no time."""
         folder.mkdir()
         (folder / "said.wav").write_bytes(encode_wav(said))
         self.folder = folder
-        self.command = [*S2S, "talk", "--input-wav", "said.wav", "--output-wav", "played.wav"]
+        command = [sys.executable, "-c", ON_VIRTUAL_CLOCK] if at_once else S2S
+        self.command = [*command, "talk", "--input-wav", "said.wav", "--output-wav", "played.wav"]
         self.command += ["--metrics", "metrics.jsonl", *options]
 
     def start(self, **environ: str) -> "Talking":
@@ -90,11 +105,11 @@ class Talking:
 
     def ended(self) -> Talked:
         """Wait for its end."""
-        stdout, stderr = self._process.communicate(timeout=100)
+        stdout, stderr = self._process.communicate(timeout=GIVE_UP_S)
         return Talked(self.folder, stdout, stderr, self._process.returncode)
 
     def given_up(self) -> None:
         """Nobody may have asked for its end."""
         if self._process.returncode is None:
             self._process.terminate()
-            self._process.communicate(timeout=100)
+            self._process.communicate(timeout=GIVE_UP_S)

@@ -12,6 +12,8 @@ from termios import TIOCSWINSZ
 
 import pyte
 
+from tests.support.waiting import GIVE_UP_S
+
 COLUMNS, ROWS = 80, 24
 
 
@@ -67,7 +69,7 @@ class ProgramInTerminal:
 
     def ended(self) -> int:
         """Wait for its end; returns its exit code."""
-        exit_code = self.process.wait(timeout=60)
+        exit_code = self.process.wait(timeout=GIVE_UP_S)
         self._reading.join()
         return exit_code
 

@@ -16,7 +16,7 @@ from tests.support.answering_deployment import Told, play, question
 from tests.support.answering_engines import SAMPLE_RATE_HZ, reply_to, speech_samples, transcript_of
 from tests.support.deployed_project import remote
 
-GIVE_UP_S = 120.0
+GIVE_UP_S = 300.0
 
 
 async def play_planned(turn: PlannedTurn, account: Account) -> Verdict:

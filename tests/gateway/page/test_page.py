@@ -1,5 +1,6 @@
 """The page in a browser, over a server of the Realtime protocol that follows a script."""
 
+import asyncio
 from contextlib import AsyncExitStack
 from statistics import median
 from typing import Any
@@ -10,8 +11,8 @@ from playwright.async_api import Browser, Page, ViewportSize, expect
 
 from bench.sounds import Samples
 from gateway import page as gateway_page
-from gateway.errors import OriginRefused, RateLimited, Refused, TooManySessions
-from tests.support.chromium import TAP, chromium, opened, sound_played
+from gateway.errors import InvalidKey, OriginRefused, RateLimited, Refused, TooManySessions
+from tests.support.chromium import chromium, opened, sound_played
 from tests.support.realtime_script import HZ, Event, ScriptedServer, Session
 from tests.support.serving import served
 from tests.support.sounds import tone
@@ -31,7 +32,7 @@ async def listen(_: Session) -> None:
 
 
 def app(server: ScriptedServer) -> Any:
-    return server.app(TAP, *gateway_page.routes())
+    return server.app(*gateway_page.routes())
 
 
 def talk(page: Page) -> Any:
@@ -84,9 +85,7 @@ async def test_the_microphone_is_heard_until_the_button_is_pressed_again(browser
         await expect(page.locator("#phase")).to_have_text("Ready")
 
 
-async def test_an_interruption_silences_the_answer_and_tells_the_server_what_was_heard(
-    browser: Browser,
-) -> None:
+async def test_an_interruption_ends_the_sound_and_the_server_is_told_what_was_heard(browser: Browser) -> None:
     async def long_answers(session: Session) -> None:
         for _ in range(3):
             await session.hear("Tell me a story.")
@@ -99,7 +98,10 @@ async def test_an_interruption_silences_the_answer_and_tells_the_server_what_was
             await answer.end("cancelled", type="cancelled", reason="turn_detected")
 
     server = ScriptedServer(long_answers)
-    async with served(app(server)) as port, opened(browser, f"http://localhost:{port}") as page:
+    async with (
+        served(app(server)) as port,
+        opened(browser, f"http://localhost:{port}", recorded=True) as page,
+    ):
         await talk(page).click()
         notes = page.locator("#waterfall small")
         await expect(notes).to_have_count(3)
@@ -112,8 +114,8 @@ async def test_an_interruption_silences_the_answer_and_tells_the_server_what_was
     assert [event["item_id"] for event in truncations(session)] == ["item_2", "item_4", "item_6"]
     told_ms = sum(event["audio_end_ms"] for event in truncations(session))
     played_ms = 1000 * np.count_nonzero(np.abs(played) > LOUD) / rate_hz / SHARE_THAT_IS_LOUD
-    assert 0 < told_ms < 1.02 * played_ms
-    assert played_ms < 20_000
+    assert told_ms > 0
+    assert 0 <= played_ms - told_ms < 1_000  # the output's latency each time, and nothing that was on its way
 
 
 def truncations(session: Session) -> list[Event]:
@@ -219,6 +221,19 @@ async def test_a_lost_connection_comes_back_and_the_server_is_told_what_was_said
         await expect(page.locator("#words")).to_contain_text("Hello, Peter.")
 
 
+async def test_a_secret_that_is_of_another_process_of_the_server_is_replaced(browser: Browser) -> None:
+    async def refuse(session: Session) -> None:
+        await session.send("error", error={"code": InvalidKey.code})
+        await session.close(1008)
+
+    server = ScriptedServer(refuse, listen)
+    async with served(app(server)) as port, opened(browser, f"http://localhost:{port}") as page:
+        await talk(page).click()
+        await until_async(lambda: len(server.sessions) == 2)
+        await expect(page.locator("#phase")).to_have_text("Listening")
+    assert len(server.secrets_wanted) == 2
+
+
 async def test_a_server_that_goes_away_is_waited_for(browser: Browser) -> None:
     async with AsyncExitStack() as stack:
         async with served(app(ScriptedServer(listen))) as port:
@@ -262,6 +277,36 @@ async def test_a_microphone_that_is_not_allowed_is_told(browser: Browser) -> Non
     ):
         await talk(page).click()
         await expect(page.get_by_role("alert")).to_contain_text("The microphone is not allowed.")
+
+
+async def test_a_microphone_that_is_taken_away_ends_the_conversation(browser: Browser) -> None:
+    server = ScriptedServer(listen)
+    async with served(app(server)) as port, opened(browser, f"http://localhost:{port}") as page:
+        await talk(page).click()
+        await expect(page.locator("#phase")).to_have_text("Listening")
+        await page.context.clear_permissions()
+        await expect(page.get_by_role("alert")).to_contain_text("The microphone was disconnected.")
+        await server.sessions[0].until(lambda: server.sessions[0].closed)
+        await expect(talk(page)).to_be_visible()
+
+
+async def test_an_answer_that_takes_long_is_explained_until_it_comes(browser: Browser) -> None:
+    explained = asyncio.Event()
+
+    async def slow_turn(session: Session) -> None:
+        await session.hear("What is two plus two?")
+        await explained.wait()
+        await session.answer("It is four.", hum(0.5))
+
+    async with (
+        served(app(ScriptedServer(slow_turn))) as port,
+        opened(browser, f"http://localhost:{port}") as page,
+    ):
+        await talk(page).click()
+        await expect(page.get_by_role("alert")).to_contain_text("a model is probably being started")
+        explained.set()
+        await expect(page.locator("#words")).to_contain_text("It is four.")
+        await expect(page.get_by_role("alert")).to_be_empty()
 
 
 async def test_a_machine_without_a_microphone_is_told() -> None:

@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 
 from bench.sounds import Samples
 from gateway import page as gateway_page
-from tests.support.chromium import TAP, opened
+from tests.support.chromium import opened
 from tests.support.noises import white_noise
 from tests.support.serving import served
 from tests.support.sounds import strength, tone
@@ -42,7 +42,7 @@ HELPERS = """
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def page(browser: Browser) -> AsyncIterator[Page]:
     async with (
-        served(Starlette(routes=[TAP, *gateway_page.routes()])) as port,
+        served(Starlette(routes=gateway_page.routes())) as port,
         opened(browser, f"http://localhost:{port}") as page,
     ):
         yield page

@@ -91,7 +91,7 @@ async def test_what_was_said_before_a_response_was_audible_is_remembered_if_it_i
         while (await client.until("response.done"))["response"]["status"] != "completed":
             pass
         question = scripted.llm.calls[-1].given["messages"][-1]
-        assert question.content.startswith("my name is Ada")
+        assert question.content == "my name is Ada and who are you"
 
 
 async def test_truncate_leaves_what_was_played(speaking: Client) -> None:

@@ -179,6 +179,17 @@ async def test_a_reply_that_fails_is_reported_by_its_response() -> None:
         assert (await client.until("response.done"))["response"]["status"] == "completed"
 
 
+@pytest.mark.parametrize("speed", [0.5, 1.5])
+async def test_replies_are_spoken_at_the_clients_speed(client: Client, speed: float) -> None:
+    await client.update(audio={"output": {"speed": speed}})
+    await client.send("response.create")
+    response = (await client.until("response.done"))["response"]
+    usual_s = 0.06 * len(REPLY)
+    assert len(client.audio) / 48_000 == pytest.approx(usual_s / speed, abs=0.05)
+    spoken = response["usage"]["output_token_details"]["audio_tokens"]
+    assert spoken == pytest.approx(20 * usual_s / speed, abs=1)
+
+
 async def test_voices_are_what_the_table_says() -> None:
     scripted = quick()
     async with serving(scripted, voices="marin=amy") as served, served.client() as client:

@@ -65,12 +65,14 @@ async def test_its_result_is_answered() -> None:
         assert [tool.name for tool in scripted.llm.calls[1].given["tools"]] == ["weather"]
 
 
-async def test_what_is_said_before_a_call_is_an_item_before_it() -> None:
+async def test_what_is_said_before_a_call_is_an_item_that_ends_before_it() -> None:
     async with serving(calling("Let me look.")) as served, served.client() as client:
         await asked(client)
         done = await client.until("response.done")
         assert [item["type"] for item in done["response"]["output"]] == ["message", "function_call"]
-        assert [event["output_index"] for event in client.of("response.output_item.added")] == [0, 1]
+        kinds = "response.output_item.added", "response.output_item.done"
+        items = [(event["output_index"], event["type"]) for event in client.events if event["type"] in kinds]
+        assert items == [(0, kinds[0]), (0, kinds[1]), (1, kinds[0]), (1, kinds[1])]
 
 
 async def test_tool_choice_none_keeps_the_tools_from_the_llm() -> None:

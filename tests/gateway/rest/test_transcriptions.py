@@ -110,7 +110,9 @@ async def test_other_files_are_decoded_too(api: Served, scripted: Cast, kind: st
     subtype = {"FLAC": "PCM_16", "OGG": "VORBIS", "MP3": "MPEG_LAYER_III"}[kind]
     data = sound_file(tone(440, 1.5, 24_000), 24_000, kind, subtype)
     await api.client.audio.transcriptions.create(file=upload(data), model="whisper-1")
-    assert scripted.asr.calls[0].given.duration_s == pytest.approx(1.5, abs=0.06)
+    given = scripted.asr.calls[0].given
+    assert given.duration_s == pytest.approx(1.5, abs=0.06)
+    assert given.sample_rate_hz == 16_000
 
 
 @pytest.mark.parametrize(
@@ -256,3 +258,29 @@ async def test_a_client_that_leaves_cancels_the_turn(api: Served, scripted: Cast
 async def test_a_transcription_is_counted_as_a_turn(api: Served) -> None:
     await api.client.audio.transcriptions.create(file=io.BytesIO(WAV), model="whisper-1")
     assert api.figures["s2s_turns_total{outcome=transcribed}"] == 1
+
+
+async def test_others_are_served_while_hostile_uploads_come_in(scripted: Cast) -> None:
+    hostile = [
+        b"\r\n--" * 700_000,
+        PART % (b"prompt", b"\r\n--b" * 10_000) * 30,
+        b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + b"RIFF" * 700_000,
+        b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+        + b"\xff\xfb\x90\x64" * 700_000,
+    ]
+    async with (
+        rest_api(scripted, max_upload_bytes=3_000_000) as api,
+        httpx2.AsyncClient(timeout=60) as client,
+    ):
+
+        async def attack(body: bytes) -> int:
+            url = f"{api.url}/v1/audio/transcriptions"
+            answer = await client.post(url, content=body + b"\r\n--b--\r\n", headers={"content-type": FORM})
+            return answer.status_code
+
+        attacks = [asyncio.create_task(attack(body)) for body in hostile * 3]
+        for _ in range(5):
+            assert (
+                await api.client.audio.transcriptions.create(file=upload(), model="whisper-1")
+            ).text == TEXT
+        assert set(await asyncio.gather(*attacks)) == {400}

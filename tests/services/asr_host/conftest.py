@@ -17,7 +17,7 @@ from shared.payloads import Speech
 from shared.settings import Settings
 from shared.stage_stream import StageFinished, StageStarted, Transcript
 from tests.support.paths import EXAMPLES
-from tests.support.waiting import until_async
+from tests.support.waiting import GIVE_UP_S, until_async
 
 HELLO = EXAMPLES / "hello.mp3"
 SILENCE = Pcm(np.zeros(ASR_SAMPLE_RATE_HZ, np.float32), ASR_SAMPLE_RATE_HZ)
@@ -35,10 +35,14 @@ class Ears(ASRModel):
         self.languages_asked: list[str | None] = []
         self.working = threading.Event()
         self.may_go_on = threading.Event()
+        self.closing = threading.Event()
         self.breaks_at: str | None = None
 
     def load(self) -> None:
         pass
+
+    def close(self) -> None:
+        self.closing.set()
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -52,7 +56,7 @@ class Ears(ASRModel):
         self.batches.append(texts)
         self.languages_asked.append(language)
         self.working.set()
-        assert self.may_go_on.wait(30)
+        assert self.may_go_on.wait(GIVE_UP_S)
         if self.breaks_at in texts:
             raise OSError(f"broken at {self.breaks_at}")
         return texts

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -10,7 +11,7 @@ from shared.audio.pcm import Pcm
 from shared.errors import StageFailed
 from shared.settings import Settings
 from tests.services.asr_host.conftest import Ears, asked, at_work, lengthened
-from tests.support.waiting import until_async
+from tests.support.waiting import GIVE_UP_S, until_async
 
 
 async def test_a_call_that_is_cancelled_while_it_waits_is_never_begun(ears: Ears, speech: Pcm) -> None:
@@ -48,7 +49,7 @@ async def test_an_engine_that_goes_on_when_all_calls_of_a_batch_are_cancelled_is
     first = await asked(host, speech)
     await at_work(ears)
     first[0].cancel()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(GIVE_UP_S):
         await stuck.wait()
     ears.may_go_on.set()
     await host.close()
@@ -91,8 +92,10 @@ async def test_a_host_that_is_closed_fails_what_waits(ears: Ears, speech: Pcm) -
     (first,) = await asked(host, speech)
     await at_work(ears)
     (waiting,) = await asked(host, speech)
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))  # one of them will wait
     closing = asyncio.create_task(host.close())
-    await asyncio.sleep(0.05)
+    await until_async(ears.closing.is_set)
+    await asyncio.sleep(0.05)  # from there it is but a step
     ears.may_go_on.set()
     await closing
     assert await first == str(speech.num_samples)

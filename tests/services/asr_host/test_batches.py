@@ -2,18 +2,24 @@
 
 import asyncio
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pytest
+from numpy.typing import NDArray
 
+from services.host import vad_gate
 from services.host.asr_host import ASRHost
 from shared.audio.pcm import Pcm
+from shared.audio.vad import VoiceActivityDetector
 from shared.engines import ASR_SAMPLE_RATE_HZ
 from shared.errors import BadAudio, StageFailed
 from shared.payloads import Mp3Audio
 from shared.settings import ServiceSettings, Settings
 from shared.stage_stream import StageFinished
 from tests.services.asr_host.conftest import SILENCE, Ears, asked, at_work, heard, lengthened
+from tests.support.waiting import GIVE_UP_S, until_async
 
 
 async def test_one_utterance_is_begun_at_once_and_those_that_come_meanwhile_go_together(
@@ -87,20 +93,39 @@ async def test_an_utterance_that_breaks_the_engine_does_not_take_its_neighbours_
     assert "ears: broken at" in str(results[2])
 
 
-async def test_noise_that_takes_long_to_gate_holds_nobody_else_up(ears: Ears, speech: Pcm) -> None:
+async def test_noise_that_takes_long_to_gate_holds_nobody_else_up(
+    ears: Ears, speech: Pcm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detectors: list[VoiceActivityDetector] = []
+    may_go_on = threading.Event()
+
+    class FirstIsSlow(VoiceActivityDetector):
+        def __init__(self) -> None:
+            super().__init__()
+            detectors.append(self)
+
+        def probability(self, frame: NDArray[np.float32]) -> float:
+            assert self is not detectors[0] or may_go_on.wait(GIVE_UP_S)
+            return super().probability(frame)
+
+    monkeypatch.setattr(vad_gate, "VoiceActivityDetector", FirstIsSlow)
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
     ears.may_go_on.set()
-    samples = np.random.default_rng(0).normal(0, 0.05, 20 * ASR_SAMPLE_RATE_HZ).astype(np.float32)
+    samples = np.random.default_rng(0).normal(0, 0.05, ASR_SAMPLE_RATE_HZ).astype(np.float32)
     host = ASRHost(ears, Settings())
     noise = asyncio.create_task(heard(host, Pcm(samples, ASR_SAMPLE_RATE_HZ)))
-    await asyncio.sleep(0.05)
+    await until_async(lambda: detectors)
     assert await heard(host, speech) == str(speech.num_samples)
-    assert not noise.done()
+    may_go_on.set()
     assert await noise == ""
     await host.close()
 
 
-async def test_a_batch_is_booked_once_and_not_for_each_of_its_utterances(ears: Ears, speech: Pcm) -> None:
+async def test_a_batch_is_booked_once_and_not_for_each_of_its_utterances(
+    ears: Ears, speech: Pcm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_ns = 0
+    monkeypatch.setattr(time, "perf_counter_ns", lambda: now_ns)
     host = ASRHost(ears, Settings())
     first = await asked(host, speech)
     await at_work(ears)
@@ -120,10 +145,9 @@ async def test_a_batch_is_booked_once_and_not_for_each_of_its_utterances(ears: E
     ears.working.clear()
     first_may_end.set()
     await at_work(ears)
-    await asyncio.sleep(0.3)
+    now_ns = 300_000_000
     ears.may_go_on.set()
     await asyncio.gather(*first, *others)
     await host.close()
     assert len(ears.batches[1]) == 2
-    assert all(one.elapsed_us >= 300_000 for one in booked)
-    assert all(one.busy_us < one.elapsed_us for one in booked)
+    assert [(one.elapsed_us, one.busy_us) for one in booked] == [(300_000, 150_000)] * 2

@@ -27,6 +27,7 @@ from tests.support.chat_server import (
     silence_after,
 )
 from tests.support.replies import texts
+from tests.support.waiting import GIVE_UP_S
 
 
 def error(message: str, code: str | None = None) -> dict[str, Any]:
@@ -101,11 +102,11 @@ async def test_a_server_of_ones_own_is_asked_without_a_key_too(
 async def test_a_server_that_never_answers_is_timed_out(
     server: ChatServer, load: Callable[..., Gpt4oMini]
 ) -> None:
-    engine = load(S2S_LLM_TIMEOUT_S=0.2)
+    engine = load(S2S_LLM_TIMEOUT_S=1)
     server.behaviour = silence_after()
     with pytest.raises(StageTimedOut, match="did not answer in time"):
         await answer(engine)
-    await asyncio.wait_for(server.hung_up.wait(), 10)
+    await asyncio.wait_for(server.hung_up.wait(), GIVE_UP_S)
 
 
 # Errors in the middle of a reply
@@ -158,7 +159,7 @@ async def test_a_web_page_in_place_of_a_reply_is_a_failure(engine: Gpt4oMini, se
 async def test_silence_in_the_middle_of_a_reply_is_timed_out(
     server: ChatServer, load: Callable[..., Gpt4oMini]
 ) -> None:
-    engine = load(S2S_LLM_TIMEOUT_S=0.2)
+    engine = load(S2S_LLM_TIMEOUT_S=1)
     server.behaviour = silence_after("Hello")
     with pytest.raises(StageTimedOut):
         await answer(engine)

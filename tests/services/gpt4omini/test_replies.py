@@ -19,6 +19,7 @@ from tests.support.chat_server import (
     reply,
     silence_after,
 )
+from tests.support.waiting import GIVE_UP_S
 
 
 async def test_the_conversation_is_sent_with_the_key_and_the_reply_comes_piece_by_piece(
@@ -109,7 +110,7 @@ async def test_closing_a_reply_hangs_up(engine: Gpt4oMini, server: ChatServer) -
     async with aclosing(engine.generate(QUESTION, max_tokens=50, temperature=0.5)) as pieces:
         assert await anext(pieces) == TextDelta(text="Hello")
         assert not server.hung_up.is_set()
-    await asyncio.wait_for(server.hung_up.wait(), 10)
+    await asyncio.wait_for(server.hung_up.wait(), GIVE_UP_S)
 
 
 async def test_cancelling_who_waits_for_the_first_piece_hangs_up(
@@ -117,9 +118,9 @@ async def test_cancelling_who_waits_for_the_first_piece_hangs_up(
 ) -> None:
     server.behaviour = silence_after()
     waiting = asyncio.create_task(answer(engine))
-    await asyncio.wait_for(server.asked.wait(), 10)
+    await asyncio.wait_for(server.asked.wait(), GIVE_UP_S)
     waiting.cancel()
-    await asyncio.wait_for(server.hung_up.wait(), 10)
+    await asyncio.wait_for(server.hung_up.wait(), GIVE_UP_S)
     with pytest.raises(asyncio.CancelledError):
         await waiting
 
@@ -129,7 +130,7 @@ async def test_closing_the_engine_ends_a_reply_under_way(engine: Gpt4oMini, serv
     pieces = engine.generate(QUESTION, max_tokens=50, temperature=0.5)
     await anext(pieces)
     await asyncio.to_thread(engine.close)
-    await asyncio.wait_for(server.hung_up.wait(), 10)
+    await asyncio.wait_for(server.hung_up.wait(), GIVE_UP_S)
     with pytest.raises(SpeechError):
         await anext(pieces)
 

@@ -1,0 +1,85 @@
+"""`python -m bench.gateway [--soak-min MINUTES] [--json FILE]`: what the gateway adds to a turn and what a
+session costs, at 1 to 100 sessions; or a soak of 20 sessions. The first takes two minutes."""
+
+import datetime
+import json
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from bench.gateway.in_process import voice_to_voice_s
+from bench.gateway.load import Load, Soak, loads, soak
+from bench.machine import machine
+
+IN_PROCESS_TURNS = 10
+SOAK_SESSIONS = 20
+
+console = Console(width=None if Console().is_terminal else 100)
+
+
+def bench(
+    soak_min: Annotated[float, typer.Option(help="Talk for so many minutes with 20 sessions instead.")] = 0.0,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures here.")] = None,
+) -> None:
+    """Measure the gateway over simulated stages."""
+    console.print(f"[bold]{machine()}, {datetime.date.today()}[/]")
+    if soak_min:
+        with console.status(f"Soak: {SOAK_SESSIONS} sessions for {soak_min:g} minutes …"):
+            rows: list[Load] | list[Soak] = [soak(SOAK_SESSIONS, soak_min * 60)]
+        console.print(_soak_table(*rows))
+    else:
+        with console.status("The turn without a gateway …"):
+            in_process_s = voice_to_voice_s(IN_PROCESS_TURNS)
+        with console.status("Sessions: one to a hundred …"):
+            rows = loads(in_process_s)
+        console.print(_load_table(median(in_process_s), rows))
+    if json_file:
+        json_file.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
+        console.print(f"Wrote {json_file}")
+
+
+def _load_table(in_process_s: float, rows: list[Load]) -> Table:
+    table = _table(
+        f"Voice-to-voice through the gateway; the same turn in process: {in_process_s:.3f} s",
+        "sessions", "turns", "voice-to-voice", "above p50", "p95", "of one core", "memory", "a session",
+    )  # fmt: skip
+    for row in rows:
+        table.add_row(
+            str(row.sessions),
+            str(row.turns),
+            f"{row.voice_to_voice_s:.3f} s",
+            f"{row.above_p50_ms:.0f} ms",
+            f"{row.above_p95_ms:.0f} ms",
+            f"{row.core_percent_a_session:.1f} % each",
+            f"{row.memory_mib:.0f} MiB",
+            f"{row.memory_mib_a_session:.1f} MiB",
+        )
+    return table
+
+
+def _soak_table(row: Soak) -> Table:
+    table = _table(
+        f"{row.sessions} sessions for {row.duration_s / 60:.1f} minutes: {row.turns} turns",
+        "", "first quarter", "last quarter",
+    )  # fmt: skip
+    table.add_row("memory", f"{row.first_memory_mib:.0f} MiB", f"{row.last_memory_mib:.0f} MiB")
+    table.add_row(
+        "voice-to-voice", f"{row.first_voice_to_voice_s:.3f} s", f"{row.last_voice_to_voice_s:.3f} s"
+    )
+    return table
+
+
+def _table(title: str, *headings: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    return table
+
+
+if __name__ == "__main__":
+    typer.run(bench)

@@ -1,0 +1,155 @@
+"""So many sessions at once on one gateway: the server in a process of its own, the clients in a group of
+processes of their own."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+import psutil
+
+SESSION_COUNTS = (1, 10, 50, 100)
+TALK_S = 15.0
+"""How long people begin to ask questions: about three turns each."""
+SAMPLE_EVERY_S = 0.5
+
+
+@dataclass(frozen=True)
+class Load:
+    """What one gateway told and took at so many sessions.
+
+    `above_ms` is voice-to-voice above the median of the same turn in process. CPU and memory are the
+    server's process's, simulated stages included: CPU over the whole talk, memory at its peak above that of
+    a gateway with no session yet.
+    """
+
+    sessions: int
+    turns: int
+    voice_to_voice_s: float
+    above_p50_ms: float
+    above_p95_ms: float
+    core_percent_a_session: float
+    memory_mib: float
+    memory_mib_a_session: float
+
+
+@dataclass(frozen=True)
+class Soak:
+    """A gateway under the same load for long; medians of the first and of the last quarter of the time."""
+
+    sessions: int
+    duration_s: float
+    turns: int
+    first_memory_mib: float
+    last_memory_mib: float
+    first_voice_to_voice_s: float
+    last_voice_to_voice_s: float
+
+
+def loads(in_process_s: list[float]) -> list[Load]:
+    """At each number of sessions, each in a fresh process; `in_process_s` of turns without a gateway."""
+    usual_s = median(in_process_s)
+    return [_load(sessions, usual_s) for sessions in SESSION_COUNTS]
+
+
+def _load(sessions: int, usual_s: float) -> Load:
+    talked = _talk(sessions, TALK_S)
+    above_ms = [(one - usual_s) * 1000 for one in talked.voice_to_voice_s]
+    peak = max(talked.memory_mib)
+    return Load(
+        sessions=sessions,
+        turns=len(above_ms),
+        voice_to_voice_s=median(talked.voice_to_voice_s),
+        above_p50_ms=median(above_ms),
+        above_p95_ms=float(np.percentile(above_ms, 95)),
+        core_percent_a_session=talked.cpu_s / talked.took_s / sessions * 100,
+        memory_mib=peak,
+        memory_mib_a_session=(peak - talked.idle_mib) / sessions,
+    )
+
+
+def soak(sessions: int, duration_s: float) -> Soak:
+    """See Soak."""
+    talked = _talk(sessions, duration_s)
+    memory_mib, voice_to_voice_s = _quarters(talked.memory_mib), _quarters(talked.voice_to_voice_s)
+    return Soak(
+        sessions=sessions,
+        duration_s=talked.took_s,
+        turns=len(talked.voice_to_voice_s),
+        first_memory_mib=memory_mib[0],
+        last_memory_mib=memory_mib[1],
+        first_voice_to_voice_s=voice_to_voice_s[0],
+        last_voice_to_voice_s=voice_to_voice_s[1],
+    )
+
+
+def _quarters(values: list[float]) -> tuple[float, float]:
+    """The medians of the first and of the last quarter."""
+    quarter = max(1, len(values) // 4)
+    return median(values[:quarter]), median(values[-quarter:])
+
+
+@dataclass(frozen=True)
+class _Talked:
+    voice_to_voice_s: list[float]
+    cpu_s: float
+    took_s: float
+    idle_mib: float
+    memory_mib: list[float]
+
+
+def _talk(sessions: int, duration_s: float) -> _Talked:
+    with _served() as (server, port):
+        idle_mib, cpu_s, began_s = _memory_mib(server), _cpu_s(server), time.monotonic()
+        speakers = subprocess.Popen(
+            [sys.executable, "-m", "bench.gateway.speakers", str(port), str(sessions), str(duration_s)],
+            stdout=subprocess.PIPE,
+            text=True,
+            process_group=0,
+        )
+        memory_mib = [idle_mib]
+        try:
+            while True:
+                try:
+                    told, _ = speakers.communicate(timeout=SAMPLE_EVERY_S)
+                    break
+                except subprocess.TimeoutExpired:
+                    memory_mib.append(_memory_mib(server))
+        finally:
+            speakers.kill()
+        assert speakers.returncode == 0, "the clients failed: see above"
+        took_s = time.monotonic() - began_s
+        return _Talked(json.loads(told), _cpu_s(server) - cpu_s, took_s, idle_mib, memory_mib)
+
+
+@contextmanager
+def _served() -> Iterator[tuple[psutil.Process, int]]:
+    """The server's process, and its port."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "bench.gateway.served"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        process_group=0,
+    ) as server:
+        assert server.stdout
+        try:
+            yield psutil.Process(server.pid), int(server.stdout.readline())
+        finally:
+            server.communicate()  # the end of its input ends it
+
+
+def _memory_mib(process: psutil.Process) -> float:
+    rss: int = process.memory_info().rss
+    return rss / 2**20
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    cpu_s: float = times.user + times.system
+    return cpu_s
