@@ -182,4 +182,4 @@ class OutputAudio:
 
 
 def _of_encoder(audio: bytes) -> Pcm:
-    return Pcm(np.frombuffer(audio, "<i2").astype(np.float32) / np.float32(32_768), SAMPLE_RATE_HZ)
+    return Pcm(AudioFormat.PCM.decoded(audio), SAMPLE_RATE_HZ)
