@@ -40,8 +40,8 @@ class _Speaker:
         self._answered: list[tuple[float, float]] = []
 
     async def talk(self, duration_s: float) -> list[tuple[float, float]]:
-        """Ask, at least once, until the time is over, and hear the last reply out; when each was audible, and the
-        voice-to-voice."""
+        """Ask, at least once, until the time is over, and hear the last reply out. When each reply was
+        audible, and the voice-to-voice."""
         now = asyncio.get_running_loop().time
         until_s = now() + duration_s
         await asyncio.sleep(self._chance.uniform(0, STAGGER_S))
