@@ -51,14 +51,6 @@ class ServiceSettings(BaseModel):
     of its GPU's memory too, which is alpha at Modal; "none" starts from the beginning."""
 
 
-class GatewayServiceSettings(ServiceSettings):
-    """How the gateway is deployed on Modal."""
-
-    max_containers: int = Field(default=1, ge=1)
-    """Upper bound of containers. A client secret, with which the page talks, is known to the container that
-    made it, so more than one suits clients with keys only."""
-
-
 class Settings(GatewaySettings):
     """The settings of one process; immutable."""
 
@@ -235,7 +227,7 @@ class Settings(GatewaySettings):
     """The orchestrator."""
     monolith: ServiceSettings = ServiceSettings()
     """The monolith, which has all of it in one container."""
-    gateway: GatewayServiceSettings = GatewayServiceSettings()
+    gateway: ServiceSettings = ServiceSettings()
     """The gateway. Its concurrent inputs are the connections that a container is meant for."""
     gateway_target: Literal["services", "monolith"] = "services"
     """What the gateway on Modal is before: the three services, or the monolith."""

@@ -72,7 +72,7 @@ def test_without_keys_it_is_not_deployed(without_key: str) -> None:
 def test_it_asks_for_what_its_lock_file_pins_its_keys_and_one_container(deployed: Project) -> None:
     view = asked(deployed)
     assert view.secrets == ("s2s-api-keys",)
-    assert (view.max_containers, view.target_inputs, view.regions) == (1, 50, ("eu",))
+    assert (view.max_containers, view.target_inputs, view.regions) == (10, 50, ("eu",))
     assert [installs[-1].rsplit("/", 1)[-1] for installs in view.image.pip_installs] == [GATEWAY_LOCK.name]
     assert any(path.endswith("silero_vad_16k_op15.onnx") for path in view.mounted)
     assert KEY not in str(view.image)
