@@ -11,7 +11,7 @@ from bench.turns import Latency, Load
 
 def codec_table(rows: list[CodecTime]) -> Table:
     """Codec against codec."""
-    table = _table(
+    table = figures_table(
         "Codec: 10 s of speech, MP3 64 kbps (medians, ms)",
         "rate", "encode", "decode", "pydub+ffmpeg encode", "decode", "round trip",
     )  # fmt: skip
@@ -29,7 +29,7 @@ def codec_table(rows: list[CodecTime]) -> Table:
 
 def latency_table(rows: list[Latency]) -> Table:
     """Design by design."""
-    table = _table(
+    table = figures_table(
         "Turns over simulated stages (medians)",
         "sentences", "design", "first audio", "critical path", "ratio", "delay", "last audio",
     )  # fmt: skip
@@ -49,7 +49,7 @@ def latency_table(rows: list[Latency]) -> Table:
 
 def load_table(rows: list[Load]) -> Table:
     """By the number of sessions."""
-    table = _table(
+    table = figures_table(
         "Sessions at once in one orchestrator's process, replies of 3 sentences",
         "sessions", "design", "delay p50", "p95", "CPU a turn", "turns/s", "memory", "each further session",
     )  # fmt: skip
@@ -73,7 +73,7 @@ def load_table(rows: list[Load]) -> Table:
 def deployed_table(rows: list[Played]) -> Table:
     """Where a turn was played."""
     here = rows[0]
-    table = _table(
+    table = figures_table(
         "A turn of three sentences on timed engines, warm (local cloud, not Modal; medians)",
         "where", "first audio", "ratio", "total", "ratio",
     )  # fmt: skip
@@ -90,7 +90,7 @@ def deployed_table(rows: list[Played]) -> Table:
 
 def talk_table(rows: list[Talked]) -> Table:
     """With speculation and without, and with turn detection."""
-    table = _table(
+    table = figures_table(
         "From the end of a question to the first sound of its answer. Target: the longer of the silence\n"
         "that ended the turn, and that before a speculation with the pipeline's time to first audio",
         "stages", "side", "turns", "silence", "first\naudio", "p50", "p95", "target", "above\np50", "max",
@@ -112,7 +112,7 @@ def talk_table(rows: list[Talked]) -> Table:
 
 def speculation_table(rows: list[Talked]) -> Table:
     """What was kept and dropped, and what that cost."""
-    table = _table(
+    table = figures_table(
         "Speculations: every other question has a pause in it",
         "stages", "side", "kept", "dropped", "pipeline's time in vain", "turns ended too soon",
     )  # fmt: skip
@@ -131,7 +131,7 @@ def speculation_table(rows: list[Talked]) -> Table:
 
 def listening_table(rows: list[ListeningCost]) -> Table:
     """Without the echo canceller and with it."""
-    table = _table(
+    table = figures_table(
         "Listening, nobody being answered: CPU of all threads",
         "hears", "what listens", "echo canceller", "a minute of sound", "of one core",
     )  # fmt: skip
@@ -147,7 +147,8 @@ def listening_table(rows: list[ListeningCost]) -> Table:
     return table
 
 
-def _table(title: str, *headings: str) -> Table:
+def figures_table(title: str, *headings: str) -> Table:
+    """A table without rows, its columns for figures."""
     table = Table(title=title, title_justify="left")
     for heading in headings:
         table.add_column(heading, justify="right")

@@ -15,6 +15,7 @@ from rich.table import Table
 from bench.gateway.in_process import voice_to_voice_s
 from bench.gateway.load import Load, Soak, loads, soak
 from bench.machine import machine
+from bench.tables import figures_table
 
 IN_PROCESS_TURNS = 10
 SOAK_SESSIONS = 20
@@ -44,7 +45,7 @@ def bench(
 
 
 def _load_table(in_process_s: float, rows: list[Load]) -> Table:
-    table = _table(
+    table = figures_table(
         f"Voice-to-voice through the gateway; the same turn in process: {in_process_s:.3f} s",
         "sessions", "turns", "voice-to-voice", "above p50", "p95", "of one core", "memory", "a session",
     )  # fmt: skip
@@ -63,7 +64,7 @@ def _load_table(in_process_s: float, rows: list[Load]) -> Table:
 
 
 def _soak_table(row: Soak) -> Table:
-    table = _table(
+    table = figures_table(
         f"{row.sessions} sessions for {row.duration_s / 60:.1f} minutes: {row.turns} turns",
         "", "first quarter", "last quarter",
     )  # fmt: skip
@@ -71,13 +72,6 @@ def _soak_table(row: Soak) -> Table:
     table.add_row(
         "voice-to-voice", f"{row.first_voice_to_voice_s:.3f} s", f"{row.last_voice_to_voice_s:.3f} s"
     )
-    return table
-
-
-def _table(title: str, *headings: str) -> Table:
-    table = Table(title=title, title_justify="left")
-    for heading in headings:
-        table.add_column(heading, justify="right")
     return table
 
 
