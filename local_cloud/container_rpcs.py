@@ -32,14 +32,19 @@ class ContainerRpcs:
         container, function = self._container, self._container.function
         if not container.ready:
             self._ready()
-        await function.changed.wait_until(
-            lambda: bool(function.queue) or container.stopping, within_s=INPUT_POLL_S
-        )
-        if container.stopping:
-            return pb.FunctionGetInputsResponse(inputs=[pb.FunctionGetInputsItem(kill_switch=True)])
-        if not function.queue:
-            return pb.FunctionGetInputsResponse()
-        return pb.FunctionGetInputsResponse(inputs=[_handed_out(self._scheduler.take(container))])
+        container.asking = True
+        try:
+            await function.changed.wait_until(
+                lambda: container.stopping or self._scheduler.next_taker(function) is container,
+                within_s=INPUT_POLL_S,
+            )
+            if container.stopping:
+                return pb.FunctionGetInputsResponse(inputs=[pb.FunctionGetInputsItem(kill_switch=True)])
+            if self._scheduler.next_taker(function) is not container:
+                return pb.FunctionGetInputsResponse()
+            return pb.FunctionGetInputsResponse(inputs=[_handed_out(self._scheduler.take(container))])
+        finally:
+            container.asking = False
 
     async def function_put_outputs(self, request: pb.FunctionPutOutputsRequest) -> Empty:
         """Accept outputs, except for inputs that have been taken away."""

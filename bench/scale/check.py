@@ -1,0 +1,282 @@
+"""`python -m bench.scale.check`: the simulated pool against the local cloud. The same calls at the same times,
+by the same settings: containers that start, the time that they are alive, and the time that calls wait must
+agree within a tenth. Six minutes, on a quiet machine: real containers start, one by one.
+
+The local cloud is our own reading of Modal's rules. So this says that the simulation follows these rules, and
+not that Modal does.
+"""
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import simpy
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from bench.machine import machine
+from bench.scale.pool import Pool
+from bench.scale.turn import Steps
+from bench.tables import figures_table
+from client.cost.containers import Scaling
+from local_cloud import DEFAULT_CACHE, ControlPlane
+from local_cloud.events import Event, Kind
+
+APP = "scale-check"
+WITHIN = 0.10
+SLOW_START_S = 3.0
+"""Added to each cold start, most of which it is, so that it hardly depends on what else the machine does."""
+
+PHASES = ((25.0, 1.2), (15.0, 0.0), (20.0, 2.0), (20.0, 0.15), (20.0, 1.6))
+"""Seconds, and calls a second in them."""
+
+WORK_S = 1.5
+"""A call's, on average; exponentially distributed."""
+
+WARM_CALLS = 10
+
+_PROGRAM = """
+import asyncio
+import time
+
+import modal
+
+app = modal.App("{app}")
+
+
+@app.function(
+    min_containers={scaling.min_containers},
+    max_containers={scaling.max_containers},
+    buffer_containers={scaling.buffer_containers},
+    scaledown_window={window_s},
+)
+@modal.concurrent(max_inputs={max_inputs}, target_inputs={scaling.calls_at_once})
+async def work(seconds):
+    began_s = time.time()
+    await asyncio.sleep(seconds)
+    return began_s, time.time()
+"""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a pool is deployed with."""
+
+    title: str
+    scaling: Scaling
+    max_inputs: int
+
+
+SETTINGS = (
+    Setting("one call a container", Scaling(1, 6, max_containers=8), 2),
+    Setting("minimum 1, buffer 1", Scaling(1, 6, 1, 8, 1), 2),
+    Setting("three calls a container", Scaling(3, 6, max_containers=4), 4),
+)
+
+
+@dataclass(frozen=True)
+class Call:
+    """When it comes, from the first one's phase on, and how long its work takes."""
+
+    at_s: float
+    work_s: float
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What is compared."""
+
+    starts: int
+    alive_s: float
+    mean_wait_s: float
+    p95_wait_s: float
+
+
+@dataclass
+class Observed:
+    """The local cloud's containers, by its events."""
+
+    started_s: dict[str, float] = field(default_factory=dict)
+    ready_s: dict[str, float] = field(default_factory=dict)
+    stopped_s: dict[str, float] = field(default_factory=dict)
+
+    def watch(self, event: Event) -> None:
+        """Note an event."""
+        named = re.match(r"work, container \d+", event.text)
+        kept = {Kind.STARTING: self.started_s, Kind.READY: self.ready_s, Kind.STOPPING: self.stopped_s}
+        if named and event.kind in kept:
+            kept[event.kind][named[0]] = event.at
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What the local cloud takes beside the rules, in seconds, measured: a cold start, and the way of a call to
+    its container and back."""
+
+    start_s: float
+    to_s: float
+    back_s: float
+
+
+def calls(seed: int) -> list[Call]:
+    """The load, the same for both."""
+    chance = np.random.default_rng(seed)
+    planned, began_s = [], 0.0
+    for length_s, per_s in PHASES:
+        times_s = chance.uniform(began_s, began_s + length_s, chance.poisson(length_s * per_s))
+        planned += [Call(float(at_s), float(chance.exponential(WORK_S))) for at_s in times_s]
+        began_s += length_s
+    return sorted(planned, key=lambda call: call.at_s)
+
+
+def in_the_local_cloud(setting: Setting, planned: Sequence[Call]) -> tuple[Figures, Costs]:
+    """Real calls of real containers, and what they take beside the rules."""
+    observed = Observed()
+    with (
+        tempfile.TemporaryDirectory(prefix="scale-check-") as folder,
+        ControlPlane(cache=DEFAULT_CACHE) as plane,
+        patch.dict(os.environ, plane.environ),
+        plane.slow_starts(SLOW_START_S),
+    ):
+        plane.watch(observed.watch)
+        _deploy(Path(folder), setting)
+        return asyncio.run(_called(setting, planned, observed))
+
+
+def simulated(setting: Setting, planned: Sequence[Call], costs: Costs) -> Figures:
+    """The same calls of the simulated pool."""
+    env, waits_s = simpy.Environment(), list[float]()
+    pool = Pool(env, setting.scaling, max_inputs=setting.max_inputs, start_s=costs.start_s)
+
+    def call(one: Call) -> Steps:
+        yield env.timeout(one.at_s + costs.to_s)
+        container = pool.take() or (yield pool.wait())
+        assert container is not None
+        waits_s.append(env.now - one.at_s)
+        yield env.timeout(one.work_s + costs.back_s)
+        pool.end(container)
+
+    for one in planned:
+        env.process(call(one))
+    env.run(_end_s(setting))
+    usage = pool.usage()
+    return Figures(usage.starts, usage.alive * env.now, mean(waits_s), float(np.quantile(waits_s, 0.95)))
+
+
+def _end_s(setting: Setting) -> float:
+    """By then all is idle."""
+    return sum(length_s for length_s, _ in PHASES) + 15 * WORK_S + setting.scaling.window_s
+
+
+def _deploy(folder: Path, setting: Setting) -> None:
+    program = _PROGRAM.format(
+        app=APP,
+        scaling=setting.scaling,
+        max_inputs=setting.max_inputs,
+        window_s=round(setting.scaling.window_s),
+    )
+    (folder / "scale_check.py").write_text(program)
+    command = [sys.executable, "-m", "modal", "deploy", "-m", "scale_check"]
+    environ = os.environ | {"PYTHONPATH": str(folder)}
+    subprocess.run(command, cwd=folder, env=environ, check=True, stdout=subprocess.DEVNULL)
+
+
+async def _called(setting: Setting, planned: Sequence[Call], observed: Observed) -> tuple[Figures, Costs]:
+    import modal  # reads the variables of the local cloud
+
+    work = modal.Function.from_name(APP, "work")
+    to_s, back_s = await _warm_call(work)
+    await asyncio.sleep(setting.scaling.window_s + 2 * SLOW_START_S + 5)  # until the minimum alone runs
+    before = set(observed.started_s)
+    began_s = time.time()
+
+    async def call(one: Call) -> float:
+        await asyncio.sleep(began_s + one.at_s - time.time())
+        asked_s = time.time()
+        at_work_s, _ = await work.remote.aio(one.work_s)
+        return float(at_work_s - asked_s)
+
+    waits_s = await asyncio.gather(*(call(one) for one in planned))
+    ended_s = began_s + _end_s(setting)
+    await asyncio.sleep(ended_s - time.time())
+    started = observed.started_s.keys() - before
+    alive_s = sum(
+        min(ended_s, observed.stopped_s.get(name, ended_s)) - max(began_s, at_s)
+        for name, at_s in observed.started_s.items()
+        if observed.stopped_s.get(name, ended_s) > began_s
+    )
+    starts_s = [observed.ready_s[name] - observed.started_s[name] for name in started]
+    figures = Figures(len(started), alive_s, mean(waits_s), float(np.quantile(waits_s, 0.95)))
+    return figures, Costs(mean(starts_s), to_s, back_s)
+
+
+async def _warm_call(work: Any) -> tuple[float, float]:
+    ways_s = []
+    for number in range(WARM_CALLS + 1):
+        asked_s = time.time()
+        began_s, ended_s = await work.remote.aio(0.0)
+        if number:  # the first one may have met a cold start
+            ways_s.append((began_s - asked_s, time.time() - ended_s))
+    return median(to_s for to_s, _ in ways_s), median(back_s for _, back_s in ways_s)
+
+
+def _differences(real: Figures, same: Figures) -> list[float]:
+    pairs = (
+        (real.starts, same.starts),
+        (real.alive_s, same.alive_s),
+        (real.mean_wait_s, same.mean_wait_s),
+        (real.p95_wait_s, same.p95_wait_s),
+    )
+    return [theirs / ours - 1 for ours, theirs in pairs]
+
+
+def _table() -> Table:
+    return figures_table(
+        f"The simulation against the local cloud: {len(PHASES)} phases of calls of {WORK_S:g} s",
+        "setting", "side", "calls", "cold start", "containers started", "alive", "mean wait", "p95",
+    )  # fmt: skip
+
+
+def check(seed: int = 1) -> None:
+    """Compare, setting by setting."""
+    console, table, worst = Console(), _table(), 0.0
+    for setting in SETTINGS:
+        planned = calls(seed)
+        with console.status(f"{setting.title}: {len(planned)} calls …"):
+            real, costs = in_the_local_cloud(setting, planned)
+        same = simulated(setting, planned, costs)
+        differences = _differences(real, same)
+        worst = max(worst, *map(abs, differences))
+        for side, figures in (("local cloud", real), ("simulation", same)):
+            table.add_row(
+                setting.title,
+                side,
+                str(len(planned)),
+                f"{costs.start_s:.2f} s",
+                str(figures.starts),
+                f"{figures.alive_s:.0f} s",
+                f"{figures.mean_wait_s:.2f} s",
+                f"{figures.p95_wait_s:.2f} s",
+            )
+        table.add_row("", "difference", "", "", *(f"{one:+.1%}" for one in differences), end_section=True)
+    console.print(f"[bold]{machine()}[/]")
+    console.print(table)
+    if worst > WITHIN:
+        console.print(f"They differ by {worst:.0%}: more than {WITHIN:.0%}. Is the machine quiet?")
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    typer.run(check)
