@@ -19,6 +19,7 @@ from shared.deployment import GATEWAY_APP, GATEWAY_SESSIONS
 from shared.errors import Misconfigured
 from shared.logs import configure_logging
 from shared.settings import Settings, settings
+from shared.telemetry import telemetry
 
 START_TIMEOUT_S = 60
 PORT = 8000
@@ -62,6 +63,7 @@ class GatewayServer:
         if not (access.needs_key or settings().gateway_proxy_token):
             raise Misconfigured("The Secret s2s-api-keys holds no key: S2S_API_KEYS is empty.")
         self._exit = AsyncExitStack()
+        self._exit.enter_context(telemetry(GATEWAY_APP))
         in_monolith = settings().gateway_target == "monolith"
         backend = await self._exit.enter_async_context(
             deployed_backend(SELECTION, settings(), in_monolith=in_monolith)

@@ -46,7 +46,7 @@ class Orchestrator(TurnService):
     @modal.enter()
     async def start(self) -> None:
         """Make ready for turns; the services are looked up when they are first called."""
-        await self.begin(ModalStages(settings(), wake_ahead=True))
+        await self.begin(ModalStages(settings(), wake_ahead=True), APPS[Stage.ORCHESTRATOR])
 
 
 @app.local_entrypoint()

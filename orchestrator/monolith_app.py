@@ -22,7 +22,9 @@ from services.process.engine_process import EngineProcess
 from services.selection import Selection, monolith_gpu, select
 from shared.deployment import MONOLITH_APP, MONOLITH_TURNS, Health
 from shared.engines import RegisteredModel
+from shared.errors import Stage
 from shared.settings import Settings, settings
+from shared.stage_span import stage_span
 from shared.stage_stream import StageStarted, StageStream
 from shared.turn import Failure
 
@@ -69,17 +71,21 @@ class ProcessStages:
         return [asr, llm, tts]
 
 
-def _stage(verb: str) -> Callable[..., StageStream]:
+def _stage(stage: Stage, verb: str) -> Callable[..., StageStream]:
     """The method for a verb of the stages: its stream starts with the call's id."""
 
-    async def stream(self: TurnService, /, *arguments: Any, **keywords: Any) -> StageStream:
+    async def stream(
+        self: TurnService, /, *arguments: Any, traceparent: str | None = None, **keywords: Any
+    ) -> StageStream:
         call_id = modal.current_function_call_id() or ""
-        async with aclosing(getattr(self.stages, verb)(*arguments, **keywords)) as items:
-            async for item in items:
-                if isinstance(item, StageStarted):
-                    yield item.model_copy(update={"call_id": call_id})
-                else:
-                    yield item
+        with stage_span(stage, "server", traceparent) as span:
+            async with aclosing(getattr(self.stages, verb)(*arguments, **keywords)) as items:
+                async for item in items:
+                    span.observe(item)
+                    if isinstance(item, StageStarted):
+                        yield item.model_copy(update={"call_id": call_id})
+                    else:
+                        yield item
 
     stream.__name__ = verb
     return stream
@@ -121,13 +127,13 @@ class Monolith(TurnService):
     async def start(self) -> None:
         """Load the engines."""
         stages = ProcessStages(*map(_process, SELECTION))
-        await self.begin(stages)
+        await self.begin(stages, MONOLITH_APP)
         await stages.warm()
 
     # The stages one by one, as the three services have them: for what is no turn.
-    transcribe = modal.method()(_stage("transcribe"))
-    generate = modal.method()(_stage("generate"))
-    synthesize = modal.method()(_stage("synthesize"))
+    transcribe = modal.method()(_stage(Stage.ASR, "transcribe"))
+    generate = modal.method()(_stage(Stage.LLM, "generate"))
+    synthesize = modal.method()(_stage(Stage.TTS, "synthesize"))
 
 
 @app.local_entrypoint()

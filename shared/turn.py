@@ -54,6 +54,8 @@ class TurnRequest(Payload):
     """Only transcribe: the turn completes behind TranscriptReady, without a reply."""
     session_id: Identifier = Field(default_factory=lambda: uuid4().hex)
     turn_id: Identifier = Field(default_factory=lambda: uuid4().hex)
+    traceparent: str | None = Field(default=None, pattern=r"^[0-9a-f]{2}(-[0-9a-f]+){3}$", max_length=100)
+    """The span that the turn belongs to, where somebody traces it (W3C Trace Context)."""
 
     @model_validator(mode="after")
     def _asks_something(self) -> Self:
