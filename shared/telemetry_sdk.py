@@ -58,6 +58,8 @@ class TelemetrySdk:
         """Raises ValueError for a variable that cannot be followed."""
         _check_protocol()
         self._warning = _WarningOnce()
+        complaints = logging.getLogger("opentelemetry")
+        complaints.handlers, complaints.propagate = [self._warning], False
         resource = _resource(service)
         self._tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
         if spans := _chosen("traces", OTLPSpanExporter, ConsoleSpanExporter):
@@ -68,8 +70,6 @@ class TelemetrySdk:
         self._tracer = self._tracers.get_tracer(_SCOPE)
         self._meter = self._meters.get_meter(_SCOPE)
         self._histograms: dict[str, Histogram] = {}
-        logging.getLogger("opentelemetry").addHandler(self._warning)
-        logging.getLogger("opentelemetry").propagate = False
 
     def start_span(
         self, name: str, kind: Kind, traceparent: str | None, began_s_ago: float, attributes: Attributes
@@ -114,7 +114,7 @@ class TelemetrySdk:
             thread.join(max(0.0, give_up_s - time.monotonic()))
         if any(thread.is_alive() for thread in ending):
             self._warning.say("the collector does not answer")
-        logging.getLogger("opentelemetry").removeHandler(self._warning)
+        self._warning.said = True  # a thread that is left behind has nothing to add
 
 
 class _KeptSpan(Span):
@@ -172,7 +172,7 @@ class _WarningOnce(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self._said = False
+        self.said = False
 
     def emit(self, record: logging.LogRecord) -> None:
         """Of the first record only."""
@@ -180,9 +180,9 @@ class _WarningOnce(logging.Handler):
 
     def say(self, what: str) -> None:
         """Warn, unless that was done."""
-        if not self._said:
-            self._said = True
-            logger.warning("Telemetry is lost: %s. Turns go on, and this is said once.", what.rstrip("."))
+        if not self.said:
+            self.said = True
+            logger.warning("Telemetry does not get through, and turns go on without it: %s", what)
 
 
 def _resource(service: str) -> Resource:
