@@ -13,7 +13,7 @@ from gateway.backend import deployed_backend
 from gateway.server import Gateway
 from gateway.serving import serving
 from services.on_modal.images import gateway_image
-from services.on_modal.service import container_options, secret_of
+from services.on_modal.service import container_options, secrets_of
 from services.selection import Selection, select
 from shared.deployment import GATEWAY_APP, GATEWAY_SESSIONS
 from shared.errors import Misconfigured
@@ -34,7 +34,7 @@ def server_options(selection: Selection, settings: Settings) -> dict[str, Any]:
     return {
         **options,
         "image": gateway_image(selection, settings),
-        "secrets": [] if settings.gateway_proxy_token else [secret_of("S2S_API_KEYS")],
+        "secrets": secrets_of() if settings.gateway_proxy_token else secrets_of("S2S_API_KEYS"),
         "unauthenticated": not settings.gateway_proxy_token,
         "port": PORT,
         "startup_timeout": START_TIMEOUT_S,

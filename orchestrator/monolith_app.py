@@ -17,7 +17,7 @@ import modal
 
 from orchestrator.turn_service import TurnService, answer_recording
 from services.on_modal.images import WEIGHTS_FOLDER, interpreter_variable, monolith_image
-from services.on_modal.service import container_options, secret_of, weights_volume
+from services.on_modal.service import container_options, secrets_of, weights_volume
 from services.process.engine_process import EngineProcess
 from services.selection import Selection, monolith_gpu, select
 from shared.deployment import MONOLITH_APP, MONOLITH_TURNS, Health
@@ -100,7 +100,7 @@ def class_options(selection: Selection, settings: Settings) -> dict[str, Any]:
         "image": monolith_image(selection, settings),
         "gpu": monolith_gpu(selection, settings),
         "volumes": {WEIGHTS_FOLDER: weights_volume()} if has_weights else {},
-        "secrets": [secret_of(variable) for variable in secrets],
+        "secrets": secrets_of(*secrets),
         "timeout": settings.call_timeout_s,
         "startup_timeout": round(settings.stage_start_timeout_s),
         **container_options(settings.monolith, settings),

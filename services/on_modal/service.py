@@ -11,6 +11,7 @@ import modal.experimental
 
 from services.host.stage_host import StageHost, end_process
 from services.on_modal.images import WEIGHTS_FOLDER, service_image
+from services.on_modal.telemetry_variables import telemetry_secrets
 from shared.deployment import APPS, COLD_WITHIN_S, Health
 from shared.engines import RegisteredModel, capacity, gpu_of
 from shared.errors import Misconfigured, SpeechError
@@ -31,7 +32,7 @@ def service_options(model: RegisteredModel, settings: Settings) -> dict[str, Any
         "image": service_image(model, settings),
         "gpu": gpu_of(model, settings),
         "volumes": {WEIGHTS_FOLDER: weights_volume()} if spec.weights else {},
-        "secrets": [secret_of(variable) for variable in spec.secrets],
+        "secrets": secrets_of(*spec.secrets),
         "timeout": settings.call_timeout_s,
         "startup_timeout": round(settings.stage_start_timeout_s),
         "enable_memory_snapshot": snapshot != "none",
@@ -96,6 +97,11 @@ def secret_name(variable: str) -> str:
 def secret_of(variable: str) -> modal.Secret:
     """The Secret that holds an environment variable; a container that gets it has the variable."""
     return modal.Secret.from_name(secret_name(variable), required_keys=[variable])
+
+
+def secrets_of(*variables: str) -> list[modal.Secret]:
+    """The Secrets of an app's containers: for these variables, and for telemetry's."""
+    return [secret_of(variable) for variable in (*variables, *telemetry_secrets())]
 
 
 def weights_volume() -> modal.Volume:
