@@ -110,8 +110,8 @@ class StreamOptions(BaseModel):
 
 class ChatRequest(BaseModel):
     """What is asked for. What would change the meaning of the answer and cannot be done is refused; what only
-    steers sampling (`top_p`, `seed`, penalties) or OpenAI's service has no effect. With `tool_choice` "required" or a function
-    the LLM may answer with text all the same."""
+    steers sampling (`top_p`, `seed`, penalties) or OpenAI's service has no effect. With `tool_choice`
+    "required" or a function the LLM may answer with text all the same."""
 
     messages: list[Message] = Field(min_length=1, max_length=MAX_MESSAGES)
     stream: bool = False
