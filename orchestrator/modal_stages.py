@@ -48,10 +48,13 @@ class ModalStages:
         self.generate = partial(self._call, Stage.LLM, "generate")
         self.synthesize = partial(self._call, Stage.TTS, "synthesize")
 
-    async def transcribe(self, audio: Speech, *, language: str | None = None) -> StageStream:
+    async def transcribe(
+        self, audio: Speech, *, language: str | None = None, word_times: bool = False
+    ) -> StageStream:
         """See `Stages`. The audio crosses as MP3."""
         mp3 = await asyncio.to_thread(to_mp3, audio, self._settings.mp3_bitrate_kbps)
-        async with aclosing(self._call(Stage.ASR, "transcribe", mp3, language=language)) as items:
+        wanted = {"language": language, "word_times": word_times}
+        async with aclosing(self._call(Stage.ASR, "transcribe", mp3, **wanted)) as items:
             async for item in items:
                 yield item
 

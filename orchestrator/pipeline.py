@@ -125,25 +125,25 @@ class _Turn:
         """The turn itself. Returns False if nobody spoke."""
         transcript = ""
         if (audio := self._request.audio) is not None:
-            transcript = await self._retried(Stage.ASR, lambda: self._transcribe(audio))
-            if not transcript:
+            ready = await self._retried(Stage.ASR, lambda: self._transcribe(audio))
+            if not (transcript := ready.text):
                 return False
             self._log.transcript = transcript
-            await self._output.emit(TranscriptReady(text=transcript))
+            await self._output.emit(ready)
             if self._request.transcribe_only:
                 return True
         messages = messages_for_llm(self._request, transcript, self._settings)
         await self._retried(Stage.LLM, lambda: self._reply(messages))
         return True
 
-    async def _transcribe(self, audio: Speech) -> str:
-        text = ""
-        stream = self._stages.transcribe(audio, language=self._request.language)
+    async def _transcribe(self, audio: Speech) -> TranscriptReady:
+        ready, request = TranscriptReady(text=""), self._request
+        stream = self._stages.transcribe(audio, language=request.language, word_times=request.word_times)
         async with aclosing(self._outputs(Stage.ASR, stream, Transcript)) as transcripts:
             async for transcript in transcripts:
-                text = transcript.text.strip()
+                ready = TranscriptReady(text=transcript.text.strip(), words=transcript.words)
                 self._clock.lap(Stage.ASR, "work", callee_us=transcript.elapsed_us)
-        return text
+        return ready
 
     async def _reply(self, messages: list[ChatMessage]) -> None:
         """Generate the reply, and synthesize each chunk of it while the rest is being generated."""
