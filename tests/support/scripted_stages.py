@@ -1,8 +1,8 @@
 """Stages that follow a script, and remember how they were used.
 
-A script is a list of steps: a number waits that many seconds, an Event until it is set, a text, tool call or Pcm is an output, an
-exception is raised, RESTART begins a new attempt, SPLICE goes on as another attempt without a word, HANG
-waits for ever, BREAK_OFF ends the stream early.
+A script is a list of steps: a number waits that many seconds, an Event until it is set, a text, tool call or
+Pcm is an output, an exception is raised, RESTART begins a new attempt, SPLICE goes on as another attempt
+without a word, HANG waits for ever, BREAK_OFF ends the stream early.
 """
 
 import asyncio
