@@ -34,8 +34,8 @@ _MAX_FIELD_BYTES = 64 * 2**10
 
 
 class Admitted:
-    """An endpoint for those whom Access admits, and only for so many at once, each until its answer's end; for
-    nobody while the gateway takes no new work."""
+    """An endpoint for those whom Access admits, only so many at once, each until its answer's end; for nobody
+    while the gateway takes no new work."""
 
     def __init__(self, endpoint: Endpoint, access: Access, readiness: Readiness) -> None:
         self._endpoint = endpoint
