@@ -115,6 +115,13 @@ def _children_can_be_interrupted() -> None:
 
 
 @pytest.fixture
+def without_certificates(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Reading the machine's takes each HTTP client of this process 50 ms; none is needed on this machine."""
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+
+
+@pytest.fixture
 def recordings() -> Path:
     """The folder of real recordings; a project's user has none."""
     folder = os.environ.get("S2S_RECORDINGS")

@@ -150,11 +150,14 @@ class ScriptedLLM(ScriptedStage):
 
 @dataclass
 class ScriptedTTS(ScriptedStage):
-    """Without scripts: 0.25 s, then a quarter of the speech's length, at 0.06 s a character."""
+    """Without scripts: speech of 0.06 s a character, after 0.25 s and a quarter of its length."""
 
     model = "scripted TTS"
 
     scripts: list[Script] = field(default_factory=list)
+
+    slowness: float = 1.0
+    """How much of these times to take."""
 
     voices: list[tuple[str | None, str | None]] = field(default_factory=list)
     """The voice and the language of each call."""
@@ -167,7 +170,7 @@ class ScriptedTTS(ScriptedStage):
 
         duration_s = 0.06 * len(text)
         self.voices.append((voice, language))
-        usual: Script = [0.25 + 0.25 * duration_s, speech(duration_s)]
+        usual: Script = [self.slowness * (0.25 + 0.25 * duration_s), speech(duration_s)]
         return self.play(text, self.next_script() if self.scripts else usual, output)
 
     @property
