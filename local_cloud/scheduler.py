@@ -40,13 +40,6 @@ class Scheduler:
         item.call.function.changed.notify()
         self.scale(item.call.function)
 
-    def next_taker(self, function: Function) -> Container | None:
-        """The container that gets the next input: of those that ask for one, the oldest that works on fewer
-        than `target_inputs`, else the oldest. Modal says that a container bursts above its target where others
-        lack room, and not which one of several gets an input."""
-        asking = [one for one in function.live_containers if one.asking] if function.queue else []
-        return min(asking, key=lambda one: len(one.running) >= function.target_inputs, default=None)
-
     def take(self, container: Container) -> Input:
         """Give the next input to a container."""
         item = container.function.queue.popleft()
@@ -271,6 +264,14 @@ class Scheduler:
     def _emit(self, kind: Kind, container: Container, how: str = "") -> None:
         text = f"{container.title}: {how}" if how else container.title
         self._state.logs.event(kind, container.function.app.name, text)
+
+
+def next_taker(function: Function) -> Container | None:
+    """The container that gets the next input: of those that ask for one, the oldest that works on fewer than
+    `target_inputs`, else the oldest. Modal says that a container bursts above its target where others lack
+    room, and not which one of several gets an input."""
+    asking = [one for one in function.live_containers if one.asking] if function.queue else []
+    return min(asking, key=lambda one: len(one.running) >= function.target_inputs, default=None)
 
 
 def _described(status: int) -> str:

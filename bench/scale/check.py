@@ -1,4 +1,4 @@
-"""`python -m bench.scale.check`: the simulated pool against the local cloud. The same calls at the same times,
+"""`python -m bench.scale.check`: the simulated pool against the local cloud. The same calls at the same times
 by the same settings: containers that start, the time that they are alive, and the time that calls wait must
 agree within a tenth. Six minutes, on a quiet machine: real containers start, one by one.
 
@@ -122,8 +122,8 @@ class Observed:
 
 @dataclass(frozen=True)
 class Costs:
-    """What the local cloud takes beside the rules, in seconds, measured: a cold start, and the way of a call to
-    its container and back."""
+    """What the local cloud takes beside the rules, measured: a cold start, a call's way to its container and
+    back. In seconds."""
 
     start_s: float
     to_s: float
