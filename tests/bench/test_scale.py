@@ -1,20 +1,33 @@
 """Days on Modal, simulated: what a turn takes, what a day costs, and what is recommended."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from io import StringIO
 
 import numpy as np
 import pytest
 import simpy
+import typer
+from rich.console import Console
+from typer.testing import CliRunner
 
+from bench.scale.__main__ import bench
 from bench.scale.apps import FourApps, MonolithApp, Times
 from bench.scale.assumptions import assumptions, with_measured
 from bench.scale.day import DAY_S, FLAT, Day, arrivals, day_of, parts_of_day
 from bench.scale.engines import Batches
+from bench.scale.plots import plots
 from bench.scale.recommendation import Recommendation, meets, recommend
 from bench.scale.runner import Runner
-from bench.scale.simulation import Case, Outcome, simulate
-from bench.scale.tables import recommendation_as_json, recommendations
+from bench.scale.simulation import Case, Outcome, raised, simulate
+from bench.scale.tables import (
+    containers_table,
+    outcome_as_json,
+    outcomes_table,
+    recommendation_as_json,
+    recommendations,
+)
 from bench.scale.turn import Played, Workload, run_turn
 from client.cost.deployment import Deployment, priced_deployments
 from client.cost.estimate import Load
@@ -27,7 +40,7 @@ TIMES = Times(call_s=0.04, engine_start_s=25.0, boot_s=2.0)
 NO_SETTINGS = Settings(_env_file=None)
 FOUR_APPS, MONOLITH = priced_deployments(NO_SETTINGS, read_prices())
 QUICK = Load(100, 6, 3.0, 6.0, asr_s=0.3, llm_s=2.0, tts_s=2.0)
-FEW_TURNS = 1_500
+FEW_TURNS = 800
 
 
 def case(deployment: Deployment = FOUR_APPS, load: Load = QUICK, **scaling: int) -> Case:
@@ -163,6 +176,37 @@ def test_engines_that_were_measured_take_what_they_took_and_others_what_the_cost
     assert with_measured(bare, FOUR_APPS) == bare
     told = list(assumptions(bare, FOUR_APPS, TIMES, Day()))
     assert sum("has not been measured" in one for one in told) == 3
+
+
+# What is shown
+
+
+def test_an_app_whose_maximum_the_load_exceeds_is_pointed_out() -> None:
+    as_set = case(max_containers=1)
+    outcome = simulate(raised(as_set), FEW_TURNS)
+    assert {app.app for app in outcome.apps if app.most > 1} == {App.TTS}
+    console = Console(width=200, file=StringIO(), record=True)
+    console.print(containers_table([as_set], [outcome]), outcomes_table([outcome]))
+    shown = console.export_text()
+    assert [line.split()[3] for line in shown.splitlines() if "too few" in line] == ["tts"]
+
+
+def test_each_figure_has_a_plot_with_a_point_for_each_load_and_deployment() -> None:
+    outcomes = [simulate(case(which), 200) for which in (FOUR_APPS, MONOLITH)]
+    drawn = {plot.name: plot for plot in plots(outcomes)}
+    assert drawn.keys() == {"scale-waits", "scale-cold-starts", "scale-gpu-hours", "scale-dollars"}
+    dollars = [f"{outcome.dollars_per_turn:.3g}" for outcome in outcomes]
+    assert [row[-1] for row in drawn["scale-dollars"].rows] == dollars
+    assert json.loads(json.dumps(outcome_as_json(outcomes[0])))["turns"] == outcomes[0].turns
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--turns", "many"), ("--turns", "0"), ("--turns", "2000000"), ("--day", "1,2")]
+)
+def test_what_cannot_be_simulated_is_refused(option: str, value: str) -> None:
+    command = typer.Typer()
+    command.command()(bench)
+    assert CliRunner().invoke(command, [option, value]).exit_code == 2
 
 
 # Recommendations
