@@ -60,8 +60,12 @@ def test_each_plot_shows_the_figures_that_were_measured() -> None:
 
 def test_figures_and_conversations_that_were_written_are_drawn_later(tmp_path: Path) -> None:
     figures, metrics, folder = tmp_path / "bench.json", tmp_path / "metrics.jsonl", tmp_path / "plots"
-    measured = {"turns": TURNS, "load": LOAD, "talk": TALK}
-    figures.write_text(json.dumps({name: [asdict(row) for row in rows] for name, rows in measured.items()}))
+    measured = {
+        "turns": [asdict(row) for row in TURNS],
+        "load": [asdict(row) for row in LOAD],
+        "talk": [asdict(row) for row in TALK],
+    }
+    figures.write_text(json.dumps(measured))
     heard = VoiceToVoice(pause_us=1000, first_audio_us=2000, held_us=0, playback_us=0, total_us=3000)
     lines = (ConversationStarted(session_id="one"), turn(voice_to_voice=heard))
     metrics.write_text("".join(line.model_dump_json() + "\n" for line in lines))
