@@ -10,7 +10,7 @@ from string import Template
 from client.cost.past import PastCost
 from client.cost.table import PAST_HEADINGS, dollars, past_cells
 from client.metrics.metrics_file import MetricsLine
-from client.metrics.summary import Metric, Summary, summarized
+from client.metrics.summary import Metric, Summary
 from client.metrics.table import METRIC_HEADINGS, SUMS, headline, metric_cells, remarks
 from client.report.costs import cost_plot
 from client.report.distributions import first_audio_plot, rest_plot
@@ -40,12 +40,12 @@ class Costs:
     problem: str = ""
 
 
-def report_page(lines: Sequence[MetricsLine], costs: Costs, sources: Sequence[str]) -> str:
-    """The page, as HTML. `sources` names the files that the lines are from.
+def report_page(lines: Sequence[MetricsLine], summary: Summary, costs: Costs, sources: Sequence[str]) -> str:
+    """The page, as HTML. `summary` is that of the lines, `sources` names the files that they are from.
 
     Raises Misconfigured if the library for plots is not installed.
     """
-    summary, turns = summarized(lines), list(numbered_turns(lines))
+    turns = list(numbered_turns(lines))
     body = "".join(
         (
             _header(summary, turns, costs),
