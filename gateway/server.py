@@ -15,6 +15,7 @@ from gateway.health import Readiness
 from gateway.metrics import CountRequests, Metrics
 from gateway.realtime.events import build_types
 from gateway.realtime.socket import RealtimeServer
+from gateway.request_span import TraceRequests
 
 
 class Gateway:
@@ -34,7 +35,11 @@ class Gateway:
                 *health.routes(access, self.metrics, self.readiness),
                 *page.routes(),
             ],
-            middleware=[Middleware(CountRequests, metrics=self.metrics), *_for_other_pages(access)],
+            middleware=[
+                Middleware(CountRequests, metrics=self.metrics),
+                Middleware(TraceRequests),
+                *_for_other_pages(access),
+            ],
             exception_handlers=rest.exception_handlers(self.metrics),
         )
 
