@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from bench.scale.apps import Times
 from bench.scale.assumptions import BOOT_S, CALL_S, ENGINE_START_S, assumptions, with_measured
 from bench.scale.day import Day, day_of
-from bench.scale.plots import write_plots
+from bench.scale.plots import plots
 from bench.scale.recommendation import Recommendation, recommend
 from bench.scale.runner import Runner
 from bench.scale.simulation import Case, Outcome, raised
@@ -65,7 +65,9 @@ def bench(
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of all that is left to chance.")] = 1,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures here.")] = None,
-    plots: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Also draw them here, as PNG.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--plots", metavar="FOLDER", help="Also draw them here, as PNG.")
+    ] = None,
 ) -> None:
     """Simulate the two deployments under each load."""
     now, prices = settings(), read_prices(PRICES)
@@ -104,8 +106,11 @@ def bench(
         }
         json_file.write_text(json.dumps(document, indent=2) + "\n")
         console.print(f"Wrote {json_file}")
-    for path in write_plots(outcomes, plots) if plots else []:
-        console.print(f"Wrote {path}")
+    if folder:
+        from bench.plots import write_plots  # needs the sound libraries, which the processes do without
+
+        for path in write_plots(plots(outcomes), folder):
+            console.print(f"Wrote {path}")
 
 
 def _simulated(cases: Sequence[Case], goal_s: float | None) -> tuple[list[Outcome], list[Recommendation]]:

@@ -1,30 +1,14 @@
-"""What simulations came to, by load, drawn as PNG."""
+"""What simulations came to, by load, as plots."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from bench.scale.simulation import Outcome
-from client.report.plot import FAINT, Plot, Spec, colour, png
+from client.report.plot import FAINT, Plot, Spec, colour
 
-WIDTH_PX = 640
 HEIGHT_PX = 220
 _COLOURS = {"four apps": "asr", "monolith": "tts"}
 
 Figure = Callable[[Outcome], float]
-
-
-def write_plots(outcomes: Sequence[Outcome], folder: Path) -> list[Path]:
-    """Write scale-NAME.png for each plot into the folder, which is made if it is missing.
-
-    Raises Misconfigured if the library for plots is not installed.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for plot in plots(outcomes):
-        path = folder / f"{plot.name}.png"
-        path.write_bytes(png(plot, WIDTH_PX))
-        paths.append(path)
-    return paths
 
 
 def plots(outcomes: Sequence[Outcome]) -> list[Plot]:
