@@ -9,8 +9,10 @@ from typing import Final, Literal
 from shared.errors import SpeechError, Stage, StageFailed
 from shared.stage_stream import StageFinished, StageItem, StageStarted
 from shared.telemetry import (
+    INPUT_TOKENS,
     LLM_DURATION,
     LLM_FIRST_OUTPUT,
+    OUTPUT_TOKENS,
     SPEECH_DURATION,
     record,
     start_span,
@@ -68,7 +70,7 @@ class StageSpan:
         if isinstance(item, StageStarted):
             self._started(item)
         elif isinstance(item, StageFinished):
-            self._span.set({"s2s.busy_s": item.busy_us / 1e6})
+            self._finished(item)
         elif not self._has_output:
             self._has_output = True
             self._first_output()
@@ -96,6 +98,17 @@ class StageSpan:
             {"gen_ai.request.model": item.model, "s2s.cold_start": item.cold, "s2s.start_s": waited_s}
         )
         self._span.event("started")
+
+    def _finished(self, item: StageFinished) -> None:
+        self._span.set({"s2s.busy_s": item.busy_us / 1e6})
+        if item.tokens is None:
+            return
+        read, written = item.tokens.input_tokens, item.tokens.output_tokens
+        self._span.set({"gen_ai.usage.input_tokens": read, "gen_ai.usage.output_tokens": written})
+        if self._kind == "client":
+            described = {**self._described, "gen_ai.token.modality": "text"}
+            record(INPUT_TOKENS, read, described)
+            record(OUTPUT_TOKENS, written, described)
 
     def _first_output(self) -> None:
         self._span.event("first output")
