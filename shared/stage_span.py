@@ -50,13 +50,16 @@ class StageSpan:
     """Observes what a stage call yields."""
 
     def __init__(self, stage: Stage, kind: Literal["client", "server"], traceparent: str | None) -> None:
+        self._name = OPERATIONS[stage] if kind == "client" else f"serve {stage}"
+        self._span = start_span(self._name, kind=kind, traceparent=traceparent)
+        self._is_kept = self._span.traceparent is not None
+        if not self._is_kept:
+            return
         self._stage = stage
         self._kind = kind
-        self._name = OPERATIONS[stage] if kind == "client" else f"serve {stage}"
-        self._described = {"gen_ai.operation.name": OPERATIONS[stage], "gen_ai.provider.name": PROVIDER}
-        attributes = {**self._described, "gen_ai.output.type": _OUTPUT_TYPES[stage]}
-        self._span = start_span(self._name, kind=kind, traceparent=traceparent, attributes=attributes)
         self._began_s = time.monotonic()
+        self._described = {"gen_ai.operation.name": OPERATIONS[stage], "gen_ai.provider.name": PROVIDER}
+        self._span.set({**self._described, "gen_ai.output.type": _OUTPUT_TYPES[stage]})
         self._has_started = self._has_output = False
 
     def current(self) -> AbstractContextManager[None]:
@@ -65,7 +68,7 @@ class StageSpan:
 
     def observe(self, item: StageItem) -> None:
         """The call yields this now."""
-        if self._span.traceparent is None:
+        if not self._is_kept:
             return
         if isinstance(item, StageStarted):
             self._started(item)
@@ -77,6 +80,8 @@ class StageSpan:
 
     def end(self, error: SpeechError | None = None, *, cancelled: bool = False) -> None:
         """The call is over."""
+        if not self._is_kept:
+            return
         if error:
             self._span.fail(error)
         self._span.set({"s2s.cancelled": cancelled or None})
