@@ -118,8 +118,8 @@ format: setup ## Format the code and apply ruff's fixes
 	@$(BIN)/ruff check --fix --quiet $(PACKAGES)
 	@$(BIN)/ruff format $(PACKAGES)
 
-bench: setup ## Measure codec, turns, orchestrator and conversation (twelve minutes; JSON=file also writes it)
-	@$(BIN)/python -m bench $(if $(JSON),--json $(JSON))
+bench: setup ## Measure codec, turns, orchestrator and conversation (twelve minutes; JSON=file PLOTS=folder)
+	@$(BIN)/python -m bench $(if $(JSON),--json $(JSON)) $(if $(PLOTS),--plots $(PLOTS))
 
 bench-gateway: setup ## Measure what the gateway adds at 1 to 100 sessions (two minutes; SOAK=10 minutes of 20; JSON=file)
 	@$(BIN)/python -m bench.gateway $(if $(SOAK),--soak-min $(SOAK)) $(if $(JSON),--json $(JSON))
