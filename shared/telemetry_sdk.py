@@ -60,19 +60,21 @@ class TelemetrySdk:
     def __init__(self, service: str) -> None:
         """Raises ValueError for a variable that cannot be followed."""
         _check_protocol()
-        self._warning = _WarningOnce()
-        complaints = logging.getLogger("opentelemetry")
-        complaints.handlers, complaints.propagate = [self._warning], False
         resource = _resource(service)
         self._tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
-        if spans := _chosen("traces", OTLPSpanExporter, ConsoleSpanExporter):
-            self._tracers.add_span_processor(BatchSpanProcessor(spans))
+        spans = _chosen("traces", OTLPSpanExporter, ConsoleSpanExporter)
         metrics = _chosen("metrics", OTLPMetricExporter, ConsoleMetricExporter)
+        if spans:
+            self._tracers.add_span_processor(BatchSpanProcessor(spans))
         readers = [PeriodicExportingMetricReader(metrics)] if metrics else []
         self._meters = MeterProvider(readers, resource=resource, shutdown_on_exit=False)
         self._tracer = self._tracers.get_tracer(_SCOPE)
         self._meter = self._meters.get_meter(_SCOPE)
         self._recorders: dict[str, Recorder] = {}
+        self._exporters = [one for one in (spans, metrics) if one]
+        self._warning = _WarningOnce()
+        complaints = logging.getLogger("opentelemetry")
+        complaints.handlers, complaints.propagate = [self._warning], False
 
     def start_span(
         self, name: str, kind: Kind, traceparent: str | None, began_s_ago: float, attributes: Attributes
@@ -112,6 +114,8 @@ class TelemetrySdk:
             thread.join(max(0.0, give_up_s - time.monotonic()))
         if any(thread.is_alive() for thread in ending):
             self._warning.say("the collector does not answer")
+            for one in self._exporters:
+                one.shutdown()  # it tries no more
         self._warning.said = True  # a thread that is left behind has nothing to add
 
 
