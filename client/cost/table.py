@@ -17,6 +17,7 @@ from client.targets import App
 
 LEAST = 1e-6
 """Dollars that are worth showing."""
+PAST_HEADINGS = ("turns", "conversation", "a turn", "a minute", "in all")
 
 
 def estimate_table(costs: Sequence[DeploymentCost]) -> RenderableType:
@@ -35,15 +36,20 @@ def estimate_table(costs: Sequence[DeploymentCost]) -> RenderableType:
 def past_table(costs: Sequence[PastCost]) -> RenderableType:
     """The same for turns that were."""
     apps = _apps_table("alive", "at work", "in all")
-    sums = plain_table("", figures=("turns", "conversation", "a turn", "a minute", "in all"))
+    sums = plain_table("", figures=PAST_HEADINGS)
     for cost in costs:
         for app in cost.apps:
             seconds = f"{app.alive_s:,.0f} s", f"{app.busy_s:,.0f} s"
             apps.add_row(*_app(app.priced), *seconds, dollars(app.dollars))
-        counts = f"{len(cost.past.turns):,}", f"{cost.past.conversation_s / 60:,.1f} min"
-        amounts = (cost.per_turn, cost.per_minute, cost.dollars)
-        sums.add_row(Text(cost.name, "bold"), *counts, *map(dollars, amounts))
+        name, *figures = past_cells(cost)
+        sums.add_row(Text(name, "bold"), *figures)
     return Group(apps, sums)
+
+
+def past_cells(cost: PastCost) -> tuple[str, ...]:
+    """The name of a deployment, and what is below PAST_HEADINGS."""
+    counts = f"{len(cost.past.turns):,}", f"{cost.past.conversation_s / 60:,.1f} min"
+    return cost.name, *counts, *map(dollars, (cost.per_turn, cost.per_minute, cost.dollars))
 
 
 def bulleted(sentences: Iterable[str]) -> RenderableType:
