@@ -118,8 +118,8 @@ format: setup ## Format the code and apply ruff's fixes
 	@$(BIN)/ruff check --fix --quiet $(PACKAGES)
 	@$(BIN)/ruff format $(PACKAGES)
 
-bench: setup ## Measure codec, turns, orchestrator and conversation (twelve minutes; JSON=file also writes it)
-	@$(BIN)/python -m bench $(if $(JSON),--json $(JSON))
+bench: setup ## Measure codec, turns, orchestrator and conversation (twelve minutes; JSON=file PLOTS=folder)
+	@$(BIN)/python -m bench $(if $(JSON),--json $(JSON)) $(if $(PLOTS),--plots $(PLOTS))
 
 bench-gateway: setup ## Measure what the gateway adds at 1 to 100 sessions (two minutes; SOAK=10 minutes of 20; JSON=file)
 	@$(BIN)/python -m bench.gateway $(if $(SOAK),--soak-min $(SOAK)) $(if $(JSON),--json $(JSON))
@@ -132,7 +132,7 @@ examples: setup ## Regenerate the spoken questions in examples/ (needs libflite1
 
 lock: setup ## Upgrade and pin every package in locks/
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade \
-		--extra embedded --extra neural --extra local-cloud --extra talk --extra gateway --extra dev --output-file $(LOCK)
+		--extra embedded --extra neural --extra local-cloud --extra talk --extra gateway --extra otel --extra report --extra dev --output-file $(LOCK)
 	PATH="$(BIN):$$PATH" $(BIN)/python -m services.on_modal.image_locks
 
 clean: ## Remove .venv and caches, but for weights and test-engines' (~/.cache/speech-to-speech)

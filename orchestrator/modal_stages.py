@@ -25,6 +25,7 @@ from shared.errors import AttemptLost, SpeechError, Stage
 from shared.payloads import Speech
 from shared.settings import Settings
 from shared.stage_stream import StageStarted, StageStream
+from shared.telemetry import current_traceparent
 from shared.turn import Failure
 
 
@@ -81,6 +82,8 @@ class ModalStages:
     async def _call(self, stage: Stage, method: str, *arguments: Any, **keywords: Any) -> StageStream:
         if self._wake_ahead:
             self._wake(*SERVICES[SERVICES.index(stage) + 1 :])
+        if traceparent := current_traceparent():
+            keywords["traceparent"] = traceparent
         cold = await self._woken(stage)
         with self._service(stage) as service:
             function = getattr(service, method)

@@ -57,6 +57,8 @@ class TurnRequest(Payload):
     """Whether the transcript comes with its words' times, if the ASR engine has them; they may cost time."""
     session_id: Identifier = Field(default_factory=lambda: uuid4().hex)
     turn_id: Identifier = Field(default_factory=lambda: uuid4().hex)
+    traceparent: str | None = Field(default=None, pattern=r"^[0-9a-f]{2}(-[0-9a-f]+){3}$", max_length=100)
+    """The span that the turn belongs to, where somebody traces it (W3C Trace Context)."""
 
     @model_validator(mode="after")
     def _asks_something(self) -> Self:

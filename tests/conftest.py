@@ -42,7 +42,9 @@ THAT_DEPLOY = {"deployed", "local_cloud"}
 OF_THE_TESTS = {"S2S_RECORDINGS", "S2S_FORBID_SKIPS"}
 
 for name in [
-    name for name in os.environ if name.startswith("S2S_") or name in {"ASR_MODEL", "LLM_MODEL", "TTS_MODEL"}
+    name
+    for name in os.environ
+    if name.startswith(("S2S_", "OTEL_")) or name in {"ASR_MODEL", "LLM_MODEL", "TTS_MODEL"}
 ]:
     if name not in OF_THE_TESTS:
         del os.environ[name]

@@ -1,8 +1,8 @@
 """Stages that follow a script, and remember how they were used.
 
-A script is a list of steps: a number waits that many seconds, a text, tool call or Pcm is an output, an
-exception is raised, RESTART begins a new attempt, SPLICE goes on as another attempt without a word, HANG
-waits for ever, BREAK_OFF ends the stream early.
+A script is a list of steps: a number waits that many seconds, an Event until it is set, a text, tool call or
+Pcm is an output, an exception is raised, RESTART begins a new attempt, SPLICE goes on as another attempt
+without a word, HANG waits for ever, BREAK_OFF ends the stream early.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ SPLICE: Final = "\0splice"
 HANG: Final = "\0hang"
 BREAK_OFF: Final = "\0break off"
 
-Step = float | str | ToolCall | Pcm | BaseException
+Step = float | str | ToolCall | Pcm | BaseException | asyncio.Event
 Script = Sequence[Step]
 
 
@@ -80,6 +80,8 @@ class ScriptedStage:
             for step in script:
                 if isinstance(step, float | int):
                     await asyncio.sleep(step)
+                elif isinstance(step, asyncio.Event):
+                    await step.wait()
                 elif isinstance(step, BaseException):
                     raise step
                 elif step is HANG:
