@@ -7,6 +7,7 @@ import pytest
 
 from shared.errors import StageFailed
 from shared.ledger import Ledger
+from shared.payloads import TokenUsage
 from shared.turn import TurnEnd, TurnRequest
 from tests.support.otlp_collector import Collector, collecting, telemetry_to
 from tests.support.scripted_stages import REQUEST, Cast, cast, run_turn, speech, typed
@@ -111,6 +112,22 @@ def test_nothing_of_what_was_said_is_in_it(turn: Traced) -> None:
     sent = b"".join(body for _, _, body in turn.collector.requests)
     assert b"scripted LLM" in sent
     assert not any(word.encode() in sent for word in [*TRANSCRIPT.split()[-2:], "abracadabra", "anybody"])
+
+
+async def test_tokens_that_the_engine_counts_are_in_the_call_and_in_the_metrics() -> None:
+    scripted = quick()
+    scripted.llm.tokens = TokenUsage(input_tokens=31, output_tokens=9)
+    turn = await traced(scripted)
+    attributes = turn.collector.one("chat scripted LLM").attributes
+    assert (attributes["gen_ai.usage.input_tokens"], attributes["gen_ai.usage.output_tokens"]) == (31, 9)
+    read = turn.collector.measured("gen_ai.client.inference.usage.input_tokens")
+    written = turn.collector.measured("gen_ai.client.inference.usage.output_tokens")
+    assert (read.sum, read.unit, written.sum) == (31, "{token}", 9)
+
+
+def test_tokens_that_nobody_counts_are_not_made_up(turn: Traced) -> None:
+    assert not [name for one in turn.collector.spans for name in one.attributes if "usage" in name]
+    assert not [one for one in turn.collector.metrics if "usage" in one.name]
 
 
 async def test_it_goes_on_with_the_trace_of_its_request() -> None:
