@@ -35,8 +35,6 @@ and its imports, which take the local cloud another."""
 SPREAD = 0.5
 """Standard deviation of an utterance's and a reply's length against its mean; gamma distributed. Assumed."""
 
-GIVEN = Times(CALL_S, ENGINE_START_S, BOOT_S)
-
 
 def with_measured(load: Load, deployment: Deployment) -> Load:
     """The load with the seconds of the engines that were measured, where none are given."""

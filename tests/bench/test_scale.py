@@ -28,7 +28,7 @@ from bench.scale.tables import (
     recommendation_as_json,
     recommendations,
 )
-from bench.scale.turn import Played, Workload, run_turn
+from bench.scale.turn import Played, Turn, Workload
 from client.cost.deployment import Deployment, priced_deployments
 from client.cost.estimate import Load
 from client.cost.prices import read_prices
@@ -50,7 +50,7 @@ def case(deployment: Deployment = FOUR_APPS, load: Load = QUICK, **scaling: int)
 
 # A turn
 
-WORK = Workload(utterance_s=3.0, reply_s=7.5, asr_s=0.3, llm_s=2.5, tts_s=3.0)
+WORK = Workload(reply_s=7.5, asr_s=0.3, llm_s=2.5, tts_s=3.0)
 """A first clause of 1.5 s and two sentences of 3 s, each written in a third of its time."""
 
 
@@ -60,7 +60,7 @@ def turn_over(deployment: Deployment, *, warm: int) -> Played:
         env, deployment, NO_SETTINGS, TIMES, dict.fromkeys(App, warm)
     )
     env.run(1)
-    env.process(run_turn(env, apps, WORK, played, growth=3.0))
+    env.process(Turn(env, apps, WORK, played, growth=3.0).run())
     env.run()
     return played
 
