@@ -121,7 +121,7 @@ def tasks(case: Case, turns: int = TURNS) -> list[Task]:
     """What is to be played of the load: whole days, or samples of one."""
     window_s = max(app.scaling.window_s for app in case.deployment.apps)
     start_s = max(case.times.start_s(app.app) for app in case.deployment.apps)
-    parts = parts_of_day(case.load.turns_per_hour, window_s + 2 * start_s + SETTLING_S, turns)
+    parts = parts_of_day(case.day, case.load.turns_per_hour, window_s + 2 * start_s + SETTLING_S, turns)
     seeds = np.random.SeedSequence(case.seed).spawn(len(parts))
     return [Task(case, part, seed) for part, seed in zip(parts, seeds, strict=True)]
 

@@ -107,14 +107,17 @@ def test_turns_follow_the_profile_of_the_day() -> None:
     assert day.peak == 2
 
 
+@pytest.mark.parametrize(
+    "day", [Day(), Day(FLAT), Day((0.0,) * 23 + (1.0,))], ids=["wave", "flat", "one hour"]
+)
 @pytest.mark.parametrize("turns_per_hour", [10, 1_000, 30_000, 1_000_000])
-def test_what_is_simulated_stands_for_the_whole_day(turns_per_hour: float) -> None:
-    parts = parts_of_day(turns_per_hour, 400, 20_000)
+def test_what_is_simulated_stands_for_the_whole_day(turns_per_hour: float, day: Day) -> None:
+    parts = parts_of_day(day, turns_per_hour, 400, 20_000)
     middles_s = [part.end_s - part.measured_s / 2 for part in parts]
     if parts[0].measured_s < DAY_S:
-        assert np.mean([Day().factor(at_s) for at_s in middles_s]) == pytest.approx(1, abs=0.02)
+        assert np.mean([day.factor(at_s) for at_s in middles_s]) == pytest.approx(1, abs=0.02)
     measured = turns_per_hour / 3600 * sum(part.measured_s for part in parts)
-    assert measured == pytest.approx(20_000, rel=0.6)
+    assert measured > 8_000
 
 
 @pytest.mark.parametrize("text", ["", "round", "1,2", ",".join("0" * 24), ",".join(["-1", *["1"] * 23])])
