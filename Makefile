@@ -112,7 +112,7 @@ local-cloud: setup ## Run Modal's part on this machine until Ctrl-C; use it from
 check: setup ## Run ruff format, ruff check and mypy --strict
 	@$(BIN)/ruff format --check --quiet $(PACKAGES)
 	@$(BIN)/ruff check --quiet $(PACKAGES)
-	@$(BIN)/mypy
+	@$(BIN)/mypy --num-workers auto
 
 format: setup ## Format the code and apply ruff's fixes
 	@$(BIN)/ruff check --fix --quiet $(PACKAGES)
