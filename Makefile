@@ -121,7 +121,7 @@ format: setup ## Format the code and apply ruff's fixes
 bench: setup ## Measure codec, turns, orchestrator and conversation (twelve minutes; JSON=file also writes it)
 	@$(BIN)/python -m bench $(if $(JSON),--json $(JSON))
 
-bench-gateway: setup ## Measure what the gateway adds at 1 to 100 sessions (two minutes; SOAK=10 minutes of 20; JSON=file)
+bench-gateway: setup ## Measure what the gateway adds at 1 to 100 sessions (three minutes; SOAK=10 minutes of 20; JSON=file)
 	@$(BIN)/python -m bench.gateway $(if $(SOAK),--soak-min $(SOAK)) $(if $(JSON),--json $(JSON))
 
 bench-quality: setup ## Measure word error rates, voices and ends of turns (RECORDINGS=folder; JSON=file also writes it)
