@@ -132,7 +132,7 @@ examples: setup ## Regenerate the spoken questions in examples/ (needs libflite1
 
 lock: setup ## Upgrade and pin every package in locks/
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade \
-		--extra embedded --extra neural --extra local-cloud --extra talk --extra gateway --extra dev --output-file $(LOCK)
+		--extra embedded --extra neural --extra local-cloud --extra talk --extra gateway --extra otel --extra report --extra dev --output-file $(LOCK)
 	PATH="$(BIN):$$PATH" $(BIN)/python -m services.on_modal.image_locks
 
 clean: ## Remove .venv and caches, but for weights and test-engines' (~/.cache/speech-to-speech)

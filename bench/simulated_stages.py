@@ -65,7 +65,7 @@ class SimulatedStages:
         self._tokens = [words[0], *(f" {word}" for word in words[1:])]
 
     async def transcribe(
-        self, audio: Speech, *, language: str | None = None
+        self, audio: Speech, *, language: str | None = None, word_times: bool = False
     ) -> AsyncGenerator[StageItem, None]:
         """The same words always."""
         call = _Call()

@@ -165,24 +165,27 @@ def talk(
 
 @_command()
 def report(
-    path: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A file of 's2s talk --metrics'; its sessions add up.")
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...", help="Files of 's2s talk --metrics'; their conversations add up."),
     ],
+    html: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a page with plots here, which needs no network."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show again where the time of conversations went."""
-    from rich import print as print_rich
+    """Show again where the time of conversations went, as a table or as a page. Examples:
 
-    from client.display.terminal import print_json
-    from client.metrics.metrics_file import read_metrics
-    from client.metrics.summary import summarized
-    from client.metrics.table import summary_table
+    s2s report metrics.jsonl
 
-    summary = summarized(read_metrics(path))
-    if as_json:
-        print_json(summary)
-    else:
-        print_rich(summary_table(summary))
+    s2s report monday.jsonl tuesday.jsonl --html report.html
+    """
+    if html and as_json:
+        raise typer.BadParameter("--html and --json cannot be combined.")
+    from client.commands.report import report_command
+
+    report_command(paths, html=html, as_json=as_json)
 
 
 @_command()

@@ -39,6 +39,9 @@ class App(StrEnum):
 SERVICES = (App.ASR, App.LLM, App.TTS)
 """The apps with one engine each."""
 
+TELEMETRY_NAME = "speech-to-speech-client"
+"""What the client is called beside the apps, where its spans go."""
+
 FOUR_APPS = (*SERVICES, App.ORCHESTRATOR)
 """What is deployed unless the monolith is asked for."""
 

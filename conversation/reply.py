@@ -112,7 +112,10 @@ class Reply:
         )
 
     async def _run(self, request: Callable[[], Awaitable[TurnRequest]]) -> None:
-        async with aclosing(self._decoded(await request())) as events:
+        asked = await request()
+        if not asked.transcribe_only:
+            asked = asked.model_copy(update={"traceparent": self.recorder.traceparent})
+        async with aclosing(self._decoded(asked)) as events:
             async for event in events:
                 if self._held is None:
                     self._deliver(event)

@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from conversation.conversation_span import end_conversation_span, start_conversation_span
 from conversation.turn_detection import EndedBy
 from conversation.turn_record import SPOKE_ON_WITHIN_S, EndOfTurn, TurnOutcome, TurnRecord, VoiceToVoice
 from shared.errors import SpeechError
+from shared.telemetry import Span
 from shared.turn import (
     Failure,
     Models,
@@ -54,6 +56,15 @@ class TurnRecorder:
     _kept_speculation_us: int | None = None
     _dropped_us: list[int] = field(default_factory=list)
     _ends: list[EndOfTurn] = field(default_factory=list)
+    _span: Span | None = None
+
+    @property
+    def traceparent(self) -> str | None:
+        """Of the turn's own span, for its requests; None where nothing is traced. It begins with the person's
+        speech, and ends with the record."""
+        if self._span is None:
+            self._span = start_conversation_span(self.session_id, self.now() - self.speech_began_s)
+        return self._span.traceparent
 
     def speech_ended(self, at_s: float) -> None:
         """The person fell silent then, as voice activity detection estimates it. The last call counts."""
@@ -121,7 +132,7 @@ class TurnRecorder:
         """
         request = self._request or _Request("", _us(self.now()))
         began_us = self._in_conversation(_us(self.speech_began_s))
-        return TurnRecord(
+        record = TurnRecord(
             session_id=self.session_id,
             turn_id=request.turn_id,
             began_us=began_us,
@@ -139,6 +150,9 @@ class TurnRecorder:
             ends=tuple(self._ends),
             dropped_requests_us=tuple(self._dropped_us),
         )
+        if self._span:
+            end_conversation_span(self._span, record, request.sent_us - _us(self.speech_began_s))
+        return record
 
     def _voice_to_voice(self, request: _Request) -> VoiceToVoice | None:
         """The moments in their order. The end of speech is an estimate, so it gives way to the request;

@@ -79,6 +79,11 @@ class Access:
         return bool(self._keys)
 
     @property
+    def http_requests(self) -> int:
+        """How many REST requests are under way."""
+        return self._under_way.total()
+
+    @property
     def allowed_origins(self) -> frozenset[str]:
         """The origins of other web pages that may use the gateway, in small letters; "*" for all."""
         return self._origins

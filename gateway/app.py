@@ -13,12 +13,13 @@ from gateway.backend import deployed_backend
 from gateway.server import Gateway
 from gateway.serving import serving
 from services.on_modal.images import gateway_image
-from services.on_modal.service import container_options, secret_of
+from services.on_modal.service import container_options, secrets_of
 from services.selection import Selection, select
 from shared.deployment import GATEWAY_APP, GATEWAY_SESSIONS
 from shared.errors import Misconfigured
 from shared.logs import configure_logging
 from shared.settings import Settings, settings
+from shared.telemetry import telemetry
 
 START_TIMEOUT_S = 60
 PORT = 8000
@@ -33,7 +34,7 @@ def server_options(selection: Selection, settings: Settings) -> dict[str, Any]:
     return {
         **options,
         "image": gateway_image(selection, settings),
-        "secrets": [] if settings.gateway_proxy_token else [secret_of("S2S_API_KEYS")],
+        "secrets": secrets_of() if settings.gateway_proxy_token else secrets_of("S2S_API_KEYS"),
         "unauthenticated": not settings.gateway_proxy_token,
         "port": PORT,
         "startup_timeout": START_TIMEOUT_S,
@@ -62,6 +63,7 @@ class GatewayServer:
         if not (access.needs_key or settings().gateway_proxy_token):
             raise Misconfigured("The Secret s2s-api-keys holds no key: S2S_API_KEYS is empty.")
         self._exit = AsyncExitStack()
+        self._exit.enter_context(telemetry(GATEWAY_APP))
         in_monolith = settings().gateway_target == "monolith"
         backend = await self._exit.enter_async_context(
             deployed_backend(SELECTION, settings(), in_monolith=in_monolith)

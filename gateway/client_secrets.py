@@ -13,6 +13,7 @@ import zlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Final, NamedTuple
 
 from pydantic import JsonValue
@@ -87,6 +88,7 @@ class ClientSecrets:
         return None
 
 
+@cache
 def _signing_key(key: str) -> bytes:
     """By a slow function (some 50 ms), so that nobody finds a weak API key by trying many on a secret."""
     return hashlib.scrypt(key.encode(), salt=b"speech-to-speech client secrets", n=2**14, r=8, p=1)

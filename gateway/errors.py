@@ -86,6 +86,19 @@ class TooManyRequests(Refused):
     code = "request_limit_reached"
 
 
+class Draining(Refused):
+    """The gateway stops: it ends what is under way and takes no more."""
+
+    status = 503
+    type = "server_error"
+    code = "server_stopping"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The connection is closed, so that the next request can reach another gateway behind the address."""
+        return {**super().headers, "Connection": "close"}
+
+
 class InvalidRequest(Refused):
     """The request is not what the API takes; `param` says where."""
 

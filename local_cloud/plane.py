@@ -145,9 +145,10 @@ class ControlPlane:
             yield
 
     @contextmanager
-    def slow_network(self, delay_s: float) -> Iterator[None]:
-        """Answer every request, of clients and containers, that much later."""
-        with lasting(self._server.troubles.delays_s, delay_s):
+    def slow_network(self, delay_s: float, request: str | None = None) -> Iterator[None]:
+        """Answer requests of clients and containers that much later: every one, or those of one name, as
+        FunctionMap, with which each call begins."""
+        with lasting(self._server.troubles.delays, (request, delay_s)):
             yield
 
     @contextmanager

@@ -20,6 +20,7 @@ from local_cloud.environments import Environments, Machine
 from local_cloud.function_rpcs import FunctionRpcs
 from local_cloud.http_servers import HttpServers
 from local_cloud.object_rpcs import ObjectRpcs, SecretRpcs
+from local_cloud.queue_rpcs import QueueRpcs
 from local_cloud.rpcs import Rpcs
 from local_cloud.scheduler import Scheduler
 from local_cloud.starter import Starter
@@ -55,6 +56,7 @@ class Server:
             self.volumes,
             FunctionRpcs(self.state, self.scheduler, self._servers),
             CallRpcs(self.state, self.scheduler),
+            QueueRpcs(self.state),
         )
         self.front = Front(Rpcs(self.state, self.troubles, self.identity, *self._groups))
         self._chores: list[asyncio.Task[None]] = []

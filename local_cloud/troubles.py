@@ -30,15 +30,16 @@ class Troubles:
     """The current faults: none at first."""
 
     refusals: list[tuple[str, GRPCError]] = field(default_factory=list)  # of requests, by name
-    delays_s: list[float] = field(default_factory=list)  # of every request
+    delays: list[tuple[str | None, float]] = field(default_factory=list)  # of requests, by name; of every one
     no_capacity: list[Scope] = field(default_factory=list)
     slow_starts: list[tuple[Scope, float]] = field(default_factory=list)
     reruns: list[Scope] = field(default_factory=list)
 
     async def meet(self, request: str) -> None:
         """Delay or refuse a request, as the current faults say."""
-        if self.delays_s:
-            await asyncio.sleep(sum(self.delays_s))
+        delay_s = sum(delay_s for name, delay_s in self.delays if name in (None, request))
+        if delay_s:
+            await asyncio.sleep(delay_s)
         for name, error in self.refusals:
             if name == request:
                 raise error

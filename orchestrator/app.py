@@ -12,7 +12,7 @@ import modal
 from orchestrator.modal_stages import ModalStages
 from orchestrator.turn_service import TurnService, answer_recording
 from services.on_modal.images import orchestrator_image
-from services.on_modal.service import container_options
+from services.on_modal.service import container_options, secrets_of
 from shared.deployment import APPS
 from shared.errors import Stage
 from shared.settings import Settings, settings
@@ -22,6 +22,7 @@ def class_options(settings: Settings) -> dict[str, Any]:
     """What the class asks of Modal."""
     return {
         "image": orchestrator_image(settings),
+        "secrets": secrets_of(),
         "enable_memory_snapshot": settings.orchestrator.snapshot != "none",  # of the imports
         # A turn may meet a cold start in each stage, though they begin together.
         "timeout": round(settings.stage_start_timeout_s) + settings.call_timeout_s,
@@ -46,7 +47,7 @@ class Orchestrator(TurnService):
     @modal.enter()
     async def start(self) -> None:
         """Make ready for turns; the services are looked up when they are first called."""
-        await self.begin(ModalStages(settings(), wake_ahead=True))
+        await self.begin(ModalStages(settings(), wake_ahead=True), APPS[Stage.ORCHESTRATOR])
 
 
 @app.local_entrypoint()

@@ -25,6 +25,7 @@ from shared.errors import AttemptLost, SpeechError, Stage
 from shared.payloads import Speech
 from shared.settings import Settings
 from shared.stage_stream import StageStarted, StageStream
+from shared.telemetry import current_traceparent
 from shared.turn import Failure
 
 
@@ -47,10 +48,13 @@ class ModalStages:
         self.generate = partial(self._call, Stage.LLM, "generate")
         self.synthesize = partial(self._call, Stage.TTS, "synthesize")
 
-    async def transcribe(self, audio: Speech, *, language: str | None = None) -> StageStream:
+    async def transcribe(
+        self, audio: Speech, *, language: str | None = None, word_times: bool = False
+    ) -> StageStream:
         """See `Stages`. The audio crosses as MP3."""
         mp3 = await asyncio.to_thread(to_mp3, audio, self._settings.mp3_bitrate_kbps)
-        async with aclosing(self._call(Stage.ASR, "transcribe", mp3, language=language)) as items:
+        wanted = {"language": language, "word_times": word_times}
+        async with aclosing(self._call(Stage.ASR, "transcribe", mp3, **wanted)) as items:
             async for item in items:
                 yield item
 
@@ -78,6 +82,8 @@ class ModalStages:
     async def _call(self, stage: Stage, method: str, *arguments: Any, **keywords: Any) -> StageStream:
         if self._wake_ahead:
             self._wake(*SERVICES[SERVICES.index(stage) + 1 :])
+        if traceparent := current_traceparent():
+            keywords["traceparent"] = traceparent
         cold = await self._woken(stage)
         with self._service(stage) as service:
             function = getattr(service, method)

@@ -8,6 +8,7 @@ import modal
 
 from orchestrator.remote_stream import RemoteStreams
 from orchestrator.turn_attempts import deduplicated_events
+from orchestrator.turn_span import turn_call_span
 from shared.audio.mp3 import to_mp3
 from shared.errors import Stage
 from shared.settings import Settings
@@ -23,16 +24,17 @@ async def modal_turns(
     stream_turn = modal.Cls.from_name(app, cls)().stream_turn
 
     async def turns(request: TurnRequest) -> AsyncGenerator[TurnEvent, None]:
-        if request.audio:
-            mp3 = await asyncio.to_thread(to_mp3, request.audio, settings.mp3_bitrate_kbps)
-            request = request.model_copy(update={"audio": mp3})
-        events = deduplicated_events(
-            lambda: streams.stream(stream_turn, request, stage=Stage.ORCHESTRATOR, app=app),
-            attempts=settings.stage_attempts,
-        )
-        async with aclosing(events):
-            async for event in events:
-                yield event
+        with turn_call_span(request) as (sent, observe):
+            audio = sent.audio and await asyncio.to_thread(to_mp3, sent.audio, settings.mp3_bitrate_kbps)
+            encoded = sent.model_copy(update={"audio": audio})
+            events = deduplicated_events(
+                lambda: streams.stream(stream_turn, encoded, stage=Stage.ORCHESTRATOR, app=app),
+                attempts=settings.stage_attempts,
+            )
+            async with aclosing(events):
+                async for event in events:
+                    observe(event)
+                    yield event
 
     try:
         yield turns

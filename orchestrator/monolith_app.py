@@ -17,12 +17,14 @@ import modal
 
 from orchestrator.turn_service import TurnService, answer_recording
 from services.on_modal.images import WEIGHTS_FOLDER, interpreter_variable, monolith_image
-from services.on_modal.service import container_options, secret_of, weights_volume
+from services.on_modal.service import container_options, secrets_of, weights_volume
 from services.process.engine_process import EngineProcess
 from services.selection import Selection, monolith_gpu, select
 from shared.deployment import MONOLITH_APP, MONOLITH_TURNS, Health
 from shared.engines import RegisteredModel
+from shared.errors import Stage
 from shared.settings import Settings, settings
+from shared.stage_span import stage_span
 from shared.stage_stream import StageStarted, StageStream
 from shared.turn import Failure
 
@@ -69,17 +71,21 @@ class ProcessStages:
         return [asr, llm, tts]
 
 
-def _stage(verb: str) -> Callable[..., StageStream]:
+def _stage(stage: Stage, verb: str) -> Callable[..., StageStream]:
     """The method for a verb of the stages: its stream starts with the call's id."""
 
-    async def stream(self: TurnService, /, *arguments: Any, **keywords: Any) -> StageStream:
+    async def stream(
+        self: TurnService, /, *arguments: Any, traceparent: str | None = None, **keywords: Any
+    ) -> StageStream:
         call_id = modal.current_function_call_id() or ""
-        async with aclosing(getattr(self.stages, verb)(*arguments, **keywords)) as items:
-            async for item in items:
-                if isinstance(item, StageStarted):
-                    yield item.model_copy(update={"call_id": call_id})
-                else:
-                    yield item
+        with stage_span(stage, "server", traceparent) as span:
+            async with aclosing(getattr(self.stages, verb)(*arguments, **keywords)) as items:
+                async for item in items:
+                    span.observe(item)
+                    if isinstance(item, StageStarted):
+                        yield item.model_copy(update={"call_id": call_id})
+                    else:
+                        yield item
 
     stream.__name__ = verb
     return stream
@@ -94,7 +100,7 @@ def class_options(selection: Selection, settings: Settings) -> dict[str, Any]:
         "image": monolith_image(selection, settings),
         "gpu": monolith_gpu(selection, settings),
         "volumes": {WEIGHTS_FOLDER: weights_volume()} if has_weights else {},
-        "secrets": [secret_of(variable) for variable in secrets],
+        "secrets": secrets_of(*secrets),
         "timeout": settings.call_timeout_s,
         "startup_timeout": round(settings.stage_start_timeout_s),
         **container_options(settings.monolith, settings),
@@ -121,13 +127,13 @@ class Monolith(TurnService):
     async def start(self) -> None:
         """Load the engines."""
         stages = ProcessStages(*map(_process, SELECTION))
-        await self.begin(stages)
+        await self.begin(stages, MONOLITH_APP)
         await stages.warm()
 
     # The stages one by one, as the three services have them: for what is no turn.
-    transcribe = modal.method()(_stage("transcribe"))
-    generate = modal.method()(_stage("generate"))
-    synthesize = modal.method()(_stage("synthesize"))
+    transcribe = modal.method()(_stage(Stage.ASR, "transcribe"))
+    generate = modal.method()(_stage(Stage.LLM, "generate"))
+    synthesize = modal.method()(_stage(Stage.TTS, "synthesize"))
 
 
 @app.local_entrypoint()

@@ -14,11 +14,13 @@ from orchestrator.messages import messages_for_llm
 from orchestrator.stage_call import Output, stage_outputs
 from orchestrator.turn_log import logger
 from orchestrator.turn_output import TurnOutput
+from orchestrator.turn_span import end_turn_span, start_turn_span
 from shared.errors import BadAudio, Overloaded, SpeechError, Stage, StageFailed, TooLong
 from shared.ledger import Ledger
 from shared.payloads import ChatMessage, Mp3Audio, Speech, ToolCall
 from shared.settings import Settings
 from shared.stage_stream import AudioSegment, LLMOutput, Stages, StageStream, Transcript
+from shared.telemetry import Span, error_attributes
 from shared.turn import (
     Failure,
     Models,
@@ -55,7 +57,7 @@ class Pipeline:
         """
         overloaded = self._active_turns >= self._settings.max_active_turns
         output = TurnOutput(request, self._settings)
-        turn = _Turn(request, self._stages, self._settings, output)
+        turn = _Turn(request, self._stages, self._settings, output, start_turn_span(request, call_id))
         run = {"attempt_id": uuid4().hex}
         self._active_turns += 1
         running = asyncio.create_task(turn.run(call_id, overloaded=overloaded))
@@ -74,7 +76,10 @@ class Pipeline:
 class _Turn:
     """One turn under way."""
 
-    def __init__(self, request: TurnRequest, stages: Stages, settings: Settings, output: TurnOutput) -> None:
+    def __init__(
+        self, request: TurnRequest, stages: Stages, settings: Settings, output: TurnOutput, span: Span
+    ) -> None:
+        self._span = span
         self._request = request
         self._stages = stages
         self._settings = settings
@@ -85,12 +90,15 @@ class _Turn:
     async def run(self, call_id: str, *, overloaded: bool) -> None:
         """Run the turn to its end."""
         try:
-            await self._output.emit(TurnStarted(call_id=call_id))
-            end = await self._run_to_its_end(overloaded=overloaded)
+            with self._span.current():
+                await self._output.emit(TurnStarted(call_id=call_id))
+                end = await self._run_to_its_end(overloaded=overloaded)
             self._log.outcome = end.event.removeprefix("turn_")
             await self._output.emit(end)
         finally:
-            self._log.write(self._clock.ledger(), texts=self._settings.log_texts)
+            ledger = self._clock.ledger()
+            self._log.write(ledger, texts=self._settings.log_texts)
+            end_turn_span(self._span, self._log, ledger)
 
     async def _run_to_its_end(self, *, overloaded: bool) -> TurnCompleted | NoSpeechDetected | TurnFailed:
         try:
@@ -117,25 +125,25 @@ class _Turn:
         """The turn itself. Returns False if nobody spoke."""
         transcript = ""
         if (audio := self._request.audio) is not None:
-            transcript = await self._retried(Stage.ASR, lambda: self._transcribe(audio))
-            if not transcript:
+            ready = await self._retried(Stage.ASR, lambda: self._transcribe(audio))
+            if not (transcript := ready.text):
                 return False
             self._log.transcript = transcript
-            await self._output.emit(TranscriptReady(text=transcript))
+            await self._output.emit(ready)
             if self._request.transcribe_only:
                 return True
         messages = messages_for_llm(self._request, transcript, self._settings)
         await self._retried(Stage.LLM, lambda: self._reply(messages))
         return True
 
-    async def _transcribe(self, audio: Speech) -> str:
-        text = ""
-        stream = self._stages.transcribe(audio, language=self._request.language)
+    async def _transcribe(self, audio: Speech) -> TranscriptReady:
+        ready, request = TranscriptReady(text=""), self._request
+        stream = self._stages.transcribe(audio, language=request.language, word_times=request.word_times)
         async with aclosing(self._outputs(Stage.ASR, stream, Transcript)) as transcripts:
             async for transcript in transcripts:
-                text = transcript.text.strip()
+                ready = TranscriptReady(text=transcript.text.strip(), words=transcript.words)
                 self._clock.lap(Stage.ASR, "work", callee_us=transcript.elapsed_us)
-        return text
+        return ready
 
     async def _reply(self, messages: list[ChatMessage]) -> None:
         """Generate the reply, and synthesize each chunk of it while the rest is being generated."""
@@ -242,6 +250,7 @@ class _Turn:
                 if not (own and attempts_left and delivered == self._output.delivered):
                     raise
                 logger.warning("Retrying the %s stage: %s", stage, error)
+                self._span.event("retry", error_attributes(error))
                 if isinstance(error, Overloaded):
                     await asyncio.sleep(random.uniform(*OVERLOADED_PAUSE_S))
                 self._clock.lap(stage, "lost")

@@ -7,6 +7,7 @@ from typing import Protocol, TypeVar
 
 from shared.errors import AttemptLost, SpeechError, Stage, StageFailed, StageTimedOut
 from shared.settings import Settings
+from shared.stage_span import stage_span
 from shared.stage_stream import StageFinished, StageItem, StageOutput, StageStarted, StageStream
 
 Output = TypeVar("Output", bound=StageOutput)
@@ -34,24 +35,28 @@ async def stage_outputs(
     Raises SpeechError: StageTimedOut, AttemptLost if the work was restarted after an output was yielded,
     StageFailed for whatever the stage raised that is no SpeechError, or if its stream breaks off.
     """
-    async with aclosing(stream):
-        attempt_id = (await _started(stage, stream, settings, observer)).attempt_id
-        has_yielded = False
-        timeout_s = settings.output_timeout_s(stage)
-        while True:
-            item = await _next(stage, stream, timeout_s, "gave nothing for")
-            if isinstance(item, StageStarted) and not has_yielded:
-                attempt_id = item.attempt_id
-            elif item.attempt_id != attempt_id:
-                raise AttemptLost(f"The {stage} stage was interrupted and restarted.", stage)
-            elif isinstance(item, StageFinished):
-                observer.finished(stage, item)
-                return
-            elif isinstance(item, output):
-                has_yielded = True
-                yield item
-            else:
-                raise StageFailed(f"The {stage} stage gave a {type(item).__name__}.", stage)
+    with stage_span(stage, "client") as span:
+        async with aclosing(stream):
+            with span.current():
+                started = await _started(stage, stream, settings, observer)
+            span.observe(started)
+            attempt_id, has_yielded = started.attempt_id, False
+            timeout_s = settings.output_timeout_s(stage)
+            while True:
+                item = await _next(stage, stream, timeout_s, "gave nothing for")
+                span.observe(item)
+                if isinstance(item, StageStarted) and not has_yielded:
+                    attempt_id = item.attempt_id
+                elif item.attempt_id != attempt_id:
+                    raise AttemptLost(f"The {stage} stage was interrupted and restarted.", stage)
+                elif isinstance(item, StageFinished):
+                    observer.finished(stage, item)
+                    return
+                elif isinstance(item, output):
+                    has_yielded = True
+                    yield item
+                else:
+                    raise StageFailed(f"The {stage} stage gave a {type(item).__name__}.", stage)
 
 
 async def _started(

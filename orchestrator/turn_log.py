@@ -32,9 +32,22 @@ class TurnLog:
 
     def write(self, ledger: Ledger, *, texts: bool) -> None:
         """Write the line; with `texts` also the transcript and the reply, which are private."""
+        fields: dict[str, object] = {**self.fields(ledger)}
+        if self.failure:
+            fields |= {
+                "error": self.failure.kind,
+                "error_stage": str(self.failure.stage),
+                "error_message": self.failure.message,
+            }
+        if texts:
+            fields |= {"transcript": self.transcript, "reply": self.reply}
+        log_fields(logger, TURN, fields)
+
+    def fields(self, ledger: Ledger) -> dict[str, str | float | None]:
+        """What the line says of the turn, but for its failure and its texts."""
         audio, first_us = self.request.audio, ledger.time_to_first_audio_us
         transcribed = self.request.transcribe_only and self.outcome == "completed"
-        fields: dict[str, object] = {
+        fields: dict[str, str | float | None] = {
             "outcome": "transcribed" if transcribed else self.outcome,
             "turn_id": self.request.turn_id,
             "session_id": self.request.session_id,
@@ -53,15 +66,7 @@ class TurnLog:
         }
         if self.cold:
             fields["cold"] = ",".join(self.cold)
-        if self.failure:
-            fields |= {
-                "error": self.failure.kind,
-                "error_stage": str(self.failure.stage),
-                "error_message": self.failure.message,
-            }
-        if texts:
-            fields |= {"transcript": self.transcript, "reply": self.reply}
-        log_fields(logger, TURN, fields)
+        return fields
 
 
 def _size(audio: Speech | None) -> int:

@@ -20,6 +20,7 @@ from shared.errors import BadRequest, NoSpeech, SpeechError
 from shared.logs import configure_logging
 from shared.payloads import Mp3Audio
 from shared.settings import settings
+from shared.telemetry import telemetry
 from shared.turn import Failure, TurnEvent, TurnRequest, TurnResult
 
 if TYPE_CHECKING:
@@ -31,13 +32,14 @@ class TurnService:
     """Base of the two classes: runs the turns of one container. All methods share their class's containers.
     A subclass adds `start`."""
 
-    async def begin(self, stages: "ModalStages | ProcessStages") -> None:
-        """Make ready for turns; what a subclass does in its `start`."""
+    async def begin(self, stages: "ModalStages | ProcessStages", app: str) -> None:
+        """Make ready for turns; what a subclass, of this app, does in its `start`."""
         configure_logging(settings())
         # What was imported stays: a full collection of it took 40 ms in the middle of turns.
         gc.collect()
         gc.freeze()
         self._exit = AsyncExitStack()
+        self._exit.enter_context(telemetry(app))
         await self._exit.enter_async_context(stages)
         self.stages = stages
         self._pipeline = Pipeline(stages, settings())

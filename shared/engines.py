@@ -16,7 +16,7 @@ from typing import ClassVar, Literal, TypeVar, cast
 
 from shared.audio.pcm import Pcm
 from shared.errors import Misconfigured, Stage
-from shared.payloads import ChatMessage, LLMDelta, Tool
+from shared.payloads import ChatMessage, LLMDelta, Tool, Word
 from shared.settings import Settings
 from shared.weights import Weights
 
@@ -133,6 +133,8 @@ class Engine(ABC):
 class ASRModel(Engine):
     """Speech to text."""
 
+    has_word_times: bool = False
+
     @abstractmethod
     def transcribe(self, pcm: Pcm, *, language: str | None = None) -> str:
         """The transcript of one utterance of 16 kHz Pcm, "" if nothing is said; blocking. `language` is one
@@ -145,6 +147,11 @@ class ASRModel(Engine):
         its spec's `concurrent_inputs` says, of those that wait.
         """
         return [self.transcribe(pcm, language=language) for pcm in utterances]
+
+    def transcribe_words(self, pcm: Pcm, *, language: str | None = None) -> Sequence[Word]:
+        """The words of one utterance with their times; blocking. Called only if `has_word_times`, for those
+        who want them: it may take longer than `transcribe`, and find other words."""
+        raise NotImplementedError
 
 
 class LLMModel(Engine):

@@ -94,6 +94,18 @@ Speech = Mp3Audio | Pcm
 """Audio of a turn: Mp3Audio where it crosses a process boundary, Pcm within a process."""
 
 
+class Word(Payload):
+    """A word of a transcript and its time, from the audio's start. Its text includes the space before it and
+    the punctuation at it: the texts of all words, joined, are the transcript."""
+
+    text: str = Field(max_length=1_000, repr=False)
+    start_s: float = Field(ge=0.0, le=MAX_SPEECH_S)
+    end_s: float = Field(ge=0.0, le=MAX_SPEECH_S)
+
+
+Words = Annotated[tuple[Word, ...], Field(max_length=MAX_TEXT_CHARACTERS)]
+
+
 def _bounded_schema(schema: dict[str, JsonValue]) -> dict[str, JsonValue]:
     if len(json.dumps(schema)) > MAX_TOOL_JSON_CHARACTERS:
         raise ValueError(f"a schema has at most {MAX_TOOL_JSON_CHARACTERS:,} characters of JSON")

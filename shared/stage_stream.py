@@ -10,7 +10,7 @@ from typing import Protocol
 
 from pydantic import Field
 
-from shared.payloads import MAX_TEXT_CHARACTERS, ChatMessage, LLMDelta, Payload, Speech, Tool
+from shared.payloads import MAX_TEXT_CHARACTERS, ChatMessage, LLMDelta, Payload, Speech, Tool, Words
 
 
 class StageItem(Payload):
@@ -38,9 +38,10 @@ class StageOutput(StageItem):
 
 
 class Transcript(StageOutput):
-    """The transcript; empty if nobody spoke."""
+    """The transcript; empty if nobody spoke. `words` is None if not asked for, or the engine has no times."""
 
     text: str = Field(max_length=MAX_TEXT_CHARACTERS, repr=False)
+    words: Words | None = Field(default=None, repr=False)
 
 
 class LLMOutput(StageOutput):
@@ -71,8 +72,11 @@ class Stages(Protocol):
     whose engine lacks what is asked for (a voice, a language, tools) raises BadRequest, before StageStarted.
     """
 
-    def transcribe(self, audio: Speech, *, language: str | None = None) -> StageStream:
-        """Yields one Transcript, of empty text if nobody speaks."""
+    def transcribe(
+        self, audio: Speech, *, language: str | None = None, word_times: bool = False
+    ) -> StageStream:
+        """Yields one Transcript, of empty text if nobody speaks; with `word_times` also with its words, if
+        the engine has their times."""
 
     def generate(
         self,

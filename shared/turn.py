@@ -16,6 +16,7 @@ from shared.payloads import (
     Speech,
     Tool,
     ToolCall,
+    Words,
 )
 
 DEFAULT_SYSTEM_PROMPT = (
@@ -52,8 +53,12 @@ class TurnRequest(Payload):
     speculative turn that is cancelled by then has not cost much."""
     transcribe_only: bool = False
     """Only transcribe: the turn completes behind TranscriptReady, without a reply."""
+    word_times: bool = False
+    """Whether the transcript comes with its words' times, if the ASR engine has them; they may cost time."""
     session_id: Identifier = Field(default_factory=lambda: uuid4().hex)
     turn_id: Identifier = Field(default_factory=lambda: uuid4().hex)
+    traceparent: str | None = Field(default=None, pattern=r"^[0-9a-f]{2}(-[0-9a-f]+){3}$", max_length=100)
+    """The span that the turn belongs to, where somebody traces it (W3C Trace Context)."""
 
     @model_validator(mode="after")
     def _asks_something(self) -> Self:
@@ -96,10 +101,11 @@ class StageWaiting(TurnEventBase):
 
 
 class TranscriptReady(TurnEventBase):
-    """The transcript of the utterance."""
+    """The transcript of the utterance. `words` is None if not asked for, or the engine has no times."""
 
     event: Literal["transcript_ready"] = "transcript_ready"
     text: str = Field(max_length=MAX_TEXT_CHARACTERS, repr=False)
+    words: Words | None = Field(default=None, repr=False)
 
 
 class ReplyDelta(TurnEventBase):

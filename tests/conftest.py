@@ -41,7 +41,9 @@ THAT_DEPLOY = {"deployed", "local_cloud"}
 OF_THE_TESTS = {"S2S_RECORDINGS", "S2S_FORBID_SKIPS"}
 
 for name in [
-    name for name in os.environ if name.startswith("S2S_") or name in {"ASR_MODEL", "LLM_MODEL", "TTS_MODEL"}
+    name
+    for name in os.environ
+    if name.startswith(("S2S_", "OTEL_")) or name in {"ASR_MODEL", "LLM_MODEL", "TTS_MODEL"}
 ]:
     if name not in OF_THE_TESTS:
         del os.environ[name]
@@ -112,6 +114,13 @@ def _children_can_be_interrupted() -> None:
     for number in (signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
+
+
+@pytest.fixture
+def without_certificates(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Reading the machine's takes each HTTP client of this process 50 ms; none is needed on this machine."""
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from client.cloud.modal_connection import is_deployed, run_modal_command, run_on
 from client.targets import App
 from services.on_modal.images import gateway_image, monolith_image, weights_image
 from services.on_modal.service import secret_name, service_options
+from services.on_modal.telemetry_variables import telemetry_secrets
 from services.selection import select, select_model
 from shared.engines import RegisteredModel, gpu_of
 from shared.errors import Misconfigured, Stage, StageFailed
@@ -96,6 +97,8 @@ class _Deployment:
 
 async def _checked(models: Models) -> list[App]:
     """Check images and secrets; returns the apps that are deployed already."""
+    for variable in telemetry_secrets():
+        await _check_secret(variable, variable)
     for app, engines in models.items():
         _check_image(app, engines)
         await _check_secrets(engines)

@@ -16,8 +16,10 @@ from gateway.backend import Backend, deployed_backend, local_backend
 from gateway.server import Gateway
 from gateway.serving import serving
 from services.selection import Selection, check_runs_here, select
+from shared.deployment import GATEWAY_APP
 from shared.errors import Misconfigured
 from shared.settings import Settings, settings
+from shared.telemetry import telemetry
 
 
 def serve_command(host: str, port: int, target: Target) -> None:
@@ -34,7 +36,7 @@ def serve_command(host: str, port: int, target: Target) -> None:
     selection = select(chosen, on_modal=target is not Target.LOCAL)
     if target is Target.LOCAL:
         check_runs_here(selection)
-    with _listening(host, port) as listener:
+    with _listening(host, port) as listener, telemetry(GATEWAY_APP):
         display = ServeDisplay(Console())
         asyncio.run(_serve(target, selection, chosen, access, listener, display))
 

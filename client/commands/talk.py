@@ -17,7 +17,7 @@ from client.metrics.conversation_metrics import ConversationMetrics
 from client.metrics.metrics_file import MetricsFile
 from client.metrics.table import summary_table
 from client.saved_turns import SavedTurns
-from client.targets import Target
+from client.targets import TELEMETRY_NAME, Target
 from client.turn_model import turn_model_of
 from client.turn_source import turns_at
 from conversation.conversation import Conversation
@@ -28,6 +28,7 @@ from shared.engines import ASR_SAMPLE_RATE_HZ
 from shared.errors import SpeechError
 from shared.logs import configure_logging
 from shared.settings import settings
+from shared.telemetry import telemetry
 from shared.turn import Failure, TurnRequest
 
 
@@ -49,6 +50,7 @@ def talk_command(options: TalkOptions) -> None:
     Wrong options are reported before any engine is loaded. However it ends, the summary is printed.
     """
     with ExitStack() as stack:
+        stack.enter_context(telemetry(TELEMETRY_NAME))
         output, terminal = Console(), Console(stderr=True)
         if terminal.is_terminal:
             configure_logging(settings(), FileProxy(terminal, sys.stderr))

@@ -15,7 +15,7 @@ from client.default_llm import default_llm_remark
 from client.display.terminal import print_json
 from client.display.turn_display import TurnDisplay, TurnProgress
 from client.errors import reported_errors
-from client.targets import Target
+from client.targets import TELEMETRY_NAME, Target
 from client.turn_source import turns_at
 from conversation.reply import TurnSource
 from orchestrator.turn_result import TurnResultBuilder
@@ -23,6 +23,7 @@ from shared.audio.decode import to_pcm
 from shared.audio.pcm import Pcm
 from shared.errors import NoSpeech
 from shared.settings import settings
+from shared.telemetry import telemetry
 from shared.turn import SpeechChunk, TurnRequest, TurnResult
 
 PLAYBACK_LATENCY_S = 0.2
@@ -51,7 +52,8 @@ def turn_command(
     options = {} if system is None else {"system_prompt": system}
     request = TurnRequest.checked(audio=audio, **options)
     player = _player(output_device, terminal) if play else None
-    result = asyncio.run(_run(request, turns, display, player))
+    with telemetry(TELEMETRY_NAME):
+        result = asyncio.run(_run(request, turns, display, player))
     reply = to_pcm(result.audio) if result.audio else None
     if reply:
         write_audio(output_file, reply, settings())

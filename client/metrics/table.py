@@ -8,6 +8,7 @@ from rich.text import Text
 
 from client.display.terminal import plain_table
 from client.metrics.summary import LONG_WAIT_US, EndsOfTurn, Metric, Summary
+from conversation.turn_detection import EndedBy
 from shared.errors import Stage
 
 _OUTCOMES = {
@@ -16,24 +17,25 @@ _OUTCOMES = {
     "failed": "failed",
     "no_speech": "without speech",
 }
-_ENDED_BY = {
+ENDED_BY: dict[EndedBy, str] = {
     "silence": "Turns ended by a fixed silence",
     "model": "Turns ended by turn detection",
     "fallback": "Turns ended without turn detection's answer",
 }
-_SUMS = {"End-to-end", "Voice-to-voice"}
+SUMS = {"End-to-end", "Voice-to-voice"}
 
 
 def summary_table(summary: Summary) -> RenderableType:
     """The summary for a person, in 80 columns."""
-    parts: list[RenderableType] = [Text(_headline(summary), "bold")]
+    parts: list[RenderableType] = [Text(headline(summary), "bold")]
     if summary.metrics:
         parts.append(_table(summary.metrics))
-    parts += [Text(line) for line in _remarks(summary)]
+    parts += [Text(line) for line in remarks(summary)]
     return Group(*parts)
 
 
-def _headline(summary: Summary) -> str:
+def headline(summary: Summary) -> str:
+    """How long, how many turns, and how they ended."""
     if not summary.conversations:
         return "No conversation."
     what = "Conversation" if summary.conversations == 1 else f"{summary.conversations:,} conversations"
@@ -56,13 +58,14 @@ def _table(metrics: tuple[Metric, ...]) -> Table:
             metric.name,
             f"{metric.turns:,}",
             *(f"{us / 1000:,.0f}" for us in times_us),
-            style="bold" if metric.name in _SUMS else "",
+            style="bold" if metric.name in SUMS else "",
             end_section=metric.name == "End-to-end",
         )
     return table
 
 
-def _remarks(summary: Summary) -> Iterator[str]:
+def remarks(summary: Summary) -> Iterator[str]:
+    """What the figures include, and what is not a duration."""
     included = {metric.included for metric in summary.metrics}
     if "completed" in included:
         yield (
@@ -97,12 +100,12 @@ def _remarks(summary: Summary) -> Iterator[str]:
 
 
 def _end_of_turn(ends: EndsOfTurn) -> str:
-    remarks = [f"{ends.count:,}, after {ends.silence_p50_us / 1e6:.2f} s in the median"]
+    parts = [f"{ends.count:,}, after {ends.silence_p50_us / 1e6:.2f} s in the median"]
     if ends.spoke_on:
-        remarks.append(f"the speaker had not finished: {ends.spoke_on:,}")
+        parts.append(f"the speaker had not finished: {ends.spoke_on:,}")
     if ends.ended_by == "model" and ends.long:
-        remarks.append(f"silence of more than {LONG_WAIT_US / 1e6:g} s: {ends.long:,}")
-    return f"{_ENDED_BY[ends.ended_by]}: {'; '.join(remarks)}."
+        parts.append(f"silence of more than {LONG_WAIT_US / 1e6:g} s: {ends.long:,}")
+    return f"{ENDED_BY[ends.ended_by]}: {'; '.join(parts)}."
 
 
 def _length(duration_us: int) -> str:

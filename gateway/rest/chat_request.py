@@ -110,8 +110,8 @@ class StreamOptions(BaseModel):
 
 class ChatRequest(BaseModel):
     """What is asked for. What would change the meaning of the answer and cannot be done is refused; what only
-    steers sampling (`top_p`, `seed`, penalties) has no effect. With `tool_choice` "required" or a function
-    the LLM may answer with text all the same."""
+    steers sampling (`top_p`, `seed`, penalties) or OpenAI's service has no effect. With `tool_choice`
+    "required" or a function the LLM may answer with text all the same."""
 
     messages: list[Message] = Field(min_length=1, max_length=MAX_MESSAGES)
     stream: bool = False
@@ -126,6 +126,8 @@ class ChatRequest(BaseModel):
     logprobs: Literal[False] | None = None
     response_format: ResponseFormat | None = None
     modalities: list[Literal["text"]] | None = None
+    functions: None = None
+    web_search_options: None = None
 
     def limit(self, settings: Settings) -> int:
         """The most tokens that the reply may have, which the settings bound."""

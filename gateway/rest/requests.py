@@ -15,13 +15,17 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.access import Access, Caller
 from gateway.bounded_json import bounded_json
-from gateway.errors import InvalidRequest, RequestTimedOut, RequestTooLarge
+from gateway.errors import Draining, InvalidRequest, RequestTimedOut, RequestTooLarge
+from gateway.health import Readiness
 from shared.payloads import first_problem
 
 T = TypeVar("T")
 Body = TypeVar("Body", bound=BaseModel)
 
 Endpoint = Callable[[Request, Caller], Awaitable[Response]]
+
+DRAINED_AFTER_S = 5
+"""When a client may try again what a stopping gateway refused: another may have taken over by then."""
 
 MAX_JSON_BYTES = 2**20
 """A conversation that fills the context of the largest models has about half of it."""
@@ -30,16 +34,20 @@ _MAX_FIELD_BYTES = 64 * 2**10
 
 
 class Admitted:
-    """An endpoint for those whom Access admits, and only for so many at once, each until its answer's end."""
+    """An endpoint for those whom Access admits, only so many at once, each until its answer's end; for nobody
+    while the gateway takes no new work."""
 
-    def __init__(self, endpoint: Endpoint, access: Access) -> None:
+    def __init__(self, endpoint: Endpoint, access: Access, readiness: Readiness) -> None:
         self._endpoint = endpoint
         self._access = access
+        self._readiness = readiness
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         request = Request(scope, receive, send)
         caller = self._access.admit(request)
+        if self._readiness.not_ready:
+            raise Draining("The server is stopping. Try again in a moment.", retry_after_s=DRAINED_AFTER_S)
         with self._access.http_request(caller):
             response = await self._endpoint(request, caller)
             await response(scope, receive, send)

@@ -4,6 +4,7 @@ from starlette.routing import Route
 
 from gateway.access import Access
 from gateway.backend import Backend
+from gateway.health import Readiness
 from gateway.metrics import Metrics
 from gateway.rest.chat import ChatEndpoint
 from gateway.rest.client_secrets import ClientSecretsEndpoint
@@ -13,12 +14,12 @@ from gateway.rest.speech import SpeechEndpoint
 from gateway.rest.transcriptions import TranscriptionEndpoint
 
 
-def routes(backend: Backend, access: Access, metrics: Metrics) -> list[Route]:
+def routes(backend: Backend, access: Access, metrics: Metrics, readiness: Readiness) -> list[Route]:
     """All of them. The app that has them answers what they raise by `exception_handlers`; the backend's turns
     are counted already (`Metrics.counted`)."""
 
     def route(path: str, method: str, endpoint: Endpoint) -> Route:
-        return Route(path, Admitted(endpoint, access), methods=[method])
+        return Route(path, Admitted(endpoint, access, readiness), methods=[method])
 
     models = ModelsEndpoint(backend)
     return [

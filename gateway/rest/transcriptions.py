@@ -2,17 +2,16 @@
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, cast
 
-from openai.types.audio import Transcription, TranscriptionTextDeltaEvent, TranscriptionTextDoneEvent
-from openai.types.audio.transcription import UsageDuration
+from openai.types.audio import TranscriptionTextDeltaEvent, TranscriptionTextDoneEvent
 from openai.types.audio.transcription_text_done_event import Usage
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import Response
 
 from gateway.access import Caller
 from gateway.backend import Backend
@@ -20,16 +19,16 @@ from gateway.errors import InvalidRequest
 from gateway.metrics import Metrics
 from gateway.rest.requests import read_form, unless_client_leaves
 from gateway.rest.streaming import EVENT_STREAM, event, events, streamed
+from gateway.rest.transcript_formats import FORMATS, TIMED_FORMATS, TimedTranscript
 from gateway.usage import audio_tokens, text_tokens, token_usage
+from services.selection import discover
 from shared.audio.decode import decode_audio
 from shared.audio.pcm import Pcm, resample
-from shared.engines import ASR_SAMPLE_RATE_HZ
+from shared.engines import ASR_SAMPLE_RATE_HZ, MODEL_REGISTRY, ASRModel
+from shared.errors import Stage
 from shared.payloads import first_problem
 from shared.settings import Settings
 from shared.turn import TranscriptReady, TurnFailed, TurnRequest
-
-UNDETERMINED = "und"
-"""The language of a transcript whose request did not name one, by ISO 639-2: the stage does not say."""
 
 
 class TranscriptionRequest(BaseModel):
@@ -64,24 +63,51 @@ class TranscriptionEndpoint:
         if asked.stream:
             chunks = events(self._as_events(asked, pcm), self._metrics)
             return await streamed(request, chunks, EVENT_STREAM, settings.slow_reader_timeout_s)
-        text = await unless_client_leaves(request.receive, self._transcript(asked, pcm))
-        return _FORMATS[asked.response_format](text, pcm.duration_s, asked)
+        transcript = await unless_client_leaves(request.receive, self._transcript(asked, pcm))
+        if "word" in asked.timestamp_granularities and transcript.words is None:
+            raise self._no_word_times()
+        timed = TimedTranscript(
+            text=transcript.text,
+            words=transcript.words,
+            duration_s=pcm.duration_s,
+            language=asked.language,
+            granularities=asked.timestamp_granularities,
+        )
+        return FORMATS[asked.response_format](timed)
 
-    async def _transcript(self, asked: TranscriptionRequest, pcm: Pcm) -> str:
-        """The transcript, "" if nobody speaks."""
-        text = ""
-        request = TurnRequest.checked(audio=pcm, language=asked.language, transcribe_only=True)
+    async def _transcript(self, asked: TranscriptionRequest, pcm: Pcm) -> TranscriptReady:
+        """The transcript, with its words if times are asked for; an empty one if nobody speaks."""
+        transcript = TranscriptReady(text="", words=())
+        request = TurnRequest.checked(
+            audio=pcm,
+            language=asked.language,
+            transcribe_only=True,
+            word_times=asked.response_format in TIMED_FORMATS and not asked.stream,
+        )
         async with aclosing(self._backend.turns(request)) as turn:
             async for one in turn:
                 if isinstance(one, TranscriptReady):
-                    text = one.text
+                    transcript = one
                 elif isinstance(one, TurnFailed):
                     raise one.to_error()
-        return text
+        return transcript
+
+    def _no_word_times(self) -> InvalidRequest:
+        discover(Stage.ASR)
+        able = [
+            name
+            for name, model in sorted(MODEL_REGISTRY[Stage.ASR].items())
+            if cast(type[ASRModel], model.engine).has_word_times
+        ]
+        return InvalidRequest(
+            f"{self._backend.model_names[Stage.ASR]} gives no times of words. Ask for segments. These ASR "
+            f"models give them: {', '.join(able)}.",
+            param="timestamp_granularities",
+        )
 
     async def _as_events(self, asked: TranscriptionRequest, pcm: Pcm) -> AsyncGenerator[bytes, None]:
         """All of the text is one delta: the stage transcribes an utterance as a whole."""
-        text = await self._transcript(asked, pcm)
+        text = (await self._transcript(asked, pcm)).text
         if text:
             yield event(TranscriptionTextDeltaEvent(type="transcript.text.delta", delta=text))
         usage = token_usage(audio_tokens(pcm.duration_s), text_tokens([text]))
@@ -105,57 +131,9 @@ def _checked(form: FormData) -> TranscriptionRequest:
     except ValidationError as error:
         place = str(error.errors(include_url=False, include_input=False)[0]["loc"][0])
         raise InvalidRequest(f"The form is not valid: {first_problem(error)}.", param=place) from None
-    if "word" in asked.timestamp_granularities:
+    if "word" in asked.timestamp_granularities and (asked.stream or asked.response_format != "verbose_json"):
         raise InvalidRequest(
-            "The ASR models give no times of words. Ask for segments.", param="timestamp_granularities"
+            "Times of words come in response_format verbose_json, not streamed.",
+            param="timestamp_granularities",
         )
     return asked
-
-
-def _usage(duration_s: float) -> UsageDuration:
-    return UsageDuration(type="duration", seconds=round(duration_s, 3))
-
-
-def _json(text: str, duration_s: float, asked: TranscriptionRequest) -> Response:
-    return JSONResponse(Transcription(text=text, usage=_usage(duration_s)).model_dump(exclude_none=True))
-
-
-def _verbose_json(text: str, duration_s: float, asked: TranscriptionRequest) -> Response:
-    """Its one segment is the whole: the stage gives no times, nor what else OpenAI's segments have."""
-    content: dict[str, Any] = {
-        "task": "transcribe",
-        "language": asked.language or UNDETERMINED,
-        "duration": round(duration_s, 3),
-        "text": text,
-        "segments": [{"id": 0, "start": 0.0, "end": round(duration_s, 3), "text": text}] if text else [],
-        "usage": _usage(duration_s).model_dump(),
-    }
-    return JSONResponse(content)
-
-
-def _text(text: str, duration_s: float, asked: TranscriptionRequest) -> Response:
-    return PlainTextResponse(f"{text}\n")
-
-
-def _srt(text: str, duration_s: float, asked: TranscriptionRequest) -> Response:
-    cue = f"1\n{_time(0, ',')} --> {_time(duration_s, ',')}\n{text}\n\n" if text else ""
-    return PlainTextResponse(cue)
-
-
-def _vtt(text: str, duration_s: float, asked: TranscriptionRequest) -> Response:
-    cue = f"{_time(0, '.')} --> {_time(duration_s, '.')}\n{text}\n\n" if text else ""
-    return PlainTextResponse(f"WEBVTT\n\n{cue}", media_type="text/vtt")
-
-
-_FORMATS: dict[str, Callable[[str, float, TranscriptionRequest], Response]] = {
-    "json": _json,
-    "verbose_json": _verbose_json,
-    "text": _text,
-    "srt": _srt,
-    "vtt": _vtt,
-}
-
-
-def _time(moment_s: float, point: str) -> str:
-    ms = round(moment_s * 1000)
-    return f"{ms // 3_600_000:02}:{ms // 60_000 % 60:02}:{ms // 1000 % 60:02}{point}{ms % 1000:03}"

@@ -10,6 +10,7 @@ from services.weights import weights_folder
 from shared.audio.pcm import Pcm
 from shared.engines import ASR_SAMPLE_RATE_HZ, ASRModel, EngineSpec, register_model
 from shared.errors import EngineLoadFailed, Stage, TooLong
+from shared.payloads import Word
 from shared.weights import HubWeights
 
 WEIGHTS = HubWeights(
@@ -57,6 +58,7 @@ class NemoASR(CudaEngine, ASRModel):
     """A cache-aware FastConformer transducer, given each utterance as a whole. For one thread at a time."""
 
     model_name = "nemotron-speech-streaming-en-0.6b"
+    has_word_times = True
 
     def __init__(self) -> None:
         self._model: NemoModel | None = None
@@ -95,9 +97,7 @@ class NemoASR(CudaEngine, ASRModel):
 
         Raises TooLong above LONGEST_S.
         """
-        longest_s = max((pcm.duration_s for pcm in utterances), default=0.0)
-        if longest_s > LONGEST_S:
-            raise TooLong(f"nemo takes up to {LONGEST_S:.0f} s of audio, not {longest_s:.0f} s.", Stage.ASR)
+        _check_length(utterances)
         model = self._loaded()
         texts = [""] * len(utterances)
         for batch in _batches(utterances):
@@ -106,6 +106,12 @@ class NemoASR(CudaEngine, ASRModel):
             for index, text in zip(batch, transcripts, strict=True):
                 texts[index] = text
         return texts
+
+    def transcribe_words(self, pcm: Pcm, *, language: str | None = None) -> list[Word]:
+        """The same words, each with the punctuation at it. Raises TooLong above LONGEST_S."""
+        _check_length([pcm])
+        with self.watch_cuda():
+            return self._loaded().words(pcm.samples) if pcm.num_samples else []
 
     def close(self) -> None:
         """Release the model."""
@@ -116,6 +122,12 @@ class NemoASR(CudaEngine, ASRModel):
         if self._model is None:
             raise EngineLoadFailed("nemo is not loaded.", Stage.ASR)
         return self._model
+
+
+def _check_length(utterances: Sequence[Pcm]) -> None:
+    longest_s = max((pcm.duration_s for pcm in utterances), default=0.0)
+    if longest_s > LONGEST_S:
+        raise TooLong(f"nemo takes up to {LONGEST_S:.0f} s of audio, not {longest_s:.0f} s.", Stage.ASR)
 
 
 def _batches(utterances: Sequence[Pcm]) -> list[list[int]]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from services.cuda import check_gpu_is_used
 from shared.engines import ASR_SAMPLE_RATE_HZ
+from shared.payloads import Word
 
 if TYPE_CHECKING:
     import torch
@@ -26,6 +27,9 @@ LEFT_CONTEXT = 70
 
 SHORTEST_SAMPLES = ASR_SAMPLE_RATE_HZ // 5
 """Shorter utterances are padded with silence to this length, of two encoder frames."""
+
+_SPACE = "\u2581"
+"""What begins a token that begins a word."""
 
 _DECODING = {
     "strategy": "greedy_batch",
@@ -77,6 +81,27 @@ class NemoModel:
 
     def texts(self, utterances: Sequence[NDArray[np.float32]]) -> list[str]:
         """The transcripts of 1-D arrays of 16 kHz samples in [-1, 1]; the model knows no other scale."""
+        return [str(hypothesis.text) for hypothesis in self._hypotheses(utterances)]
+
+    def words(self, samples: NDArray[np.float32]) -> list[Word]:
+        """The words of one such array. A token has the encoder frame, of 80 ms, in which it was emitted, and
+        a word lasts from its first token's frame to its last one's, as with NeMo's own timestamps. So their
+        times cost nothing, and a word of one token lasts 80 ms."""
+        (hypothesis,) = self._hypotheses([samples])
+        model = self._model
+        frame_s = model.cfg.preprocessor.window_stride * model.encoder.subsampling_factor
+        tokens = model.tokenizer.ids_to_tokens([int(token) for token in hypothesis.y_sequence])
+        words: list[Word] = []
+        for token, frame in zip(tokens, map(int, hypothesis.timestamp), strict=True):
+            text, end_s = token.replace(_SPACE, " "), (frame + 1) * frame_s
+            if words and not token.startswith(_SPACE):
+                whole = {"text": words[-1].text + text, "end_s": end_s}
+                words[-1] = words[-1].model_copy(update=whole)
+            else:
+                words.append(Word(text=text, start_s=frame * frame_s, end_s=end_s))
+        return words
+
+    def _hypotheses(self, utterances: Sequence[NDArray[np.float32]]) -> list[Any]:
         import torch
 
         batch, lengths = _padded(utterances)
@@ -87,10 +112,11 @@ class NemoModel:
             )
             dtype = next(self._model.encoder.parameters()).dtype
             encoded, encoded_lengths = self._model.encoder(audio_signal=mel.to(dtype), length=mel_lengths)
-            hypotheses = self._model.decoding.rnnt_decoder_predictions_tensor(
-                encoded, encoded_lengths, return_hypotheses=True
+            return list(
+                self._model.decoding.rnnt_decoder_predictions_tensor(
+                    encoded, encoded_lengths, return_hypotheses=True
+                )
             )
-        return [str(hypothesis.text) for hypothesis in hypotheses]
 
 
 def _padded(utterances: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

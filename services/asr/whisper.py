@@ -1,6 +1,7 @@
 """whisper: OpenAI's Whisper on faster-whisper and CTranslate2."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from services.weights.pinned import WHISPER_BASE, WHISPER_TINY_EN
 from shared.audio.pcm import Pcm
 from shared.engines import ASR_SAMPLE_RATE_HZ, ASRModel, EngineSpec, register_model
 from shared.errors import EngineLoadFailed, Misconfigured, Stage
+from shared.payloads import Word
 from shared.settings import settings
 from shared.weights import HubWeights, Weights
 
@@ -61,6 +63,8 @@ WHISPER_MODELS: Mapping[str, Weights] = {
 class WhisperASR(CudaEngine, ASRModel):
     """One utterance at a time, up to 9 s in a window of 15 s, longer ones in windows of 30 s."""
 
+    has_word_times = True
+
     def __init__(self) -> None:
         self._settings = settings()
         self._model: WhisperModel | None = None
@@ -103,15 +107,13 @@ class WhisperASR(CudaEngine, ASRModel):
     def transcribe(self, pcm: Pcm, *, language: str | None = None) -> str:
         """The words, with capitals and punctuation; "" if its own voice activity detection finds no speech.
         `language` is by default the setting's."""
-        if self._model is None:
-            raise EngineLoadFailed("whisper is not loaded.", Stage.ASR)
-        language = language or self._settings.whisper_language
         with self.watch_cuda():
-            return self._model.text(
-                amplified(pcm.samples),
-                language=None if language == AUTO else language,
-                hotwords=self._settings.whisper_hotwords or None,
-            )
+            return self._loaded().text(amplified(pcm.samples), **self._options(language))
+
+    def transcribe_words(self, pcm: Pcm, *, language: str | None = None) -> list[Word]:
+        """The words, each with the punctuation at it; see `WhisperModel.words`."""
+        with self.watch_cuda():
+            return self._loaded().words(amplified(pcm.samples), **self._options(language))
 
     def close(self) -> None:
         """Let go of the model, after the window under way."""
@@ -119,6 +121,18 @@ class WhisperASR(CudaEngine, ASRModel):
         if self._model:
             self._model.stop()
         self._model = None
+
+    def _loaded(self) -> WhisperModel:
+        if self._model is None:
+            raise EngineLoadFailed("whisper is not loaded.", Stage.ASR)
+        return self._model
+
+    def _options(self, language: str | None) -> dict[str, Any]:
+        language = language or self._settings.whisper_language
+        return {
+            "language": None if language == AUTO else language,
+            "hotwords": self._settings.whisper_hotwords or None,
+        }
 
     def _check_language(self) -> None:
         language, known = self._settings.whisper_language, [AUTO, *self.languages]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from services.cuda import check_gpu_is_used, load_cublas_12
 from shared.engines import ASR_SAMPLE_RATE_HZ
+from shared.payloads import Word
 
 if TYPE_CHECKING:
     from faster_whisper.transcribe import Segment
@@ -74,22 +75,48 @@ class WhisperModel:
         A guess in the short window, or nothing, is decoded anew in the whole one: at most two decodings, each
         to MAX_TOKENS + MAX_TOKENS_PER_S × its length.
         """
-        if not samples.size:
-            return ""
         options = {"language": language, "hotwords": hotwords, "vad_filter": vad_filter}
-        if samples.size <= self._short_samples:
-            segments = self._segments(samples, SHORT_WINDOW_S, GREEDY, options)
-            if segments and not any(_is_guess(segment, _max_tokens(samples)) for segment in segments):
-                return _joined(segments)
-            logger.debug(DECODED_ANEW)
-            return _joined(self._segments(samples, WINDOW_S, GREEDY, options))
-        return _joined(self._segments(samples, WINDOW_S, TEMPERATURES, options))
+        # Timestamps cost tokens. Longer audio needs them, to be cut between words.
+        options["without_timestamps"] = samples.size <= WINDOW_S * ASR_SAMPLE_RATE_HZ
+        return "".join(segment.text for segment in self._segments(samples, options)).strip()
+
+    def words(
+        self, samples: NDArray[np.float32], *, language: str | None, hotwords: str | None = None
+    ) -> list[Word]:
+        """The words with their times, from where the decoder's attention lay: one more pass over the text.
+
+        Some may differ from `text`, as the model writes timestamps too. Without them the library would also
+        decode the silence behind the last word, and find words in it.
+        """
+        options = {
+            "language": language,
+            "hotwords": hotwords,
+            "vad_filter": True,
+            "without_timestamps": False,
+            "word_timestamps": True,
+        }
+        return [
+            Word(text=word.word, start_s=word.start, end_s=word.end)
+            for segment in self._segments(samples, options)
+            for word in segment.words or ()
+        ]
 
     def stop(self) -> None:
         """End the work under way after its window."""
         self._stopped = True
 
-    def _segments(
+    def _segments(self, samples: NDArray[np.float32], options: dict[str, Any]) -> "list[Segment]":
+        if not samples.size:
+            return []
+        if samples.size > self._short_samples:
+            return self._decoded(samples, WINDOW_S, TEMPERATURES, options)
+        segments = self._decoded(samples, SHORT_WINDOW_S, GREEDY, options)
+        if segments and not any(_is_guess(segment, _max_tokens(samples)) for segment in segments):
+            return segments
+        logger.debug(DECODED_ANEW)
+        return self._decoded(samples, WINDOW_S, GREEDY, options)
+
+    def _decoded(
         self,
         samples: NDArray[np.float32],
         window_s: float,
@@ -105,8 +132,6 @@ class WhisperModel:
             compression_ratio_threshold=MAX_COMPRESSION_RATIO,
             log_prob_threshold=MIN_LOG_PROBABILITY,
             condition_on_previous_text=False,  # one mistake would follow from window to window
-            # Timestamps cost tokens. Longer audio needs them, to be cut between words.
-            without_timestamps=samples.size <= WINDOW_S * ASR_SAMPLE_RATE_HZ,
         )
         read = []
         for segment in segments:  # reading them does the work
@@ -158,7 +183,3 @@ def _is_guess(segment: "Segment", max_tokens: int) -> bool:
         or segment.compression_ratio > MAX_COMPRESSION_RATIO
         or segment.avg_logprob < MIN_LOG_PROBABILITY
     )
-
-
-def _joined(segments: "Sequence[Segment]") -> str:
-    return "".join(segment.text for segment in segments).strip()

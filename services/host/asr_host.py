@@ -12,7 +12,7 @@ from shared.audio.decode import to_pcm
 from shared.audio.pcm import Pcm, resample
 from shared.engines import ASR_SAMPLE_RATE_HZ, ASRModel, capacity
 from shared.errors import Stage
-from shared.payloads import Speech
+from shared.payloads import Speech, Word
 from shared.settings import Settings
 from shared.stage_stream import StageFinished, StageStream, Transcript
 
@@ -21,13 +21,15 @@ from shared.stage_stream import StageFinished, StageStream, Transcript
 class _Utterance:
     pcm: Pcm
     language: str | None
+    word_times: bool
 
 
 @dataclass(frozen=True)
 class _Transcribed:
-    text: str
-    took_us: int
-    batch_size: int
+    text: str = ""
+    words: tuple[Word, ...] | None = None
+    took_us: int = 0
+    batch_size: int = 1
 
 
 class ASRHost(StageHost[ASRModel]):
@@ -48,17 +50,20 @@ class ASRHost(StageHost[ASRModel]):
             self._worker, self._transcribe, capacity(self.stage, engine.spec, settings)
         )
 
-    async def transcribe(self, audio: Speech, *, language: str | None = None) -> StageStream:
+    async def transcribe(
+        self, audio: Speech, *, language: str | None = None, word_times: bool = False
+    ) -> StageStream:
         """See `Stages`. It starts when the engine does: a queue is a wait for the start."""
         started, tag = await self._start(), self._language(language)
-        watch, transcribed = Stopwatch(), _Transcribed("", 0, 1)
+        timed = word_times and self.engine.has_word_times
+        watch, transcribed = Stopwatch(), _Transcribed(words=() if timed else None)
         with self._speech_errors():
             pcm = await asyncio.to_thread(self._speech_in, audio)
             gate_us = watch.us
             if pcm is None:
                 yield started
             else:
-                ticket = self._queue.put(_Utterance(pcm, tag))
+                ticket = self._queue.put(_Utterance(pcm, tag, timed))
                 try:
                     await ticket.begun
                     yield started
@@ -66,7 +71,8 @@ class ASRHost(StageHost[ASRModel]):
                 finally:
                     ticket.result.cancel()
         attempt_id, took_us = started.attempt_id, transcribed.took_us
-        yield Transcript(attempt_id=attempt_id, text=transcribed.text, elapsed_us=took_us)
+        text, words = transcribed.text, transcribed.words
+        yield Transcript(attempt_id=attempt_id, text=text, words=words, elapsed_us=took_us)
         busy_us = gate_us + took_us // transcribed.batch_size
         yield StageFinished(attempt_id=attempt_id, elapsed_us=took_us, busy_us=busy_us)
 
@@ -84,16 +90,24 @@ class ASRHost(StageHost[ASRModel]):
 
     def _transcribe(self, batch: Sequence[_Utterance]) -> list[_Transcribed | Exception]:
         watch = Stopwatch()
-        texts: dict[int, str | Exception] = {}
-        for language in dict.fromkeys(one.language for one in batch):
-            alike = {index: one.pcm for index, one in enumerate(batch) if one.language == language}
-            texts |= zip(alike, self._texts(list(alike.values()), language), strict=True)
+        answers: dict[int, str | tuple[Word, ...] | Exception] = {
+            index: self._words(one) for index, one in enumerate(batch) if one.word_times
+        }
+        for language in dict.fromkeys(one.language for one in batch if not one.word_times):
+            alike = {
+                index: one.pcm
+                for index, one in enumerate(batch)
+                if one.language == language and not one.word_times
+            }
+            answers |= zip(alike, self._texts(list(alike.values()), language), strict=True)
         took_us = watch.us
-        outcomes = [texts[index] for index in range(len(batch))]
-        return [
-            one if isinstance(one, Exception) else _Transcribed(one.strip(), took_us, len(batch))
-            for one in outcomes
-        ]
+        return [_transcribed(answers[index], took_us, len(batch)) for index in range(len(batch))]
+
+    def _words(self, utterance: _Utterance) -> tuple[Word, ...] | Exception:
+        try:
+            return tuple(self.engine.transcribe_words(utterance.pcm, language=utterance.language))
+        except Exception as error:
+            return error
 
     def _texts(self, utterances: Sequence[Pcm], language: str | None) -> Sequence[str | Exception]:
         """The transcript of each. One that breaks the engine does not take its neighbours with it."""
@@ -106,3 +120,13 @@ class ASRHost(StageHost[ASRModel]):
                 return [error]
             return [self._texts([utterance], language)[0] for utterance in utterances]
         return texts
+
+
+def _transcribed(
+    answer: str | tuple[Word, ...] | Exception, took_us: int, batch_size: int
+) -> _Transcribed | Exception:
+    if isinstance(answer, Exception):
+        return answer
+    words = None if isinstance(answer, str) else answer
+    text = answer if isinstance(answer, str) else "".join(word.text for word in answer)
+    return _Transcribed(text.strip(), words, took_us, batch_size)

@@ -22,6 +22,10 @@ WEIGHTS_LOCK = LOCKS / "weights.txt"
 GATEWAY_LOCK = LOCKS / "gateway.txt"
 """What the gateway needs: what every service does, its extra of pyproject.toml, and what Smart Turn needs."""
 
+TELEMETRY_LOCK = LOCKS / "telemetry.txt"
+"""What telemetry needs besides, in any image: no other lock may pin another version of these packages."""
+
+TELEMETRY = ("opentelemetry-sdk==1.45.2", "opentelemetry-exporter-otlp-proto-http==1.45.2")
 SMART_TURN_FEATURES = "faster-whisper==1.2.1"
 HUB_CLIENT = "huggingface-hub==2.4.0"
 PIP = "pip==26.3"
@@ -41,16 +45,19 @@ def main() -> None:
     pins = [line for line in BASE_LOCK.read_text().splitlines() if line.startswith("pydantic")]
     _compile(WEIGHTS_LOCK, BASE_PYTHON, *pins, HUB_CLIENT, PIP)
     _compile(GATEWAY_LOCK, BASE_PYTHON, *pins, SMART_TURN_FEATURES, extra="gateway")
+    _compile(TELEMETRY_LOCK, BASE_PYTHON, *TELEMETRY, project=False)
     discover()
     models = [model for stage in MODEL_REGISTRY.values() for model in stage.values() if model.spec.packages]
     for lock, model in {lock_file(model): model for model in models}.items():
         _compile(lock, model.spec.python_version, *pins, *model.spec.packages)
 
 
-def _compile(lock: Path, python_version: str, *requirements: str, extra: str = "") -> None:
+def _compile(
+    lock: Path, python_version: str, *requirements: str, extra: str = "", project: bool = True
+) -> None:
     name = lock.relative_to(_PROJECT)
     print(f"Resolving {name}", file=sys.stderr)  # noqa: T201
-    command = ["uv", "pip", "compile", "pyproject.toml", "-", "--quiet", "--upgrade"]
+    command = ["uv", "pip", "compile", *(["pyproject.toml"] if project else []), "-", "--quiet", "--upgrade"]
     command += ["--extra", extra] if extra else []
     command += ["--python-version", python_version, "--python-platform", "x86_64-manylinux_2_28"]
     command += ["--custom-compile-command", "make lock", "--output-file", str(name)]

@@ -6,7 +6,15 @@ from collections.abc import Sequence
 
 import modal
 
-from services.on_modal.image_locks import BASE_LOCK, BASE_PYTHON, GATEWAY_LOCK, WEIGHTS_LOCK, lock_file
+from services.on_modal.image_locks import (
+    BASE_LOCK,
+    BASE_PYTHON,
+    GATEWAY_LOCK,
+    TELEMETRY_LOCK,
+    WEIGHTS_LOCK,
+    lock_file,
+)
+from services.on_modal.telemetry_variables import telemetry_variables
 from services.weights import weights_folder
 from services.weights.pinned import SILERO_VAD, SMART_TURN
 from shared.engines import RegisteredModel
@@ -66,7 +74,7 @@ def service_image(model: RegisteredModel, settings: Settings) -> modal.Image:
     image = modal.Image.debian_slim(python_version=spec.python_version)
     if spec.apt_packages:
         image = image.apt_install(*spec.apt_packages)
-    image = _with_engine(image, model)
+    image = _with_telemetry(_with_engine(image, model))
     variables = _baked(settings, model.stage) | {f"{model.stage.upper()}_MODEL": model.name}
     if spec.weights:
         variables |= _OFFLINE
@@ -76,7 +84,7 @@ def service_image(model: RegisteredModel, settings: Settings) -> modal.Image:
 def orchestrator_image(settings: Settings) -> modal.Image:
     """The image of the orchestrator's app; it holds no engine."""
     image = modal.Image.debian_slim(python_version=BASE_PYTHON).apt_install("ffmpeg")  # for `process_audio`
-    image = _with_lock(image, str(BASE_LOCK))
+    image = _with_telemetry(_with_lock(image, str(BASE_LOCK)))
     return image.env(_baked(settings, Stage.ORCHESTRATOR)).add_local_python_source(
         "shared", "services", "orchestrator"
     )
@@ -90,7 +98,7 @@ def monolith_image(models: Sequence[RegisteredModel], settings: Settings) -> mod
     """
     apt_packages = sorted({"ffmpeg", *(package for model in models for package in model.spec.apt_packages)})
     image = modal.Image.debian_slim(python_version=BASE_PYTHON).apt_install(*apt_packages)
-    image = _with_lock(image, str(BASE_LOCK))
+    image = _with_telemetry(_with_lock(image, str(BASE_LOCK)))
     variables = _baked(settings, *Stage, "monolith")
     for model in models:
         variables[f"{model.stage.upper()}_MODEL"] = model.name
@@ -115,7 +123,7 @@ def gateway_image(models: Sequence[RegisteredModel], settings: Settings) -> moda
     Raises WeightsMissing if they have not been fetched here.
     """
     image = modal.Image.debian_slim(python_version=BASE_PYTHON).apt_install("ffmpeg")  # for uploads
-    image = _with_lock(image, str(GATEWAY_LOCK))
+    image = _with_telemetry(_with_lock(image, str(GATEWAY_LOCK)))
     names = {f"{model.stage.upper()}_MODEL": model.name for model in models}
     image = image.env(_baked(settings, *Stage, "gateway") | names)
     for weights in LISTENING if modal.is_local() else ():
@@ -137,6 +145,15 @@ def weights_image(settings: Settings) -> modal.Image:
 
 def _with_lock(image: modal.Image, lock: str, options: str = "") -> modal.Image:
     return image.uv_pip_install(requirements=[lock], uv_version=UV_VERSION, extra_options=options)
+
+
+def _with_telemetry(image: modal.Image) -> modal.Image:
+    """The image, with telemetry where the variables of where one deploys ask for it, and with these."""
+    if not (variables := telemetry_variables()):
+        return image
+    for name, value in variables.items():
+        _refuse_credentials(name, value)
+    return _with_lock(image, str(TELEMETRY_LOCK)).env(variables)
 
 
 def _with_engine(image: modal.Image, model: RegisteredModel, options: str = "") -> modal.Image:

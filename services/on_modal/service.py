@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from functools import wraps
 from typing import Any, ClassVar, Concatenate, Literal, ParamSpec, TypeVar, cast
 
@@ -11,12 +11,15 @@ import modal.experimental
 
 from services.host.stage_host import StageHost, end_process
 from services.on_modal.images import WEIGHTS_FOLDER, service_image
-from shared.deployment import COLD_WITHIN_S, Health
+from services.on_modal.telemetry_variables import telemetry_secrets
+from shared.deployment import APPS, COLD_WITHIN_S, Health
 from shared.engines import RegisteredModel, capacity, gpu_of
 from shared.errors import Misconfigured, SpeechError
 from shared.logs import configure_logging
 from shared.settings import ServiceSettings, Settings, settings
+from shared.stage_span import stage_span
 from shared.stage_stream import StageStarted, StageStream
+from shared.telemetry import telemetry
 
 WEIGHTS_VOLUME = "speech-to-speech-weights"
 
@@ -29,7 +32,7 @@ def service_options(model: RegisteredModel, settings: Settings) -> dict[str, Any
         "image": service_image(model, settings),
         "gpu": gpu_of(model, settings),
         "volumes": {WEIGHTS_FOLDER: weights_volume()} if spec.weights else {},
-        "secrets": [secret_of(variable) for variable in spec.secrets],
+        "secrets": secrets_of(*spec.secrets),
         "timeout": settings.call_timeout_s,
         "startup_timeout": round(settings.stage_start_timeout_s),
         "enable_memory_snapshot": snapshot != "none",
@@ -96,6 +99,11 @@ def secret_of(variable: str) -> modal.Secret:
     return modal.Secret.from_name(secret_name(variable), required_keys=[variable])
 
 
+def secrets_of(*variables: str) -> list[modal.Secret]:
+    """The Secrets of an app's containers: for these variables, and for telemetry's."""
+    return [secret_of(variable) for variable in (*variables, *telemetry_secrets())]
+
+
 def weights_volume() -> modal.Volume:
     """The Volume with all engines' weights: a Hugging Face cache."""
     return modal.Volume.from_name(WEIGHTS_VOLUME, create_if_missing=True)
@@ -121,6 +129,8 @@ class ModalService:
     async def resume(self) -> None:
         """A container that comes out of a snapshot is new, whenever its engine was loaded. An engine that is
         not in the snapshot is loaded after this: Modal runs the methods of a base class first."""
+        self._exit = ExitStack()
+        self._exit.enter_context(telemetry(APPS[self.registered.stage]))  # its threads are in no snapshot
         if loads_before_snapshot(self.registered, settings()):
             await self.host.restored()
 
@@ -128,6 +138,7 @@ class ModalService:
     async def stop(self) -> None:
         """End the engine and its processes."""
         await self.host.close()
+        self._exit.close()
 
     @modal.method()
     async def health(self) -> Health:
@@ -146,17 +157,21 @@ def served(
     verb: Callable[Concatenate[Host, Arguments], StageStream],
 ) -> Callable[Concatenate[ModalService, Arguments], StageStream]:
     """The method of a service for a verb of its host: the stage stream starts with the call's id, and with
-    whether the call was a cold start. A container whose engine has broken takes no more calls: Modal starts
-    another one."""
+    whether the call was a cold start. A caller whose turn is traced adds its `traceparent`. A container whose
+    engine has broken takes no more calls: Modal starts another one."""
 
     @wraps(verb)
     async def stream(self: ModalService, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> StageStream:
         cold = not self.calls_ended and self.host.uptime_s < COLD_WITHIN_S
         call = {"call_id": modal.current_function_call_id() or "", "cold": cold}
+        traceparent = cast("str | None", kwargs.pop("traceparent", None))
         try:
-            async with aclosing(verb(cast(Host, self.host), *args, **kwargs)) as items:
-                async for item in items:
-                    yield item.model_copy(update=call) if isinstance(item, StageStarted) else item
+            with stage_span(self.host.stage, "server", traceparent) as span:
+                async with aclosing(verb(cast(Host, self.host), *args, **kwargs)) as items:
+                    async for item in items:
+                        given = item.model_copy(update=call) if isinstance(item, StageStarted) else item
+                        span.observe(given)
+                        yield given
         except SpeechError:
             if self.host.engine.is_broken():
                 await modal.experimental.stop_fetching_inputs.aio()

@@ -151,12 +151,17 @@ async def test_the_events_come_in_order_and_say_what_the_same_turn_says_in_proce
     assert all(isinstance(one.audio, Mp3Audio) for one in events if isinstance(one, SpeechChunk))
 
 
-async def test_a_turn_may_only_transcribe(deployed: Project) -> None:
-    request = request_for(EXAMPLES / "what-is-two-plus-two.mp3").model_copy(update={"transcribe_only": True})
+async def test_a_turn_may_only_transcribe_and_give_its_words_times(deployed: Project) -> None:
+    wanted = {"transcribe_only": True, "word_times": True}
+    request = request_for(EXAMPLES / "what-is-two-plus-two.mp3").model_copy(update=wanted)
+    assert request.audio
     with deployed.events(Kind.CALL) as calls:
         events = [e async for e in remote("speech-to-speech", "stream_turn").remote_gen.aio(request)]
-    (transcript,) = (event.text for event in events if isinstance(event, TranscriptReady))
-    assert "two plus two" in transcript
+    (transcript,) = (event for event in events if isinstance(event, TranscriptReady))
+    assert "two plus two" in transcript.text
+    assert transcript.words
+    assert [word.text.strip() for word in transcript.words] == transcript.text.split()
+    assert 0.0 < transcript.words[0].start_s < transcript.words[-1].end_s < request.audio.duration_s
     assert isinstance(events[-1], TurnCompleted)
     assert not [call for call in calls if "generate" in call.text or "synthesize" in call.text]
 

@@ -137,8 +137,11 @@ async def test_its_stages_can_be_called_one_by_one_and_stop_when_they_are_left(
     question, audio = ChatMessage(role="user", content="7"), request().audio
     assert audio
     async with ModalStages(Settings(), in_monolith=True) as stages:
-        heard = [item async for item in stages.transcribe(audio)]
-        assert [item.text for item in heard if isinstance(item, Transcript)] == ["what is two plus two"]
+        heard = [item async for item in stages.transcribe(audio, word_times=True)]
+        (transcript,) = [item for item in heard if isinstance(item, Transcript)]
+        assert transcript.text == "what is two plus two"
+        assert transcript.words
+        assert [word.text.strip() for word in transcript.words] == transcript.text.split()
         deployed.points.order("llm-middle", 7, "hold")
         async with aclosing(stages.generate([question], max_tokens=50, temperature=0.0)) as items:
             started = await anext(items)

@@ -1,11 +1,13 @@
 """What the apps ask of Modal, as the control plane received it, and what is refused before it is asked."""
 
+from pathlib import Path
+
 import pytest
 from packaging.utils import canonicalize_name
 
 from client.errors import ExitCode
 from local_cloud import FunctionView, ImageView
-from services.on_modal.image_locks import BASE_LOCK, lock_file
+from services.on_modal.image_locks import BASE_LOCK, LOCKS, TELEMETRY_LOCK, lock_file
 from services.selection import discover
 from shared.deployment import APPS, CLASSES
 from shared.engines import MODEL_REGISTRY
@@ -256,6 +258,29 @@ def test_every_engine_with_packages_has_a_lock_file_that_pins_them_and_the_same_
                 lock = lock_file(model).read_text().splitlines()
                 assert set(pydantic) <= set(lock)
                 assert {_locked(package) for package in model.spec.packages} <= set(lock)
+
+
+def test_what_telemetry_adds_to_an_image_changes_no_package_that_is_there() -> None:
+    added = pins(TELEMETRY_LOCK)
+    assert "opentelemetry-sdk" in added
+    for lock in set(LOCKS.glob("*.txt")) - {LOCKS / "development.txt"}:
+        there = pins(lock)
+        assert {name: there[name] for name in added.keys() & there} == {
+            name: added[name] for name in added.keys() & there
+        }, lock.name
+
+
+def test_the_headers_of_telemetry_need_a_secret(project: Project) -> None:
+    told = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://there", "OTEL_EXPORTER_OTLP_HEADERS": "api-key=hidden"}
+    done = project.s2s("deploy", "orchestrator", fails=True, **told)
+    assert done.returncode == ExitCode.MISCONFIGURED
+    assert "modal secret create otel-exporter-otlp-headers OTEL_EXPORTER_OTLP_HEADERS=" in done.stderr
+
+
+def pins(lock: Path) -> dict[str, str]:
+    """The versions that a lock file pins."""
+    lines = (line.partition("==") for line in lock.read_text().splitlines() if "==" in line)
+    return {name: version.split()[0] for name, _, version in lines}
 
 
 def _locked(package: str) -> str:

@@ -16,11 +16,12 @@ from services.host.vad_gate import VadGate
 from shared.audio.pcm import Pcm
 from shared.engines import ASR_SAMPLE_RATE_HZ
 from shared.errors import EngineLoadFailed, TooLong, WeightsMissing
+from shared.payloads import Word
 from shared.settings import Settings
 from shared.stage_stream import Transcript
 from tests.engines.hub_cache import put_into_hub_cache
 from tests.engines.no_network import only_loopback
-from tests.engines.tone_language import any_words, spoken
+from tests.engines.tone_language import WORDS_HZ, any_words, spoken
 
 TONE_MODEL = Path(__file__).parent / "data" / "tone.nemo"
 
@@ -71,6 +72,30 @@ def test_words_are_written_down(engine: NemoASR) -> None:
     said, sounds = utterances(20)
     heard = [engine.transcribe(sound) for sound in sounds]
     assert sum(one == other for one, other in zip(said, heard, strict=True)) >= 18
+
+
+def test_words_have_the_times_at_which_they_are_said(engine: NemoASR) -> None:
+    _, sounds = utterances(20)
+    timed = [(sound, engine.transcribe_words(sound)) for sound in sounds]
+    texts = ["".join(word.text for word in words).strip() for _, words in timed]
+    assert texts == [engine.transcribe(sound) for sound in sounds]
+    right = [
+        loudest_hz(sound, word) == pytest.approx(WORDS_HZ[word.text.strip()], rel=0.03)
+        for sound, words in timed
+        for word in words
+    ]
+    assert sum(right) / len(right) > 0.9, right
+
+
+def loudest_hz(sound: Pcm, word: Word) -> float:
+    """The tone that sounds while the word is said."""
+    start, end = (round(moment_s * ASR_SAMPLE_RATE_HZ) for moment_s in (word.start_s, word.end_s))
+    spectrum = np.abs(np.fft.rfft(sound.samples[start:end], ASR_SAMPLE_RATE_HZ))
+    return float(spectrum.argmax())
+
+
+def test_silence_has_no_times(engine: NemoASR) -> None:
+    assert [engine.transcribe_words(silence(duration_s)) for duration_s in (2, 0.1, 0)] == [[], [], []]
 
 
 def test_silence_has_no_words(engine: NemoASR) -> None:
@@ -142,6 +167,8 @@ def test_a_restored_engine_goes_on(engine: NemoASR) -> None:
 def test_audio_that_is_too_long_is_refused(engine: NemoASR) -> None:
     with pytest.raises(TooLong, match="up to 300 s"):
         engine.transcribe(silence(LONGEST_S + 1))
+    with pytest.raises(TooLong, match="up to 300 s"):
+        engine.transcribe_words(silence(LONGEST_S + 1))
 
 
 @pytest.mark.parametrize(

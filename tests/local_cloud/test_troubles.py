@@ -81,10 +81,13 @@ def test_a_container_that_starts_slowly_is_there_before_it_is_ready(cloud: Cloud
     assert call.get(timeout=GIVE_UP_S) == 6
 
 
-def test_a_slow_network_delays_every_request(cloud: Cloud) -> None:
+@pytest.mark.parametrize("request_name", [None, "FunctionMap"])
+def test_a_slow_network_delays_every_request_or_those_of_a_name(
+    cloud: Cloud, request_name: str | None
+) -> None:
     function("double").remote(4)
     began = time.monotonic()
-    with cloud.plane.slow_network(0.2):
+    with cloud.plane.slow_network(0.2, request_name):
         assert function("double").remote(4) == 8
     assert time.monotonic() - began >= 0.2
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from orchestrator.pipeline import Pipeline
 from shared.errors import Stage
-from shared.payloads import ChatMessage, Mp3Audio
+from shared.payloads import ChatMessage, Mp3Audio, Word
 from shared.settings import Settings
 from shared.turn import (
     Models,
@@ -121,6 +121,17 @@ def test_a_turn_that_only_transcribes_completes_behind_the_transcript(
     assert completed.models == Models(asr="scripted ASR")
     assert not scripted.llm.calls
     assert not scripted.tts.calls
+
+
+def test_a_transcript_has_its_words_times_for_those_who_want_them() -> None:
+    words = (Word(text="stop", start_s=0.2, end_s=0.5),)
+    for wanted in (True, False):
+        scripted = cast(asr=[["stop"]])
+        scripted.asr.words = words
+        asked = {"transcribe_only": True, "word_times": wanted}
+        emitted = play(run_turn(scripted, REQUEST.model_copy(update=asked)))
+        (transcript,) = (one.event for one in emitted if isinstance(one.event, TranscriptReady))
+        assert (transcript.text, transcript.words) == ("stop", words if wanted else None)
 
 
 def test_without_audio_there_is_nothing_to_transcribe() -> None:

@@ -5,6 +5,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,24 @@ def test_a_short_utterance_takes_half_a_window_and_a_longer_one_all_of_it(
     assert seen.windows == [1500]
     engine.transcribe(join([speech] * 9))
     assert seen.windows == [1500, 3000]
+
+
+def test_words_are_aligned_only_for_those_who_want_their_times(
+    loaded: Loaded, speech: Pcm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, aligned = loaded(), 0
+    find_alignment = WhisperModel.find_alignment
+
+    def observed(*args: Any) -> Any:
+        nonlocal aligned
+        aligned += 1
+        return find_alignment(*args)
+
+    monkeypatch.setattr(WhisperModel, "find_alignment", observed)
+    engine.transcribe(speech)
+    assert not aligned
+    engine.transcribe_words(speech)
+    assert aligned
 
 
 def test_a_guess_in_half_a_window_is_decoded_anew_in_all_of_it(
@@ -283,6 +302,28 @@ def test_the_default_model_hears_the_examples(tiny_en: WhisperASR) -> None:
         for path in EXAMPLES.glob("*.mp3")
     }
     assert heard == EXPECTED
+
+
+def test_words_of_the_default_model_have_the_times_at_which_they_are_said(tiny_en: WhisperASR) -> None:
+    question = decode_audio((EXAMPLES / "what-is-two-plus-two.mp3").read_bytes(), Settings())
+    words = tiny_en.transcribe_words(join([silence(2), question, silence(1)]))
+    assert [word.text for word in words] == [" What", " is", " 2", " plus", " 2?"]
+    assert all(one.start_s < one.end_s <= other.start_s for one, other in pairwise(words))
+    # The library's own voice activity detection removes the silence, but for 0.4 s before the first word.
+    assert 1.5 < words[0].start_s < words[1].start_s
+    assert words[1].start_s > 2.0
+    assert 2.0 + question.duration_s - 0.5 < words[-1].end_s < 2.0 + question.duration_s + 0.1
+
+
+def test_silence_and_noise_have_no_words_with_times(tiny_en: WhisperASR) -> None:
+    assert [tiny_en.transcribe_words(pcm) for pcm in (silence(2), noise(2), silence(0))] == [[], [], []]
+
+
+def test_what_follows_a_long_silence_has_its_times_from_the_beginning(tiny_en: WhisperASR) -> None:
+    question = decode_audio((EXAMPLES / "what-is-two-plus-two.mp3").read_bytes(), Settings())
+    words = tiny_en.transcribe_words(join([question, silence(29), question]))
+    first, second = [word.start_s for word in words if word.text == " plus"]
+    assert second - first == pytest.approx(question.duration_s + 29, abs=0.3)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,10 @@ from bench.word_errors import word_errors
 from services.asr.pocketsphinx import PocketsphinxASR
 from shared.audio.decode import decode_audio, decode_mp3
 from shared.audio.mp3 import encode_mp3
-from shared.audio.pcm import Pcm, resample
+from shared.audio.pcm import Pcm, join, resample
 from shared.settings import Settings
 from tests.support.flite_speech import flite_says
+from tests.support.paths import EXAMPLES
 
 pytestmark = pytest.mark.slow
 
@@ -24,6 +26,13 @@ SAID = (
     "the people of this country are waiting for an answer",
     "thank you very much and see you later",
 )
+
+
+TWO_PLUS_TWO = EXAMPLES / "what-is-two-plus-two.mp3"
+
+
+def silence(num_samples: int) -> Pcm:
+    return Pcm(np.zeros(num_samples, np.float32), HZ)
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +73,16 @@ def test_several_threads_are_answered_each_with_its_own_words(engine: Pocketsphi
         assert list(pool.map(lambda said: engine.transcribe(flite_says(said)), names)) == names
 
 
+def test_words_have_the_times_at_which_they_are_said(engine: PocketsphinxASR) -> None:
+    question = resample(decode_audio(TWO_PLUS_TWO.read_bytes(), Settings()), HZ)
+    words = engine.transcribe_words(join([silence(2 * HZ), question]))
+    assert [word.text for word in words] == [" what", " is", " two", " plus", " two"]
+    assert words[0].start_s == pytest.approx(2.0, abs=0.1)
+    assert 2.0 + question.duration_s - 0.5 < words[-1].end_s < 2.0 + question.duration_s
+    assert all(one.start_s < one.end_s <= other.start_s for one, other in pairwise(words))
+
+
 @pytest.mark.parametrize("num_samples", [0, 1, 160, 1_000])
 def test_audio_too_short_for_words_gives_none(engine: PocketsphinxASR, num_samples: int) -> None:
-    assert engine.transcribe(Pcm(np.zeros(num_samples, np.float32), HZ)) == ""
+    assert engine.transcribe(silence(num_samples)) == ""
+    assert engine.transcribe_words(silence(num_samples)) == []

@@ -13,7 +13,6 @@ from types import MappingProxyType
 from typing import Annotated, Any
 
 import numpy as np
-import uvicorn
 import websockets
 from openai.types.realtime import RealtimeServerEvent
 from pydantic import Field, TypeAdapter
@@ -29,6 +28,7 @@ from shared.audio.pcm import Pcm, as_int16, resample
 from shared.errors import Stage
 from shared.settings import Settings
 from tests.support.scripted_stages import Cast
+from tests.support.serving import running
 
 QUESTION = example("what-is-two-plus-two")
 OTHER_QUESTION = example("what-is-six-times-seven")
@@ -142,7 +142,8 @@ class Served:
 async def serving(
     scripted: Cast, turn_model: TurnModel | None = None, **settings: Any
 ) -> AsyncIterator[Served]:
-    """A gateway over scripted stages, on a free port."""
+    """A gateway over scripted stages, on a free port. The usual voice is quick: this is real time."""
+    scripted.tts.slowness = 0.02
     chosen = Settings(**settings)
     backend = Backend(
         stages=scripted,
@@ -152,17 +153,9 @@ async def serving(
         model_names=MappingProxyType(dict.fromkeys((Stage.ASR, Stage.LLM, Stage.TTS), "scripted")),
     )
     gateway = Gateway(backend, Access(chosen))
-    server = uvicorn.Server(gateway_config(gateway.app, port=0))
-    serving = asyncio.create_task(server.serve())
-    while not server.started:  # noqa: ASYNC110 (it has no event for that)
-        await asyncio.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    try:
+    async with running(gateway_config(gateway.app)) as port:
         yield Served(gateway, port)
-    finally:
-        server.should_exit = True
-        await serving
-        assert not scripted.under_way
+    assert not scripted.under_way
 
 
 def kinds_of(events: Sequence[Event]) -> list[str]:

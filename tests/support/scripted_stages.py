@@ -1,8 +1,8 @@
 """Stages that follow a script, and remember how they were used.
 
-A script is a list of steps: a number waits that many seconds, a text, tool call or Pcm is an output, an
-exception is raised, RESTART begins a new attempt, SPLICE goes on as another attempt without a word, HANG
-waits for ever, BREAK_OFF ends the stream early.
+A script is a list of steps: a number waits that many seconds, an Event until it is set, a text, tool call or
+Pcm is an output, an exception is raised, RESTART begins a new attempt, SPLICE goes on as another attempt
+without a word, HANG waits for ever, BREAK_OFF ends the stream early.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ import numpy as np
 
 from orchestrator.pipeline import Pipeline
 from shared.audio.pcm import Pcm
-from shared.payloads import ChatMessage, LLMDelta, Speech, TextDelta, Tool, ToolCall
+from shared.payloads import ChatMessage, LLMDelta, Speech, TextDelta, Tool, ToolCall, Word
 from shared.settings import Settings
 from shared.stage_stream import AudioSegment, LLMOutput, StageFinished, StageItem, StageStarted, Transcript
 from shared.turn import TurnEvent, TurnRequest
@@ -24,7 +24,7 @@ SPLICE: Final = "\0splice"
 HANG: Final = "\0hang"
 BREAK_OFF: Final = "\0break off"
 
-Step = float | str | ToolCall | Pcm | BaseException
+Step = float | str | ToolCall | Pcm | BaseException | asyncio.Event
 Script = Sequence[Step]
 
 
@@ -80,6 +80,8 @@ class ScriptedStage:
             for step in script:
                 if isinstance(step, float | int):
                     await asyncio.sleep(step)
+                elif isinstance(step, asyncio.Event):
+                    await step.wait()
                 elif isinstance(step, BaseException):
                     raise step
                 elif step is HANG:
@@ -108,10 +110,15 @@ class ScriptedStage:
 class ScriptedASR(ScriptedStage):
     model = "scripted ASR"
     languages: list[str | None] = field(default_factory=list)
+    words: tuple[Word, ...] | None = None
+    """What those get who ask for words."""
 
-    def transcribe(self, audio: Speech, *, language: str | None = None) -> AsyncGenerator[StageItem, None]:
+    def transcribe(
+        self, audio: Speech, *, language: str | None = None, word_times: bool = False
+    ) -> AsyncGenerator[StageItem, None]:
         def output(attempt_id: str, text: str, elapsed_us: int) -> StageItem:
-            return Transcript(attempt_id=attempt_id, text=text, elapsed_us=elapsed_us)
+            words = self.words if word_times else None
+            return Transcript(attempt_id=attempt_id, text=text, words=words, elapsed_us=elapsed_us)
 
         self.languages.append(language)
         return self.play(audio, self.next_script(), output)
@@ -143,11 +150,14 @@ class ScriptedLLM(ScriptedStage):
 
 @dataclass
 class ScriptedTTS(ScriptedStage):
-    """Without scripts: 0.25 s, then a quarter of the speech's length, at 0.06 s a character."""
+    """Without scripts: speech of 0.06 s a character, after 0.25 s and a quarter of its length."""
 
     model = "scripted TTS"
 
     scripts: list[Script] = field(default_factory=list)
+
+    slowness: float = 1.0
+    """How much of these times to take."""
 
     voices: list[tuple[str | None, str | None]] = field(default_factory=list)
     """The voice and the language of each call."""
@@ -160,7 +170,7 @@ class ScriptedTTS(ScriptedStage):
 
         duration_s = 0.06 * len(text)
         self.voices.append((voice, language))
-        usual: Script = [0.25 + 0.25 * duration_s, speech(duration_s)]
+        usual: Script = [self.slowness * (0.25 + 0.25 * duration_s), speech(duration_s)]
         return self.play(text, self.next_script() if self.scripts else usual, output)
 
     @property

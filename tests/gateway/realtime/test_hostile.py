@@ -12,20 +12,21 @@ from typing import Any
 
 import pytest
 import websockets
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from tests.support.realtime_client import GIVE_UP_S, Client, Served, said, serving
+from tests.gateway.realtime.test_items import create, text_item
+from tests.support.realtime_client import GIVE_UP_S, Client, Served, said, serving, silence
 from tests.support.scripted_stages import cast, speech, typed
-
-pytestmark = pytest.mark.slow
 
 MIB = 2**20
 
 
 @asynccontextmanager
-async def gateway(reply: str = "It is sunny.", **settings: Any) -> AsyncIterator[Served]:
+async def gateway(reply: str = "It is sunny.", **bounds: Any) -> AsyncIterator[Served]:
     """With room for two sessions."""
     scripted = cast(asr=[[0.02, "what is the weather like"]], llm=[typed(reply, first_s=0.01)])
-    async with serving(scripted, max_sessions=2, **settings) as served:
+    async with serving(scripted, max_sessions=2, **bounds) as served:
         yield served
 
 
@@ -48,44 +49,55 @@ async def until_there_is_room(served: Served) -> None:
             await asyncio.sleep(0.05)
 
 
+APPEND, UPDATE = "input_audio_buffer.append", "session.update"
+CREATE, TRUNCATE = "conversation.item.create", "conversation.item.truncate"
 MESSAGES = {
-    "no JSON": "{",
-    "no JSON at all": "GET / HTTP/1.1\r\n\r\n",
-    "empty": "",
-    "a number": "1",
-    "a list": "[]",
-    "null": "null",
-    "nested deeply": "[" * 100_000,
-    "an endless number": "9" * 100_000,
-    "no type": "{}",
-    "an unknown event": '{"type": "session.destroy"}',
-    "an event of the server": '{"type": "session.created"}',
-    "a type that is no text": '{"type": {"a": 1}}',
-    "half a letter": '{"type": "\\ud800"}',
-    "audio of no type": '{"type": "input_audio_buffer.append"}',
-    "audio that is a list": '{"type": "input_audio_buffer.append", "audio": [1, 2]}',
-    "audio that is no base64": '{"type": "input_audio_buffer.append", "audio": "!!!!"}',
-    "an item of no type": '{"type": "conversation.item.create", "item": {}}',
-    "an item that is text": '{"type": "conversation.item.create", "item": "hello"}',
-    "a session that is a list": '{"type": "session.update", "session": []}',
-    "a rate below zero": json.dumps(
+    "no JSON": ("{", "invalid_json"),
+    "no JSON at all": ("GET / HTTP/1.1\r\n\r\n", "invalid_json"),
+    "empty": ("", "invalid_json"),
+    "a number": ("1", "invalid_value"),
+    "a list": ("[]", "invalid_value"),
+    "null": ("null", "invalid_value"),
+    "nested deeply": ("[" * 100_000, "invalid_json"),
+    "an endless number": ("9" * 100_000, "invalid_json"),
+    "no type": ("{}", "invalid_value"),
+    "an unknown event": ({"type": "session.destroy"}, "invalid_value"),
+    "an event of the server": ({"type": "session.created"}, "invalid_value"),
+    "a type that is a number": ({"type": 5}, "invalid_value"),
+    "a type that is no text": ({"type": {"a": 1}}, "invalid_value"),
+    "half a letter": ('{"type": "\\ud800"}', "invalid_json"),
+    "no audio": ({"type": APPEND}, "missing_required_parameter"),
+    "audio that is a number": ({"type": APPEND, "audio": 7}, "invalid_value"),
+    "audio that is a list": ({"type": APPEND, "audio": [1, 2]}, "invalid_value"),
+    "audio that is no base64": ({"type": APPEND, "audio": "!!!!"}, "invalid_audio"),
+    "an item of no type": ({"type": CREATE, "item": {}}, "missing_required_parameter"),
+    "an item that is text": ({"type": CREATE, "item": "hello"}, "invalid_value"),
+    "half an item": ({"type": CREATE, "item": {"type": "mcp_call"}}, "missing_required_parameter"),
+    "a session that is a list": ({"type": UPDATE, "session": []}, "invalid_value"),
+    "a rate below zero": (
         {
-            "type": "session.update",
+            "type": UPDATE,
             "session": {
                 "type": "realtime",
                 "audio": {"input": {"format": {"type": "audio/pcm", "rate": -1}}},
             },
-        }
+        },
+        "invalid_value",
     ),
-    "an item that nobody has": '{"type": "conversation.item.retrieve", "item_id": "nobody"}',
-    "a cut of an item that nobody has": json.dumps(
-        {"type": "conversation.item.truncate", "item_id": "x", "content_index": 0, "audio_end_ms": 1}
+    "an item that nobody has": (
+        {"type": "conversation.item.retrieve", "item_id": "x"},
+        "item_retrieve_invalid_item_id",
     ),
-    "a cut below zero": json.dumps(
-        {"type": "conversation.item.truncate", "item_id": "x", "content_index": -1, "audio_end_ms": -1}
+    "a cut of an item that nobody has": (
+        {"type": TRUNCATE, "item_id": "x", "content_index": 0, "audio_end_ms": 1},
+        "item_not_found",
     ),
-    "nothing to commit": '{"type": "input_audio_buffer.commit"}',
-    "nothing to cancel": '{"type": "response.cancel"}',
+    "a cut below zero": (
+        {"type": TRUNCATE, "item_id": "x", "content_index": -1, "audio_end_ms": -1},
+        "item_not_found",
+    ),
+    "nothing to commit": ({"type": "input_audio_buffer.commit"}, "input_audio_buffer_commit_empty"),
+    "nothing to cancel": ({"type": "response.cancel"}, "response_cancel_not_active"),
 }
 
 
@@ -95,12 +107,14 @@ async def test_what_cannot_be_followed_is_answered_with_an_error_and_the_session
 ) -> None:
     async with gateway() as served, served.client() as other, served.client() as client:
         turn = asyncio.create_task(has_a_turn(other))
-        for name, message in MESSAGES.items():
-            await client.socket.send(message.encode() if in_bytes else message)
+        for name, (message, code) in MESSAGES.items():
+            text = message if isinstance(message, str) else json.dumps(message)
+            await client.socket.send(text.encode() if in_bytes else text)
             error = await client.error()
-            assert error["type"] == "invalid_request_error", name
-            assert error["message"], name
-            assert len(error["message"]) < 1_000, name
+            assert (error["type"], error["code"]) == ("invalid_request_error", code), name
+            assert 0 < len(error["message"]) < 1_000, name
+        await client.socket.send(bytes(range(256)) * 64)
+        assert (await client.error())["code"] == "invalid_json"
         await turn
         await has_a_turn(client)
 
@@ -111,13 +125,6 @@ async def test_an_error_names_the_event_that_it_is_about() -> None:
         assert (await client.error())["event_id"] == "mine"
         await client.send("conversation.item.delete", event_id="also mine", item_id="nobody")
         assert (await client.error())["event_id"] == "also mine"
-
-
-async def test_bytes_that_are_no_text_are_answered_with_an_error() -> None:
-    async with gateway() as served, served.client() as client:
-        await client.socket.send(bytes(range(256)) * 64)
-        await client.error()
-        await has_a_turn(client)
 
 
 async def test_a_huge_message_ends_its_own_session_only() -> None:
@@ -136,15 +143,24 @@ async def test_a_huge_message_ends_its_own_session_only() -> None:
 async def test_much_audio_in_one_event_is_taken_and_holds_nobody_else_up() -> None:
     async with gateway() as served, served.client() as other, served.client() as client:
         turn = asyncio.create_task(has_a_turn(other))
-        await client.send("input_audio_buffer.append", audio=base64.b64encode(bytes(4 * MIB)).decode())
+        await client.send(APPEND, audio=base64.b64encode(bytes(MIB)).decode())
         await turn
         await has_a_turn(client)
+
+
+async def test_more_audio_in_one_event_than_is_allowed_is_refused() -> None:
+    async with gateway() as served, served.client() as client:
+        await client.update(audio={"input": {"turn_detection": None}})
+        for number_of_bytes, code in ((15 * MIB, "input_audio_too_long"), (15 * MIB + 3, "audio_too_large")):
+            await client.send(APPEND, audio=base64.b64encode(bytes(number_of_bytes)).decode())
+            assert (await client.error())["code"] == code  # 15 MiB are five minutes
+        assert (await client.update(tracing="auto"))["tracing"]
 
 
 async def test_audio_that_ends_in_the_midst_of_a_sample_is_taken() -> None:
     async with gateway() as served, served.client() as client:
         for _ in range(2):
-            await client.send("input_audio_buffer.append", audio=base64.b64encode(b"\0").decode())
+            await client.send(APPEND, audio=base64.b64encode(b"\0").decode())
         await has_a_turn(client)
 
 
@@ -153,7 +169,7 @@ async def test_a_thousand_updates_are_each_answered() -> None:
         turn = asyncio.create_task(has_a_turn(other))
         for number in range(1_000):
             session = {"type": "realtime", "instructions": str(number)}
-            await client.send("session.update", session=session)
+            await client.send(UPDATE, session=session)
         for number in range(1_000):
             updated = await client.until("session.updated")
             assert updated["session"]["instructions"] == str(number)
@@ -161,14 +177,15 @@ async def test_a_thousand_updates_are_each_answered() -> None:
         await has_a_turn(client)
 
 
-async def test_items_without_end_are_refused_at_a_limit() -> None:
-    async with gateway(max_session_items=10) as served, served.client() as client:
-        item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hello"}]}
-        for _ in range(12):
-            await client.send("conversation.item.create", item=item)
-        await client.error()
-        await client.error()
-        assert len(client.of("conversation.item.added")) == 10
+async def test_a_conversation_has_bounds() -> None:
+    async with gateway(max_session_items=2) as served, served.client() as client:
+        await create(client, text_item("one"))
+        await create(client, text_item("two", id="two"))
+        await client.send(CREATE, item=text_item("three"))
+        assert (await client.error())["code"] == "too_large"
+        await client.send("conversation.item.delete", item_id="two")
+        await client.until("conversation.item.deleted")
+        await create(client, text_item("three"))
 
 
 async def test_responses_without_end_are_refused_while_one_is_under_way() -> None:
@@ -208,8 +225,8 @@ async def test_a_client_that_does_not_read_is_disconnected_and_holds_nobody_else
         llm=[typed("It is sunny.", first_s=0.01)],
         tts=[[0.01, long_speech], [0.01, speech()], [0.01, speech()]],
     )
-    settings: dict[str, Any] = {"max_unsent_characters": 2**16, "slow_reader_timeout_s": 0.5}
-    async with serving(scripted, max_sessions=2, **settings) as served, served.client() as other:
+    bounds: dict[str, Any] = {"max_unsent_characters": 2**16, "slow_reader_timeout_s": 0.5}
+    async with serving(scripted, max_sessions=2, **bounds) as served, served.client() as other:
         narrow = tcp_socket(AF_INET)
         narrow.setsockopt(SOL_SOCKET, SO_RCVBUF, 4_096)
         narrow.connect(("127.0.0.1", served.port))
@@ -217,3 +234,47 @@ async def test_a_client_that_does_not_read_is_disconnected_and_holds_nobody_else
             await Client(deaf).speak(said())
             await until_there_is_room(served)
             await has_a_turn(other)
+
+
+EVENTS = st.sampled_from(
+    [
+        {"type": APPEND, "audio": base64.b64encode(silence(0.2)).decode()},
+        {"type": "input_audio_buffer.commit"},
+        {"type": "input_audio_buffer.clear"},
+        {"type": "output_audio_buffer.clear"},
+        {"type": "response.create"},
+        {"type": "response.create", "response": {"conversation": "none", "output_modalities": ["text"]}},
+        {"type": "response.cancel"},
+        {"type": CREATE, "item": text_item("Hello.", id="one")},
+        {"type": "conversation.item.delete", "item_id": "one"},
+        {"type": "conversation.item.retrieve", "item_id": "one"},
+        {"type": TRUNCATE, "item_id": "one", "content_index": 0, "audio_end_ms": 5},
+        {"type": UPDATE, "session": {"type": "realtime", "output_modalities": ["text"]}},
+        {"type": UPDATE, "session": {"type": "transcription"}},
+        {
+            "type": UPDATE,
+            "session": {"type": "realtime", "audio": {"input": {"turn_detection": None}}},
+        },
+        {
+            "type": UPDATE,
+            "session": {"type": "realtime", "audio": {"input": {"turn_detection": {"type": "semantic_vad"}}}},
+        },
+    ]
+)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(events=st.lists(EVENTS, max_size=12))
+async def test_whatever_the_order_of_events_each_begun_response_ends_and_the_session_lives_on(
+    served: Served, events: list[dict[str, Any]]
+) -> None:
+    async with served.client() as client:
+        for event in events:
+            await client.socket.send(json.dumps(event))
+        await client.send(UPDATE, session={"type": "realtime", "instructions": "the last"})
+        while (await client.next()).get("session", {}).get("instructions") != "the last":
+            pass
+        while len(client.of("response.done")) < len(client.of("response.created")):
+            await client.next()
+        begun = [event["response"]["id"] for event in client.of("response.created")]
+        assert sorted(event["response"]["id"] for event in client.of("response.done")) == sorted(begun)

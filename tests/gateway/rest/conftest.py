@@ -60,7 +60,9 @@ async def rest_api(stages: Stages, **settings: Any) -> AsyncIterator[Served]:
 @pytest.fixture
 def scripted() -> Cast:
     """Quick ones; a test changes their scripts."""
-    return cast(asr=[["what is the weather like"]], llm=[["It is sunny ", "outside."]])
+    quick = cast(asr=[["what is the weather like"]], llm=[["It is sunny ", "outside."]])
+    quick.tts.slowness = 0.0
+    return quick
 
 
 @pytest.fixture

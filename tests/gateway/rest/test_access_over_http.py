@@ -169,10 +169,46 @@ async def test_health_is_for_everybody_and_readiness_says_why_not(
 ) -> None:
     assert (await http.get(f"{locked.url}/healthz")).text == "ok"
     assert (await http.get(f"{locked.url}/readyz")).status_code == 200
-    locked.gateway.readiness.not_ready = "stopping"
+    locked.gateway.readiness.not_ready = "loading"
     answer = await http.get(f"{locked.url}/readyz")
-    assert (answer.status_code, answer.text) == (503, "stopping")
+    assert (answer.status_code, answer.text) == (503, "loading")
     assert (await http.get(f"{locked.url}/healthz")).status_code == 200
+
+
+async def test_draining_lets_requests_end_and_takes_no_more(scripted: Cast, http: httpx2.AsyncClient) -> None:
+    may_go_on = asyncio.Event()
+    scripted.llm.scripts = [["Good ", may_go_on, "day."]]
+    async with rest_api(scripted) as api:
+        asking = asyncio.create_task(
+            api.client.chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": "Hi."}])
+        )
+        await until_async(lambda: scripted.llm.under_way)
+        draining = asyncio.create_task(api.gateway.drain(30.0))
+        await until_async(lambda: api.gateway.readiness.not_ready)
+        with pytest.raises(openai.InternalServerError) as refused:
+            await api.client.models.list()
+        assert (refused.value.status_code, refused.value.code) == (503, "server_stopping")
+        assert refused.value.response.headers["retry-after"] == "5"
+        assert refused.value.response.headers["connection"] == "close"
+        health = [await http.get(f"{api.url}/{path}") for path in ("healthz", "readyz", "metrics")]
+        assert [one.status_code for one in health] == [200, 503, 200]
+        assert health[1].text == "draining"
+        assert not draining.done()
+        may_go_on.set()
+        assert (await asking).choices[0].message.content == "Good day."
+        await draining
+
+
+async def test_draining_does_not_wait_longer_than_its_limit(scripted: Cast) -> None:
+    scripted.llm.scripts = [[HANG]]
+    async with rest_api(scripted) as api:
+        asking = asyncio.create_task(
+            api.client.chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": "Hi."}])
+        )
+        await until_async(lambda: scripted.llm.under_way)
+        await api.gateway.drain(0.1)
+        assert scripted.llm.under_way
+        asking.cancel()
 
 
 async def test_requests_are_counted_by_route_and_status(api: Served, http: httpx2.AsyncClient) -> None:

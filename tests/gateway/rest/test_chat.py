@@ -166,6 +166,8 @@ async def test_openais_helper_for_streams_assembles_the_reply(api: Served, scrip
     "wanted",
     [
         {"n": 2},
+        {"functions": [{"name": "look"}]},
+        {"web_search_options": {}},
         {"stop": ["\n"]},
         {"logprobs": True},
         {"response_format": {"type": "json_object"}},

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from openai.types.audio import TranscriptionVerbose
 
 from orchestrator.in_process import InProcessStages
 from services.selection import select
@@ -21,6 +22,13 @@ async def test_a_question_is_transcribed_answered_spoken_and_understood_again() 
         audio = EXAMPLES / "what-is-two-plus-two.mp3"
         question = (await api.client.audio.transcriptions.create(file=audio, model="whisper-1")).text
         assert "2 plus 2" in question.lower()
+        timed = await api.client.audio.transcriptions.create(
+            file=audio, model="whisper-1", response_format="verbose_json", timestamp_granularities=["word"]
+        )
+        assert isinstance(timed, TranscriptionVerbose)
+        assert timed.words
+        assert " ".join(word.word for word in timed.words) == question
+        assert 0.0 < timed.words[-1].start < timed.words[-1].end <= timed.duration
         answer = await api.client.chat.completions.create(
             model="gpt-4o", messages=[{"role": "user", "content": question}]
         )

@@ -11,6 +11,7 @@ from openai.types.audio import TranscriptionTextDeltaEvent, TranscriptionTextDon
 
 from shared.audio.pcm import Pcm
 from shared.errors import BadRequest, StageFailed
+from shared.payloads import Word
 from tests.gateway.rest.conftest import Served, rest_api
 from tests.support.scripted_stages import HANG, Cast
 from tests.support.sounds import sound_file, tone
@@ -43,6 +44,90 @@ async def test_verbose_json_holds_language_duration_and_one_segment(api: Served,
     assert answer.segments
     assert [(one.start, one.end, one.text) for one in answer.segments] == [(0.0, 1.5, TEXT)]
     assert scripted.asr.languages == ["de"]
+
+
+SPOKEN = [
+    (" What", 0.2, 0.4),
+    (" is", 0.4, 0.5),
+    (" it?", 0.5, 0.7),
+    (" Good", 1.0, 1.2),
+    (" day.", 1.2, 1.4),
+]
+WORDS = tuple(Word(text=text, start_s=start_s, end_s=end_s) for text, start_s, end_s in SPOKEN)
+
+
+async def test_words_have_their_times(api: Served, scripted: Cast) -> None:
+    scripted.asr.words = WORDS
+    answer = await api.client.audio.transcriptions.create(
+        file=upload(), model="whisper-1", response_format="verbose_json", timestamp_granularities=["word"]
+    )
+    assert isinstance(answer, TranscriptionVerbose)
+    assert answer.words
+    assert [(f" {one.word}", one.start, one.end) for one in answer.words] == SPOKEN
+    assert answer.segments is None
+
+
+@pytest.mark.parametrize("granularities", [["segment"], ["segment", "word"], []])
+async def test_segments_are_sentences_where_words_have_times(
+    api: Served, scripted: Cast, granularities: Any
+) -> None:
+    scripted.asr.words = WORDS
+    answer = await api.client.audio.transcriptions.create(
+        file=upload(),
+        model="whisper-1",
+        response_format="verbose_json",
+        timestamp_granularities=granularities,
+    )
+    assert isinstance(answer, TranscriptionVerbose)
+    assert answer.segments
+    sentences = [(0.2, 0.7, "What is it?"), (1.0, 1.4, "Good day.")]
+    assert [(one.start, one.end, one.text) for one in answer.segments] == sentences
+    assert bool(answer.words) == ("word" in granularities)
+
+
+SRT = "1\n00:00:00,200 --> 00:00:00,700\nWhat is it?\n\n2\n00:00:01,000 --> 00:00:01,400\nGood day.\n\n"
+VTT = "WEBVTT\n\n00:00:00.200 --> 00:00:00.700\nWhat is it?\n\n00:00:01.000 --> 00:00:01.400\nGood day.\n\n"
+
+
+@pytest.mark.parametrize(("response_format", "text"), [("srt", SRT), ("vtt", VTT)])
+async def test_subtitles_are_sentences_where_words_have_times(
+    api: Served, scripted: Cast, response_format: Any, text: str
+) -> None:
+    scripted.asr.words = WORDS
+    answer = await api.client.audio.transcriptions.create(
+        file=upload(), model="whisper-1", response_format=response_format
+    )
+    assert answer == text
+
+
+async def test_an_engine_without_word_times_is_refused_with_the_names_of_those_that_have_them(
+    api: Served,
+) -> None:
+    with pytest.raises(
+        openai.BadRequestError, match=r"scripted ASR .* nemo, pocketsphinx, whisper\."
+    ) as refused:
+        await api.client.audio.transcriptions.create(
+            file=upload(),
+            model="whisper-1",
+            response_format="verbose_json",
+            timestamp_granularities=["word"],
+        )
+    assert refused.value.param == "timestamp_granularities"
+
+
+@pytest.mark.parametrize("granularities", [["word"], ["segment"]])
+async def test_where_nobody_speaks_there_are_no_words_and_no_segments(
+    api: Served, scripted: Cast, granularities: Any
+) -> None:
+    scripted.asr.scripts, scripted.asr.words = [[""]], ()
+    answer = await api.client.audio.transcriptions.create(
+        file=upload(),
+        model="whisper-1",
+        response_format="verbose_json",
+        timestamp_granularities=granularities,
+    )
+    assert isinstance(answer, TranscriptionVerbose)
+    assert (answer.text, answer.words or [], answer.segments or []) == ("", [], [])
 
 
 async def test_a_language_that_was_not_named_is_undetermined(api: Served, scripted: Cast) -> None:
@@ -119,7 +204,13 @@ async def test_other_files_are_decoded_too(api: Served, scripted: Cast, kind: st
     ("wanted", "field"),
     [
         ({"response_format": "diarized_json"}, "response_format"),
-        ({"timestamp_granularities": ["word"], "response_format": "verbose_json"}, "timestamp_granularities"),
+        ({"timestamp_granularities": ["word"]}, "timestamp_granularities"),
+        ({"timestamp_granularities": ["word"], "response_format": "srt"}, "timestamp_granularities"),
+        (
+            {"timestamp_granularities": ["word"], "response_format": "verbose_json", "stream": True},
+            "timestamp_granularities",
+        ),
+        ({"timestamp_granularities": ["letter"]}, "timestamp_granularities"),
         ({"stream": "perhaps"}, "stream"),
     ],
 )

@@ -5,6 +5,7 @@ import threading
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import zip_longest
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from services.host.asr_host import ASRHost
 from shared.audio.decode import decode_audio
 from shared.audio.pcm import Pcm, resample
 from shared.engines import ASR_SAMPLE_RATE_HZ, ASRModel, EngineSpec
-from shared.payloads import Speech
+from shared.payloads import Speech, Word
 from shared.settings import Settings
 from shared.stage_stream import StageFinished, StageStarted, Transcript
 from tests.support.paths import EXAMPLES
@@ -49,7 +50,10 @@ class Ears(ASRModel):
         return self.languages_known
 
     def transcribe(self, pcm: Pcm, *, language: str | None = None) -> str:
-        return self.transcribe_batch([pcm])[0]
+        return self.transcribe_batch([pcm], language=language)[0]
+
+    def transcribe_words(self, pcm: Pcm, *, language: str | None = None) -> list[Word]:
+        return [Word(text=f" {self.transcribe(pcm, language=language)}", start_s=0.1, end_s=0.2)]
 
     def transcribe_batch(self, utterances: Sequence[Pcm], *, language: str | None = None) -> list[str]:
         texts = [str(pcm.num_samples) for pcm in utterances]
@@ -80,11 +84,15 @@ def lengthened(speech: Pcm, by: int) -> Pcm:
     return Pcm(np.pad(speech.samples, (0, by)), ASR_SAMPLE_RATE_HZ)
 
 
-async def heard(host: ASRHost, audio: Speech, language: str | None = None) -> str:
-    items = [item async for item in host.transcribe(audio, language=language)]
+async def transcript(host: ASRHost, audio: Speech, **wanted: Any) -> Transcript:
+    items = [item async for item in host.transcribe(audio, **wanted)]
     assert [type(item) for item in items] == [StageStarted, Transcript, StageFinished]
     assert len({item.attempt_id for item in items}) == 1
-    return next(item.text for item in items if isinstance(item, Transcript))
+    return next(item for item in items if isinstance(item, Transcript))
+
+
+async def heard(host: ASRHost, audio: Speech, language: str | None = None) -> str:
+    return (await transcript(host, audio, language=language)).text
 
 
 async def asked(

@@ -15,10 +15,18 @@ from shared.audio.pcm import Pcm
 from shared.audio.vad import VoiceActivityDetector
 from shared.engines import ASR_SAMPLE_RATE_HZ
 from shared.errors import BadAudio, StageFailed
-from shared.payloads import Mp3Audio
+from shared.payloads import Mp3Audio, Word
 from shared.settings import ServiceSettings, Settings
-from shared.stage_stream import StageFinished
-from tests.services.asr_host.conftest import SILENCE, Ears, asked, at_work, heard, lengthened
+from shared.stage_stream import StageFinished, Transcript
+from tests.services.asr_host.conftest import (
+    SILENCE,
+    Ears,
+    asked,
+    at_work,
+    heard,
+    lengthened,
+    transcript,
+)
 from tests.support.waiting import GIVE_UP_S, until_async
 
 
@@ -51,6 +59,50 @@ async def test_a_batch_is_of_one_language(ears: Ears, speech: Pcm) -> None:
     assert texts == lengths
     assert ears.batches[1:] == [[lengths[1], lengths[3]], [lengths[2]]]
     assert ears.languages_asked[1:] == [None, "de"]
+
+
+async def test_words_with_times_come_to_those_who_want_them_from_an_engine_that_has_them(
+    ears: Ears, speech: Pcm
+) -> None:
+    ears.has_word_times = True
+    ears.may_go_on.set()
+    host = ASRHost(ears, Settings())
+    timed, plain, silent = [
+        await transcript(host, speech, word_times=True),
+        await transcript(host, speech),
+        await transcript(host, SILENCE, word_times=True),
+    ]
+    ears.has_word_times = False
+    unable = await transcript(host, speech, word_times=True)
+    await host.close()
+    text = str(speech.num_samples)
+    assert (timed.text, timed.words) == (text, (Word(text=f" {text}", start_s=0.1, end_s=0.2),))
+    assert [(one.text, one.words) for one in (plain, unable)] == [(text, None)] * 2
+    assert (silent.text, silent.words) == ("", ())
+
+
+async def test_words_with_times_wait_in_the_same_batch_and_fail_alone(ears: Ears, speech: Pcm) -> None:
+    ears.has_word_times = True
+    ears.languages_known = ("en", "de")
+    more = [lengthened(speech, by) for by in range(1, 4)]
+    ears.breaks_at = str(more[1].num_samples)
+    host = ASRHost(ears, Settings(asr=ServiceSettings(concurrent_inputs=4)))
+    first = await asked(host, speech)
+    await at_work(ears)
+    plain = await asked(host, more[0])
+    timed = [asyncio.create_task(transcript(host, pcm, language="de", word_times=True)) for pcm in more[1:]]
+    for _ in range(50):
+        await asyncio.sleep(0)
+    await asyncio.to_thread(lambda: None)
+    ears.may_go_on.set()
+    texts = await asyncio.gather(*first, *plain)
+    broken, whole = await asyncio.gather(*timed, return_exceptions=True)
+    await host.close()
+    assert texts == [str(speech.num_samples), str(more[0].num_samples)]
+    assert isinstance(broken, StageFailed)
+    assert isinstance(whole, Transcript)
+    assert whole.text == str(more[2].num_samples)
+    assert "de" in ears.languages_asked
 
 
 async def test_the_setting_bounds_the_batch(ears: Ears, speech: Pcm) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -23,7 +22,7 @@ async def server() -> AsyncIterator[ChatServer]:
 
 @pytest.fixture
 def configure(
-    server: ChatServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    server: ChatServer, monkeypatch: pytest.MonkeyPatch, without_certificates: None
 ) -> Iterator[Callable[..., None]]:
     """Sets environment variables and has the settings read anew."""
 
@@ -32,9 +31,6 @@ def configure(
             monkeypatch.setenv(name, str(value))
         settings.cache_clear()
 
-    monkeypatch.setenv(
-        "SSL_CERT_DIR", str(tmp_path)
-    )  # reading the machine's certificates takes 50 ms a client
     set_variables(OPENAI_API_KEY="sk-test", S2S_OPENAI_BASE_URL=server.base_url)
     yield set_variables
     settings.cache_clear()
