@@ -68,7 +68,8 @@ class _Turn:
     async def _listen(self, samples: Samples) -> float | None:
         """When the turn was certain, if this frame made it so."""
         frame = Frame(samples)
-        for event in self._listener.process(frame, await self._vad.probability(frame)):
+        [probability] = await self._vad.probabilities(frame)
+        for event in self._listener.process(frame, probability):
             match event:
                 case SpeechResumed() if self._asked:
                     self._asked.cancel()
@@ -77,6 +78,7 @@ class _Turn:
                     self._asked = asyncio.create_task(self._first_audio_s(request))
                 case UtteranceEnded():
                     return self._now()
+        self._listener.encode()
         return None
 
     async def _first_audio_s(self, request: TurnRequest) -> float:

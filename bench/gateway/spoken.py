@@ -17,8 +17,8 @@ SILENCE_S = 0.5
 REPLY_SENTENCES = 3
 QUESTIONS = ("what-is-two-plus-two", "what-time-is-it", "tell-me-a-joke")
 PHASES = 4
-"""A frame of the VAD ends with a block at every fourth block. Where a question begins between two such blocks,
-and which question it is, decides how long its end waits for a frame and a block: up to 80 ms more or less."""
+"""At every fourth block a frame of the VAD ends with it. Where between two such blocks a question begins, and
+which question it is, decides how long its end waits for frame and block: up to 80 ms more or less."""
 
 
 class Question:

@@ -10,16 +10,16 @@ from shared.engines import ASR_SAMPLE_RATE_HZ
 
 STOPBAND_DB = 60.0
 _CUTOFF, _TRANSITION = 0.95, 0.25
-"""Of the lower rate's half: from 24 kHz flat to 6.6 kHz, and what could alias below 7.4 kHz is gone."""
+"""Of the lower rate's half: from 24 kHz flat to 6.6 kHz; nothing is left that would alias below 7.4 kHz."""
 _OUT = ASR_SAMPLE_RATE_HZ // 1000  # samples of a millisecond
 
 
 class LowDelayResampler:
     """Resamples a stream of whole milliseconds, so that n of them come out as soon as n have come in.
 
-    soxr keeps back 15 ms of a stream from 24 kHz (21 ms at its high quality; measured), for which the end of a
-    turn waits. A linear-phase filter of 60 dB needs 0.9 ms, and 1.8 ms from 8 kHz. It is as quick: 9 µs for
-    40 ms.
+    soxr keeps back 15 ms of a stream from 24 kHz (21 ms at its high quality; measured), and the end of a turn
+    waits for them. A linear-phase filter of 60 dB needs 0.9 ms, and 1.8 ms from 8 kHz. It is as quick: 9 µs
+    for 40 ms.
 
     Args:
         sample_rate_hz: 8,000 or 24,000.
