@@ -1,4 +1,4 @@
-"""`python -m bench [--json FILE]`: all benches, printed as tables. It takes about twelve minutes."""
+"""`python -m bench [--json FILE] [--plots FOLDER]`: all benches, as tables. It takes about twelve minutes."""
 
 import datetime
 import json
@@ -16,6 +16,7 @@ from bench.codec import codec_times
 from bench.deployment import deployed_and_in_process
 from bench.listening import listening_costs
 from bench.machine import machine
+from bench.plots import bench_plots, write_plots
 from bench.tables import (
     codec_table,
     deployed_table,
@@ -36,6 +37,7 @@ console = Console(width=None if Console().is_terminal else 100)
 
 def bench(
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures here.")] = None,
+    plots: Annotated[Path | None, typer.Option(help="Also draw them, as PNG in this folder.")] = None,
 ) -> None:
     """Measure the codec, the turn, the orchestrator's own cost and the talk, side by side in one run."""
     console.print(f"[bold]{machine()}, {datetime.date.today()}[/]")
@@ -71,6 +73,9 @@ def bench(
         }
         json_file.write_text(json.dumps(report, indent=2) + "\n")
         console.print(f"Wrote {json_file}")
+    if plots:
+        for path in write_plots(bench_plots(turns, load, talk), plots):
+            console.print(f"Wrote {path}")
 
 
 def _embedded_talks() -> list[Talked]:

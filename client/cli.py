@@ -167,7 +167,7 @@ def talk(
 def report(
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE...", help="Files of 's2s talk --metrics'; their conversations add up."),
+        typer.Argument(metavar="FILE", help="Files of 's2s talk --metrics'; their conversations add up."),
     ],
     html: Annotated[
         Path | None,

@@ -4,9 +4,11 @@ import ast
 import functools
 import subprocess
 import sys
+import threading
 
 _SECTIONS = ("global", "install", ":env:")  # from weakest to strongest
 _DEFAULT_INDEX = "https://pypi.org/simple"  # pip's own
+_asking = threading.Lock()
 
 
 def configured_sources() -> tuple[str, ...]:
@@ -31,8 +33,13 @@ def configured_variables() -> dict[str, str]:
     return {"SSL_CERT_FILE": _settings()["cert"]} if "cert" in _settings() else {}
 
 
-@functools.cache
 def _settings() -> dict[str, str]:
+    with _asking:  # pip is asked once, also by environments that are made at once
+        return _told_by_pip()
+
+
+@functools.cache
+def _told_by_pip() -> dict[str, str]:
     command = (sys.executable, "-m", "pip", "config", "list")
     told = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     found: dict[str, dict[str, str]] = {section: {} for section in _SECTIONS}

@@ -16,7 +16,7 @@ from typing import ClassVar, Literal, TypeVar, cast
 
 from shared.audio.pcm import Pcm
 from shared.errors import Misconfigured, Stage
-from shared.payloads import ChatMessage, LLMDelta, Tool, Word
+from shared.payloads import ChatMessage, LLMDelta, TokenUsage, Tool, Word
 from shared.settings import Settings
 from shared.weights import Weights
 
@@ -167,9 +167,9 @@ class LLMModel(Engine):
         tools: Sequence[Tool] = (),
         max_tokens: int,
         temperature: float,
-    ) -> AsyncGenerator[LLMDelta, None]:
-        """The reply: its text as it is written, and whole tool calls. Closing the generator stops the work
-        where it happens."""
+    ) -> AsyncGenerator[LLMDelta | TokenUsage, None]:
+        """The reply: its text as it is written, whole tool calls, and at its end what it took, if that is
+        counted. Closing the generator stops the work where it happens."""
 
 
 class TTSModel(Engine):

@@ -152,6 +152,13 @@ LLMDelta = TextDelta | ToolCall
 """What an LLM's reply consists of."""
 
 
+class TokenUsage(Payload):
+    """What a reply took, as the model's own server counts."""
+
+    input_tokens: int = Field(ge=0)
+    output_tokens: int = Field(ge=0)
+
+
 class ChatMessage(Payload):
     """One message of the conversation. An assistant's may hold tool calls; a tool's is the result of the call
     `tool_call_id`."""

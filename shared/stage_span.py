@@ -9,8 +9,10 @@ from typing import Final, Literal
 from shared.errors import SpeechError, Stage, StageFailed
 from shared.stage_stream import StageFinished, StageItem, StageStarted
 from shared.telemetry import (
+    INPUT_TOKENS,
     LLM_DURATION,
     LLM_FIRST_OUTPUT,
+    OUTPUT_TOKENS,
     SPEECH_DURATION,
     record,
     start_span,
@@ -48,13 +50,16 @@ class StageSpan:
     """Observes what a stage call yields."""
 
     def __init__(self, stage: Stage, kind: Literal["client", "server"], traceparent: str | None) -> None:
+        self._name = OPERATIONS[stage] if kind == "client" else f"serve {stage}"
+        self._span = start_span(self._name, kind=kind, traceparent=traceparent)
+        self._is_kept = self._span.traceparent is not None
+        if not self._is_kept:
+            return
         self._stage = stage
         self._kind = kind
-        self._name = OPERATIONS[stage] if kind == "client" else f"serve {stage}"
-        self._described = {"gen_ai.operation.name": OPERATIONS[stage], "gen_ai.provider.name": PROVIDER}
-        attributes = {**self._described, "gen_ai.output.type": _OUTPUT_TYPES[stage]}
-        self._span = start_span(self._name, kind=kind, traceparent=traceparent, attributes=attributes)
         self._began_s = time.monotonic()
+        self._described = {"gen_ai.operation.name": OPERATIONS[stage], "gen_ai.provider.name": PROVIDER}
+        self._span.set({**self._described, "gen_ai.output.type": _OUTPUT_TYPES[stage]})
         self._has_started = self._has_output = False
 
     def current(self) -> AbstractContextManager[None]:
@@ -63,18 +68,20 @@ class StageSpan:
 
     def observe(self, item: StageItem) -> None:
         """The call yields this now."""
-        if self._span.traceparent is None:
+        if not self._is_kept:
             return
         if isinstance(item, StageStarted):
             self._started(item)
         elif isinstance(item, StageFinished):
-            self._span.set({"s2s.busy_s": item.busy_us / 1e6})
+            self._finished(item)
         elif not self._has_output:
             self._has_output = True
             self._first_output()
 
     def end(self, error: SpeechError | None = None, *, cancelled: bool = False) -> None:
         """The call is over."""
+        if not self._is_kept:
+            return
         if error:
             self._span.fail(error)
         self._span.set({"s2s.cancelled": cancelled or None})
@@ -96,6 +103,17 @@ class StageSpan:
             {"gen_ai.request.model": item.model, "s2s.cold_start": item.cold, "s2s.start_s": waited_s}
         )
         self._span.event("started")
+
+    def _finished(self, item: StageFinished) -> None:
+        self._span.set({"s2s.busy_s": item.busy_us / 1e6})
+        if item.tokens is None:
+            return
+        read, written = item.tokens.input_tokens, item.tokens.output_tokens
+        self._span.set({"gen_ai.usage.input_tokens": read, "gen_ai.usage.output_tokens": written})
+        if self._kind == "client":
+            described = {**self._described, "gen_ai.token.modality": "text"}
+            record(INPUT_TOKENS, read, described)
+            record(OUTPUT_TOKENS, written, described)
 
     def _first_output(self) -> None:
         self._span.event("first output")

@@ -10,7 +10,16 @@ from typing import Protocol
 
 from pydantic import Field
 
-from shared.payloads import MAX_TEXT_CHARACTERS, ChatMessage, LLMDelta, Payload, Speech, Tool, Words
+from shared.payloads import (
+    MAX_TEXT_CHARACTERS,
+    ChatMessage,
+    LLMDelta,
+    Payload,
+    Speech,
+    TokenUsage,
+    Tool,
+    Words,
+)
 
 
 class StageItem(Payload):
@@ -57,9 +66,11 @@ class AudioSegment(StageOutput):
 
 
 class StageFinished(StageOutput):
-    """The call has ended well. `busy_us`: how long its engine worked."""
+    """The call has ended well. `busy_us`: how long its engine worked; `tokens`: what an LLM's reply took,
+    None if its engine does not count."""
 
     busy_us: int = Field(ge=0)
+    tokens: TokenUsage | None = None
 
 
 StageStream = AsyncGenerator[StageItem, None]

@@ -31,11 +31,11 @@ PREFIX = "s2s"
 
 @dataclass(frozen=True)
 class Metric:
-    """A histogram; `bounds` are those of its buckets."""
+    """A histogram, with these bounds of its buckets, or without any a counter."""
 
     name: str
     description: str
-    bounds: tuple[float, ...]
+    bounds: tuple[float, ...] = ()
     unit: str = "s"
 
 
@@ -47,6 +47,12 @@ TURN_DURATION = Metric("gen_ai.invoke_workflow.duration", "Turns, from request t
 LLM_DURATION = Metric("gen_ai.client.inference.duration", "Calls of the LLM.", _GEN_AI_S)
 LLM_FIRST_OUTPUT = Metric(
     "gen_ai.client.inference.time_to_first_chunk", "From a call of the LLM to its first output.", _GEN_AI_S
+)
+INPUT_TOKENS = Metric(
+    "gen_ai.client.inference.usage.input_tokens", "Tokens that the LLM read.", unit="{token}"
+)
+OUTPUT_TOKENS = Metric(
+    "gen_ai.client.inference.usage.output_tokens", "Tokens that the LLM wrote.", unit="{token}"
 )
 SPEECH_DURATION = Metric("gen_ai.client.operation.duration", "Calls of the ASR and the TTS.", _GEN_AI_S)
 TURN_SPAN = Metric("s2s.turn.span", "Spans of turns' critical paths, by stage and activity.", _SPAN_S)

@@ -15,7 +15,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.metrics import Histogram
+from opentelemetry.metrics import Meter
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import (
     ConsoleMetricExporter,
@@ -33,6 +33,9 @@ from shared.telemetry import Attributes, Kind, Metric, Span, error_attributes, e
 from shared.turn import Failure
 
 logger = logging.getLogger(__name__)
+
+Values = dict[str, str | bool | int | float]
+Recorder = Callable[[float, Values], None]
 
 Exporter = TypeVar("Exporter", bound=SpanExporter | MetricExporter)
 
@@ -57,19 +60,21 @@ class TelemetrySdk:
     def __init__(self, service: str) -> None:
         """Raises ValueError for a variable that cannot be followed."""
         _check_protocol()
-        self._warning = _WarningOnce()
-        complaints = logging.getLogger("opentelemetry")
-        complaints.handlers, complaints.propagate = [self._warning], False
         resource = _resource(service)
         self._tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
-        if spans := _chosen("traces", OTLPSpanExporter, ConsoleSpanExporter):
-            self._tracers.add_span_processor(BatchSpanProcessor(spans))
+        spans = _chosen("traces", OTLPSpanExporter, ConsoleSpanExporter)
         metrics = _chosen("metrics", OTLPMetricExporter, ConsoleMetricExporter)
+        if spans:
+            self._tracers.add_span_processor(BatchSpanProcessor(spans))
         readers = [PeriodicExportingMetricReader(metrics)] if metrics else []
         self._meters = MeterProvider(readers, resource=resource, shutdown_on_exit=False)
         self._tracer = self._tracers.get_tracer(_SCOPE)
         self._meter = self._meters.get_meter(_SCOPE)
-        self._histograms: dict[str, Histogram] = {}
+        self._recorders: dict[str, Recorder] = {}
+        self._exporters = [one for one in (spans, metrics) if one]
+        self._warning = _WarningOnce()
+        complaints = logging.getLogger("opentelemetry")
+        complaints.handlers, complaints.propagate = [self._warning], False
 
     def start_span(
         self, name: str, kind: Kind, traceparent: str | None, began_s_ago: float, attributes: Attributes
@@ -91,14 +96,9 @@ class TelemetrySdk:
 
     def record(self, metric: Metric, value: float, attributes: Attributes) -> None:
         """See `shared.telemetry.record`."""
-        if metric.name not in self._histograms:
-            self._histograms[metric.name] = self._meter.create_histogram(
-                metric.name,
-                unit=metric.unit,
-                description=metric.description,
-                explicit_bucket_boundaries_advisory=metric.bounds,
-            )
-        self._histograms[metric.name].record(value, _given(attributes))
+        if metric.name not in self._recorders:
+            self._recorders[metric.name] = _recorder(self._meter, metric)
+        self._recorders[metric.name](value, _given(attributes))
 
     def close(self) -> None:
         """Send what has not been sent, for at most CLOSE_WITHIN_S: a collector that does not answer holds up
@@ -114,6 +114,8 @@ class TelemetrySdk:
             thread.join(max(0.0, give_up_s - time.monotonic()))
         if any(thread.is_alive() for thread in ending):
             self._warning.say("the collector does not answer")
+            for one in self._exporters:
+                one.shutdown()  # it tries no more
         self._warning.said = True  # a thread that is left behind has nothing to add
 
 
@@ -215,7 +217,16 @@ def _check_protocol() -> None:
         raise ValueError(f"OTEL_EXPORTER_OTLP_PROTOCOL={protocol}: only http/protobuf is spoken here")
 
 
-def _given(attributes: Attributes) -> dict[str, str | bool | int | float]:
+def _recorder(meter: Meter, metric: Metric) -> Recorder:
+    """What adds a value to the metric."""
+    if not metric.bounds:
+        return meter.create_counter(metric.name, metric.unit, metric.description).add
+    return meter.create_histogram(
+        metric.name, metric.unit, metric.description, explicit_bucket_boundaries_advisory=metric.bounds
+    ).record
+
+
+def _given(attributes: Attributes) -> Values:
     return {name: value for name, value in attributes.items() if value is not None}
 
 

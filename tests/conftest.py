@@ -1,5 +1,6 @@
 """What all tests share: settings that nobody's environment has changed, and what they may skip for."""
 
+import gc
 import os
 import shutil
 import signal
@@ -83,6 +84,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return first not in THAT_DEPLOY, bool(rest)
 
     items.sort(key=order)
+
+
+def pytest_collection_finish() -> None:
+    """What has been imported stays: the garbage collector need not look through it again and again."""
+    gc.freeze()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console, RenderableType
 
 from client.cost import assumptions
-from client.cost.deployment import PricedApp, priced_deployments
+from client.cost.deployment import PricedApp, priced_deployments, priced_gateway
 from client.cost.estimate import DeploymentCost, Load, estimated
 from client.cost.past import PastCost, cost_of, past_of_log, past_of_metrics
 from client.cost.prices import PRICES, read_prices
@@ -24,7 +24,7 @@ from shared.settings import settings
 def estimate_command(load: Load, *, prices: Path | None, explain: bool, as_json: bool) -> None:
     """Run the command for a load; see `s2s cost --help`."""
     used = read_prices(prices or PRICES)
-    deployments = priced_deployments(settings(), used)
+    deployments = [*priced_deployments(settings(), used), priced_gateway(settings(), used)]
     costs = [estimated(deployment, load) for deployment in deployments]
     taken = [
         *assumptions.of_estimate(deployments[0], load, costs),
@@ -48,10 +48,13 @@ def past_command(metrics: Path | None, *, prices: Path | None, as_json: bool) ->
         past = past_of_metrics(read_metrics(metrics))
         costs = [cost_of(past, deployment) for deployment in (four, monolith)]
     else:
-        until, lines = datetime.now(UTC), _logs_of_last_hour()
+        by_runner = {App.ORCHESTRATOR: four, App.MONOLITH: monolith}
+        if settings().gateway_target == "services":  # else its turns are in the monolith's log
+            by_runner[App.GATEWAY] = priced_gateway(settings(), used)
+        until, lines = datetime.now(UTC), _logs_of_last_hour(*by_runner)
         costs = [
             cost_of(past_of_log(lines[app], until), deployment)
-            for app, deployment in ((App.ORCHESTRATOR, four), (App.MONOLITH, monolith))
+            for app, deployment in by_runner.items()
             if app in lines
         ]
     taken = [*assumptions.of_past(costs, four), *assumptions.of_both(four, settings(), used)]
@@ -63,8 +66,8 @@ def past_command(metrics: Path | None, *, prices: Path | None, as_json: bool) ->
         _print(past_table(costs), taken)
 
 
-def _logs_of_last_hour() -> dict[App, list[tuple[datetime, str]]]:
-    """The lines of the deployed apps that run turns.
+def _logs_of_last_hour(*apps: App) -> dict[App, list[tuple[datetime, str]]]:
+    """The lines of those of the apps that are deployed; they run turns.
 
     Raises Misconfigured if none is deployed.
     """
@@ -72,12 +75,12 @@ def _logs_of_last_hour() -> dict[App, list[tuple[datetime, str]]]:
     from client.cloud.modal_connection import is_deployed, run_on_modal
 
     async def lines() -> dict[App, list[tuple[datetime, str]]]:
-        deployed = [app for app in (App.ORCHESTRATOR, App.MONOLITH) if await is_deployed(app)]
+        deployed = [app for app in apps if await is_deployed(app)]
         return {app: [(at, line) for at, _, line in await logs_of_last_hour([app])] for app in deployed}
 
     found = run_on_modal(lines)
     if not found:
-        raise Misconfigured("Neither the orchestrator nor the monolith is deployed. Run: s2s deploy")
+        raise Misconfigured("Nothing that runs turns is deployed. Run: s2s deploy")
     return found
 
 

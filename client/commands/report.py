@@ -32,7 +32,7 @@ def report_command(paths: Sequence[Path], *, html: Path | None, as_json: bool) -
         print_json(summary)
         return
     if html:
-        page = report_page(lines, _costs(lines), [path.name for path in paths])
+        page = report_page(lines, summary, _costs(lines), [path.name for path in paths])
         _write_whole(html, page)
         turns = f"{summary.turns:,} turn{'' if summary.turns == 1 else 's'}"
         Console(soft_wrap=True).print(f"Wrote {html} ({turns}).", markup=False, highlight=False)

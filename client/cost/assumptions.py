@@ -6,6 +6,7 @@ from client.cost.deployment import Deployment, PricedApp
 from client.cost.estimate import DeploymentCost, Load
 from client.cost.past import PastCost, other_models
 from client.cost.prices import Prices
+from client.targets import App
 from shared.engines import RegisteredModel
 from shared.errors import Stage
 from shared.settings import Settings
@@ -13,7 +14,8 @@ from shared.settings import Settings
 
 def of_estimate(deployment: Deployment, load: Load, costs: Sequence[DeploymentCost]) -> Iterator[str]:
     """Of what turns would cost."""
-    for name in (app.priced.app for cost in costs for app in cost.apps if app.containers.saturated):
+    full = (app.priced.app for cost in costs for app in cost.apps if app.containers.saturated)
+    for name in dict.fromkeys(full):
         yield f"Too much for {name}: turns wait, or are refused. Raise S2S_{name.upper()}_MAX_CONTAINERS."
     yield (
         f"Load: {load.turns_per_hour:,.7g} turns an hour, in conversations of {load.turns_per_conversation}, "
@@ -23,6 +25,12 @@ def of_estimate(deployment: Deployment, load: Load, costs: Sequence[DeploymentCo
     yield (
         f"A turn lasts {load.turn_s:g} s: ASR, then LLM and TTS, which overlap. On the monolith's one GPU "
         "they slow each other, which is left out."
+    )
+    gateway = next(app.priced for cost in costs for app in cost.apps if app.priced.app is App.GATEWAY)
+    yield (
+        f"Gateway: a conversation is connected for {load.conversation_s:g} s, and a container has places for "
+        f"{gateway.scaling.calls_at_once}. It is counted with what it is before: the three services, whose "
+        "turns it runs itself, or the monolith (S2S_GATEWAY_TARGET)."
     )
     for app in deployment.apps:
         for model in app.models:
@@ -42,6 +50,11 @@ def of_past(costs: Sequence[PastCost], deployment: Deployment) -> Iterator[str]:
     """Of what turns did cost."""
     yield "The selection, settings and prices are those of now, and nobody else used the apps."
     yield "A turn keeps a container of each app from its begin to its end, and for the scaledown window."
+    if any(cost.name == "gateway" for cost in costs):
+        yield (
+            "The gateway's containers also run while somebody is connected and silent, which is not in its "
+            "log: its own seconds are too few."
+        )
     others = sorted({name for cost in costs for name in other_models(cost.past, deployment)})
     if others:
         yield f"The turns used {', '.join(others)}, not the selected models: the seconds at work are theirs."

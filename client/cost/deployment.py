@@ -1,12 +1,13 @@
 """The containers of each app, as the selection and the settings have them deployed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from client.cost.containers import Scaling
 from client.cost.prices import Prices
 from client.targets import FOUR_APPS, SERVICES, App
 from services.selection import Selection, monolith_gpu, select
-from shared.deployment import MONOLITH_TURNS
+from shared.deployment import GATEWAY_SESSIONS, MONOLITH_TURNS
 from shared.engines import RegisteredModel, capacity, gpu_of
 from shared.errors import Stage
 from shared.settings import ServiceSettings, Settings
@@ -47,12 +48,24 @@ def priced_deployments(settings: Settings, prices: Prices) -> tuple[Deployment, 
 
     Raises Misconfigured for a model that does not exist, UnknownGpu for a GPU without a price.
     """
-    selection = select(settings, on_modal=True)
-    four, monolith = (
-        tuple(_priced(app, selection, settings, prices) for app in apps)
-        for apps in (FOUR_APPS, [App.MONOLITH])
+    return (
+        _deployment("four apps", FOUR_APPS, settings, prices),
+        _deployment("monolith", [App.MONOLITH], settings, prices),
     )
-    return Deployment("four apps", four), Deployment("monolith", monolith)
+
+
+def priced_gateway(settings: Settings, prices: Prices) -> Deployment:
+    """The gateway and what it is before: the three services, whose turns it runs itself, or the monolith.
+
+    Raises what `priced_deployments` does.
+    """
+    behind = [App.MONOLITH] if settings.gateway_target == "monolith" else SERVICES
+    return _deployment("gateway", [*behind, App.GATEWAY], settings, prices)
+
+
+def _deployment(name: str, apps: Sequence[App], settings: Settings, prices: Prices) -> Deployment:
+    selection = select(settings, on_modal=True)
+    return Deployment(name, tuple(_priced(app, selection, settings, prices) for app in apps))
 
 
 def _priced(app: App, selection: Selection, settings: Settings, prices: Prices) -> PricedApp:
@@ -62,6 +75,8 @@ def _priced(app: App, selection: Selection, settings: Settings, prices: Prices) 
         gpu, at_once = monolith_gpu(selection, settings), service.concurrent_inputs or MONOLITH_TURNS
     elif app in SERVICES:
         gpu, at_once = gpu_of(models[0], settings), capacity(Stage(app.value), models[0].spec, settings)
+    elif app is App.GATEWAY:
+        gpu, at_once = None, service.concurrent_inputs or GATEWAY_SESSIONS
     else:
         gpu, at_once = None, settings.max_active_turns
     memory_gib = (service.memory_mb or DEFAULT_MEMORY_MB) / 1024

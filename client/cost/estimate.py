@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from client.cost.containers import Arrivals, Containers, expected_containers
 from client.cost.deployment import Deployment, PricedApp
-from client.targets import App
+from client.targets import SERVICES, App
 from shared.errors import Stage
 
 
@@ -50,6 +50,16 @@ class Load:
         """The turns as they come."""
         return Arrivals(self.turns_per_hour, self.turns_per_conversation, self.cycle_s)
 
+    @property
+    def conversation_s(self) -> float:
+        """From its begin to its end."""
+        return self.turns_per_conversation * self.cycle_s
+
+    @property
+    def conversations(self) -> Arrivals:
+        """The conversations as they come, each taken as a whole: sessions of the gateway."""
+        return Arrivals(self.turns_per_hour / self.turns_per_conversation)
+
 
 @dataclass(frozen=True)
 class AppCost:
@@ -57,7 +67,9 @@ class AppCost:
 
     priced: PricedApp
     busy_s: float
-    """How long a turn takes the place of a call."""
+    """How long a turn takes the place of a call; at the gateway, how long a conversation is connected."""
+    held_s: float
+    """How long it keeps a container from scaling down."""
     containers: Containers
 
     @property
@@ -124,9 +136,12 @@ def estimated(deployment: Deployment, load: Load) -> DeploymentCost:
 
 
 def _app_cost(priced: PricedApp, load: Load) -> AppCost:
-    whole_turn = priced.app in (App.ORCHESTRATOR, App.MONOLITH)
-    busy_s = load.turn_s if whole_turn else load.busy_s(Stage(priced.app.value))
+    arrivals, held_s = load.arrivals, load.turn_s
+    if priced.app is App.GATEWAY:
+        arrivals, held_s = load.conversations, load.conversation_s
+    whole = priced.app not in SERVICES
+    busy_s = held_s if whole else load.busy_s(Stage(priced.app.value))
     containers = expected_containers(
-        priced.scaling, load.arrivals, busy_s=busy_s, held_s=load.turn_s, start_s=load.cold_start_s
+        priced.scaling, arrivals, busy_s=busy_s, held_s=held_s, start_s=load.cold_start_s
     )
-    return AppCost(priced, busy_s, containers)
+    return AppCost(priced, busy_s, held_s, containers)

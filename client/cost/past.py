@@ -179,9 +179,7 @@ def _app_cost(past: Past, priced: PricedApp) -> PastAppCost:
 
 
 def _busy_s(turn: PastTurn, app: App) -> float:
-    if app in (App.ORCHESTRATOR, App.MONOLITH):
-        return turn.lasted_s
-    return turn.busy_s.get(Stage(app.value), 0.0)
+    return turn.busy_s.get(Stage(app.value), 0.0) if app.value in SERVICES else turn.lasted_s
 
 
 def _recorded(record: TurnRecord, session_began_s: float) -> PastTurn:

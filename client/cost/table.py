@@ -10,23 +10,24 @@ from rich.text import Text
 
 from client.cost.containers import expected_containers
 from client.cost.deployment import PricedApp
-from client.cost.estimate import DeploymentCost
+from client.cost.estimate import AppCost, DeploymentCost
 from client.cost.past import PastCost
 from client.display.terminal import plain_table
 from client.targets import App
 
 LEAST = 1e-6
 """Dollars that are worth showing."""
+PAST_HEADINGS = ("turns", "conversation", "a turn", "a minute", "in all")
 
 
 def estimate_table(costs: Sequence[DeploymentCost]) -> RenderableType:
-    """Each app, then what it comes to with either deployment."""
+    """Each app, then what it comes to with each deployment."""
     apps = _apps_table("containers", "an hour", "idle")
     sums = plain_table("", figures=("a turn", "a minute", "an hour", "idle", "an hour at rest"))
+    for app in _each_app(costs):
+        containers = f"{app.containers.alive:,.2f}"
+        apps.add_row(*_app(app.priced), containers, dollars(app.per_hour), dollars(app.idle_per_hour))
     for cost in costs:
-        for app in cost.apps:
-            containers = f"{app.containers.alive:,.2f}"
-            apps.add_row(*_app(app.priced), containers, dollars(app.per_hour), dollars(app.idle_per_hour))
         amounts = (cost.per_turn, cost.per_minute, cost.per_hour, cost.idle_per_hour, cost.at_rest_per_hour)
         sums.add_row(Text(cost.name, "bold"), *map(dollars, amounts))
     return Group(apps, sums)
@@ -35,15 +36,20 @@ def estimate_table(costs: Sequence[DeploymentCost]) -> RenderableType:
 def past_table(costs: Sequence[PastCost]) -> RenderableType:
     """The same for turns that were."""
     apps = _apps_table("alive", "at work", "in all")
-    sums = plain_table("", figures=("turns", "conversation", "a turn", "a minute", "in all"))
+    sums = plain_table("", figures=PAST_HEADINGS)
     for cost in costs:
         for app in cost.apps:
             seconds = f"{app.alive_s:,.0f} s", f"{app.busy_s:,.0f} s"
             apps.add_row(*_app(app.priced), *seconds, dollars(app.dollars))
-        counts = f"{len(cost.past.turns):,}", f"{cost.past.conversation_s / 60:,.1f} min"
-        amounts = (cost.per_turn, cost.per_minute, cost.dollars)
-        sums.add_row(Text(cost.name, "bold"), *counts, *map(dollars, amounts))
+        name, *figures = past_cells(cost)
+        sums.add_row(Text(name, "bold"), *figures)
     return Group(apps, sums)
+
+
+def past_cells(cost: PastCost) -> tuple[str, ...]:
+    """The name of a deployment, and what is below PAST_HEADINGS."""
+    counts = f"{len(cost.past.turns):,}", f"{cost.past.conversation_s / 60:,.1f} min"
+    return cost.name, *counts, *map(dollars, (cost.per_turn, cost.per_minute, cost.dollars))
 
 
 def bulleted(sentences: Iterable[str]) -> RenderableType:
@@ -56,21 +62,26 @@ def bulleted(sentences: Iterable[str]) -> RenderableType:
 
 def explanation(costs: Sequence[DeploymentCost]) -> Iterator[str]:
     """The formulas, a line each, and with the figures of each app put in."""
-    apps = [(app, cost.load) for cost in costs for app in cost.apps]
+    apps = _each_app(costs)
     yield "An hour of an app = 3600 * container_s * containers, in dollars, where"
     yield "container_s = (cores * core_s + GiB * gib_s + GPUs * gpu_s) * the region's multiplier"
-    for app, _ in apps:
+    for app in apps:
         priced = app.priced
         has = f"cores {priced.cpu:g}, GiB {priced.memory_gib:g}, GPU {priced.gpu or 'none'}"
         yield f"  {priced.app}: {has}: ${priced.container_s:.4g}"
     yield f"and containers are these.\n\n{inspect.getdoc(expected_containers)}\n"
-    for app, load in apps:
+    for app in apps:
         scaling, containers = app.priced.scaling, app.containers
         yield (
             f"  {app.priced.app}: k = {scaling.calls_at_once}, busy_s = {app.busy_s:g}, held_s = "
-            f"{load.turn_s:g}, window_s = {scaling.window_s:g}: {containers.alive:.3f} run, "
+            f"{app.held_s:g}, window_s = {scaling.window_s:g}: {containers.alive:.3f} run, "
             f"{containers.working:.3f} work, {containers.cold_starts_per_hour:.2f} cold starts an hour"
         )
+
+
+def _each_app(costs: Sequence[DeploymentCost]) -> list[AppCost]:
+    """Each once: in every deployment an app has the same load."""
+    return list({app.priced.app: app for cost in costs for app in cost.apps}.values())
 
 
 def dollars(amount: float | None) -> str:

@@ -23,6 +23,7 @@ ENDED_BY: dict[EndedBy, str] = {
     "fallback": "Turns ended without turn detection's answer",
 }
 SUMS = {"End-to-end", "Voice-to-voice"}
+METRIC_HEADINGS = ("milliseconds", "turns", "average", "min", "max", "p50", "p95")
 
 
 def summary_table(summary: Summary) -> RenderableType:
@@ -32,6 +33,12 @@ def summary_table(summary: Summary) -> RenderableType:
         parts.append(_table(summary.metrics))
     parts += [Text(line) for line in remarks(summary)]
     return Group(*parts)
+
+
+def metric_cells(metric: Metric) -> tuple[str, ...]:
+    """A row below METRIC_HEADINGS."""
+    times_us = (metric.average_us, metric.min_us, metric.max_us, metric.p50_us, metric.p95_us)
+    return metric.name, f"{metric.turns:,}", *(f"{us / 1000:,.0f}" for us in times_us)
 
 
 def headline(summary: Summary) -> str:
@@ -51,13 +58,11 @@ def headline(summary: Summary) -> str:
 
 
 def _table(metrics: tuple[Metric, ...]) -> Table:
-    table = plain_table("milliseconds", figures=("turns", "average", "min", "max", "p50", "p95"))
+    name, *figures = METRIC_HEADINGS
+    table = plain_table(name, figures=figures)
     for metric in metrics:
-        times_us = (metric.average_us, metric.min_us, metric.max_us, metric.p50_us, metric.p95_us)
         table.add_row(
-            metric.name,
-            f"{metric.turns:,}",
-            *(f"{us / 1000:,.0f}" for us in times_us),
+            *metric_cells(metric),
             style="bold" if metric.name in SUMS else "",
             end_section=metric.name == "End-to-end",
         )

@@ -1,6 +1,6 @@
 """Pieces of a page as HTML. All text is escaped here, and nowhere else."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from html import escape
 
 from client.display.terminal import printable
@@ -20,7 +20,7 @@ def table(
     rows: Iterable[Sequence[str]],
     *,
     texts: Sequence[str] = (),
-    sums: Sequence[str] = (),
+    sums: Collection[str] = (),
 ) -> str:
     """A table of figures. Columns of `texts` are aligned left and broken; rows named in `sums` are bold."""
     classes = [' class="text"' if heading in texts else "" for heading in headings]

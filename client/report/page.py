@@ -8,10 +8,10 @@ from pathlib import Path
 from string import Template
 
 from client.cost.past import PastCost
-from client.cost.table import dollars
+from client.cost.table import PAST_HEADINGS, dollars, past_cells
 from client.metrics.metrics_file import MetricsLine
-from client.metrics.summary import Metric, Summary, summarized
-from client.metrics.table import SUMS, headline, remarks
+from client.metrics.summary import Metric, Summary
+from client.metrics.table import METRIC_HEADINGS, SUMS, headline, metric_cells, remarks
 from client.report.costs import cost_plot
 from client.report.distributions import first_audio_plot, rest_plot
 from client.report.endpointing import silence_plots
@@ -40,12 +40,12 @@ class Costs:
     problem: str = ""
 
 
-def report_page(lines: Sequence[MetricsLine], costs: Costs, sources: Sequence[str]) -> str:
-    """The page, as HTML. `sources` names the files that the lines are from.
+def report_page(lines: Sequence[MetricsLine], summary: Summary, costs: Costs, sources: Sequence[str]) -> str:
+    """The page, as HTML. `summary` is that of the lines, `sources` names the files that they are from.
 
     Raises Misconfigured if the library for plots is not installed.
     """
-    summary, turns = summarized(lines), list(numbered_turns(lines))
+    turns = list(numbered_turns(lines))
     body = "".join(
         (
             _header(summary, turns, costs),
@@ -140,18 +140,8 @@ def _errors(turns: Sequence[NumberedTurn]) -> str:
 def _costs(costs: Costs) -> Iterator[str]:
     if costs.problem:
         yield f"<p>{text(costs.problem)}</p>"
-    rows = [
-        (
-            cost.name,
-            f"{len(cost.past.turns):,}",
-            f"{cost.past.conversation_s / 60:,.1f} min",
-            *map(dollars, (cost.per_turn, cost.per_minute, cost.dollars)),
-        )
-        for cost in costs.costs
-        if cost.past.turns
-    ]
-    if rows:
-        yield table(("deployed as", "turns", "conversation", "a turn", "a minute", "in all"), rows)
+    if any(cost.past.turns for cost in costs.costs):
+        yield table(("deployed as", *PAST_HEADINGS), map(past_cells, costs.costs))
         yield figure(cost_plot(costs.costs))
         yield bullets(costs.assumptions)
 
@@ -159,18 +149,7 @@ def _costs(costs: Costs) -> Iterator[str]:
 def _metrics(metrics: Sequence[Metric]) -> str:
     if not metrics:
         return ""
-    rows = [
-        (
-            metric.name,
-            f"{metric.turns:,}",
-            *(
-                f"{us / 1000:,.0f}"
-                for us in (metric.average_us, metric.min_us, metric.max_us, metric.p50_us, metric.p95_us)
-            ),
-        )
-        for metric in metrics
-    ]
-    return table(("milliseconds", "turns", "average", "min", "max", "p50", "p95"), rows, sums=tuple(SUMS))
+    return table(METRIC_HEADINGS, map(metric_cells, metrics), sums=SUMS)
 
 
 def _waterfalls(turns: Sequence[NumberedTurn]) -> Iterator[str]:

@@ -155,7 +155,7 @@ def _whole(spec: Spec, width_px: int, font: str) -> Spec:
                 "ticks": False,
                 "gridColor": colour("rule"),
                 "labelPadding": 6,
-                "labelLimit": 170,
+                "labelLimit": 280,
             },
             "legend": {
                 **text,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from client.report.plot import Plot, colour, label_axis, legend, seconds_axis
 from client.report.turns import COLOURS, WAITS, NumberedTurn, waits_us
-from client.report.waterfall import ms
+from client.report.waterfall import LEAST_US, ms
 
 LAST = 40
 """So many turns have a bar each."""
@@ -27,6 +27,11 @@ def waits_plot(turns: Sequence[NumberedTurn]) -> Plot | None:
         for place, name in enumerate(names)
         if wait.get(name)
     ]
+    shown = {
+        "values": [
+            WAITS[name] for name in names if any(wait.get(name, 0) >= LEAST_US for wait in waits.values())
+        ]
+    }
     return Plot(
         name="waits",
         title="What the listener waited for",
@@ -38,7 +43,7 @@ def waits_plot(turns: Sequence[NumberedTurn]) -> Plot | None:
             "encoding": {
                 "y": label_axis(max(map(len, waits))),
                 "x": {"field": "s", "type": "quantitative", "axis": seconds_axis()},
-                "color": legend("wait", {WAITS[name]: COLOURS[name] for name in names}),
+                "color": legend("wait", {WAITS[name]: COLOURS[name] for name in names}) | {"legend": shown},
                 "order": {"field": "order"},
             },
         },

@@ -6,7 +6,6 @@ const CODES = {
   invalid_api_key: "keyWanted",
   origin_not_allowed: "originRefused",
   session_limit_reached: "full",
-  client_secret_limit_reached: "full",
   rate_limit_exceeded: "tooOften",
 };
 
@@ -88,7 +87,8 @@ export class Failure extends Error {
    */
   static ofClose({ code, reason }, lastError) {
     const kind = CODES[lastError ?? ""];
-    if (kind === "keyWanted") return new Failure("lost"); // its secret is of another process of the server
+    // Its secret has expired, or is of another process of a server without keys: with them all know each secret.
+    if (kind === "keyWanted") return new Failure("lost");
     if (kind) return new Failure(kind);
     return code === 1000 || code === 1008 ? new Failure("closed", reason) : new Failure("lost");
   }

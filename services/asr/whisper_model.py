@@ -146,6 +146,8 @@ def _load(folder: Path) -> Any:
     import ctranslate2
     from faster_whisper import WhisperModel as FasterWhisper
 
+    logging.getLogger("faster_whisper").setLevel(logging.WARNING)  # it has two lines for each utterance
+
     class Windowed(FasterWhisper):  # type: ignore[misc]  # a library that is imported here alone
         """Encodes the first `window_s` of 30 s, and decodes to at most `max_tokens`."""
 

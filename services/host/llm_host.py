@@ -7,7 +7,7 @@ from contextlib import aclosing
 from services.host.stage_host import StageHost, Stopwatch
 from shared.engines import LLMModel, capacity
 from shared.errors import BadRequest, Stage
-from shared.payloads import ChatMessage, Tool
+from shared.payloads import ChatMessage, TokenUsage, Tool
 from shared.settings import Settings
 from shared.stage_stream import LLMOutput, StageFinished, StageStream
 
@@ -41,9 +41,13 @@ class LLMHost(StageHost[LLMModel]):
             reply = self.engine.generate(
                 messages, tools=tools, max_tokens=max_tokens, temperature=temperature
             )
+            tokens: TokenUsage | None = None
             async with aclosing(reply) as deltas:
                 with self._speech_errors():
                     async for delta in deltas:
+                        if isinstance(delta, TokenUsage):
+                            tokens = delta
+                            continue
                         with watch.paused():  # the reader's time is not the engine's
                             yield LLMOutput(attempt_id=attempt_id, delta=delta, elapsed_us=watch.us)
-            yield StageFinished(attempt_id=attempt_id, elapsed_us=watch.us, busy_us=watch.us)
+            yield StageFinished(attempt_id=attempt_id, elapsed_us=watch.us, busy_us=watch.us, tokens=tokens)

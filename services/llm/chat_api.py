@@ -8,13 +8,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from pydantic import ValidationError
+
 from services.llm.chat_errors import speech_error
 from services.llm.chat_stream import ThoughtFilter, ToolCallAssembler
 from shared.errors import BadRequest, Misconfigured, SpeechError, Stage, StageFailed
-from shared.payloads import ChatMessage, LLMDelta, TextDelta, Tool
+from shared.payloads import ChatMessage, LLMDelta, TextDelta, TokenUsage, Tool
 
 if TYPE_CHECKING:
     from openai import AsyncStream
+    from openai.types import CompletionUsage
     from openai.types.chat import ChatCompletionChunk
 
 OPENAI_CLIENT = "openai==3.54.0"
@@ -28,7 +31,7 @@ _CLOSING_TIMEOUT_S = 5.0
 _OF_CALLERS_TIMEOUT = 0.8
 """The server gets less time than our caller gives us: a cancelled call would not show that it hangs."""
 
-_TAKES_MAX_COMPLETION_TOKENS = re.compile(r"^https://(api\.openai\.com|[\w-]+\.openai\.azure\.com)(/|$)")
+_OPENAI = re.compile(r"^https://(api\.openai\.com|[\w-]+\.openai\.azure\.com)(/|$)")
 """Servers all of whose models take max_completion_tokens, and some nothing else."""
 
 _REFUSED_PARAMETER = re.compile(r"unsupported (?:parameter|value): '(max_tokens|temperature)'", re.IGNORECASE)
@@ -70,7 +73,9 @@ class ChatApi:
         self._model = model
         self._server = server
         self._options = options
-        self._refused = {"max_tokens"} if _TAKES_MAX_COMPLETION_TOKENS.match(base_url) else set()
+        self._refused = {"max_tokens"} if _OPENAI.match(base_url) else set()
+        # Some servers refuse a field that they do not know; some count without being asked.
+        self._asks_usage = socket is not None or _OPENAI.match(base_url) is not None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._client = openai.AsyncOpenAI(
             base_url=base_url,
@@ -88,18 +93,20 @@ class ChatApi:
         tools: Sequence[Tool] = (),
         max_tokens: int,
         temperature: float,
-    ) -> AsyncGenerator[LLMDelta, None]:
-        """The reply's text as it is written, then its tool calls. Thoughts are left out.
+    ) -> AsyncGenerator[LLMDelta | TokenUsage, None]:
+        """The reply's text as it is written, then its tool calls, then what it took if the server says so.
+        Thoughts are left out.
 
         Closing the generator closes the connection, upon which a server stops generating.
         Raises SpeechError, also in the middle of the reply.
         """
         self._loop = asyncio.get_running_loop()
         thoughts, tool_calls = ThoughtFilter(), ToolCallAssembler(self._server)
-        finish_reason, is_empty = None, True
+        finish_reason, is_empty, usage = None, True, None
         with self._typed_errors():
             async with await self._begin(messages, tools, max_tokens, temperature) as stream:
                 async for chunk in stream:
+                    usage = chunk.usage or usage
                     for choice in chunk.choices[:1]:  # a chunk with usage has none
                         for call in choice.delta.tool_calls or ():
                             tool_calls.feed(call)
@@ -113,6 +120,8 @@ class ChatApi:
         self._check_end(finish_reason, is_empty=is_empty)
         for tool_call in tool_calls.calls():
             yield tool_call
+        if tokens := _tokens(usage):
+            yield tokens
 
     async def post(self, url: str, body: object) -> Any:
         """The decoded answer to JSON at another address of the server. Raises SpeechError."""
@@ -144,6 +153,8 @@ class ChatApi:
         request: dict[str, Any] = {"model": self._model, "messages": as_openai(messages)}
         if tools:
             request["tools"] = tools_as_openai(tools)
+        if self._asks_usage:
+            request["stream_options"] = {"include_usage": True}
         while True:
             limit = "max_completion_tokens" if "max_tokens" in self._refused else "max_tokens"
             parameters: dict[str, Any] = {limit: max_tokens, "temperature": temperature}
@@ -183,6 +194,15 @@ class ChatApi:
             raise
         except Exception as error:
             raise speech_error(error, self._server) from error
+
+
+def _tokens(usage: "CompletionUsage | None") -> TokenUsage | None:
+    """None of what a server sends in its place."""
+    counted = [getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens")]
+    try:
+        return TokenUsage(input_tokens=counted[0], output_tokens=counted[1])
+    except ValidationError:
+        return None
 
 
 def as_openai(messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:

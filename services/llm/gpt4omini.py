@@ -11,7 +11,7 @@ from services.llm.chat_api import OPENAI_CLIENT, ChatApi, tools_as_openai
 from services.llm.conversation import truncate_to_context, utf8_length
 from shared.engines import EngineSpec, LLMModel, register_model
 from shared.errors import Misconfigured, Stage, StageFailed
-from shared.payloads import ChatMessage, LLMDelta, Tool
+from shared.payloads import ChatMessage, LLMDelta, TokenUsage, Tool
 from shared.settings import settings
 
 _KEY = "OPENAI_API_KEY"
@@ -80,7 +80,7 @@ class Gpt4oMini(LLMModel):
         tools: Sequence[Tool] = (),
         max_tokens: int,
         temperature: float,
-    ) -> AsyncGenerator[LLMDelta, None]:
+    ) -> AsyncGenerator[LLMDelta | TokenUsage, None]:
         """See LLMModel. Closing the generator closes the connection, and the API stops generating."""
         if self._api is None:
             raise StageFailed(f"{self.model_name} is not loaded.", Stage.LLM)

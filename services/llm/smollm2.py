@@ -14,7 +14,7 @@ from services.weights import weights_folder
 from services.weights.pinned import SMOLLM2
 from shared.engines import EngineSpec, LLMModel, register_model
 from shared.errors import EngineLoadFailed, Stage, StageFailed
-from shared.payloads import ChatMessage, LLMDelta, Tool
+from shared.payloads import ChatMessage, LLMDelta, TokenUsage, Tool
 from shared.settings import settings
 from shared.turn import DEFAULT_SYSTEM_PROMPT
 
@@ -101,7 +101,7 @@ class SmolLM2(LLMModel):
         tools: Sequence[Tool] = (),
         max_tokens: int,
         temperature: float,
-    ) -> AsyncGenerator[LLMDelta, None]:
+    ) -> AsyncGenerator[LLMDelta | TokenUsage, None]:
         """See LLMModel. A conversation is truncated to the context; it has no tools.
 
         Raises TooLong if even the last question does not fit.

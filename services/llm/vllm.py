@@ -14,7 +14,7 @@ from services.llm.vllm_server import URL, VllmServer
 from services.weights import weights_folder
 from shared.engines import EngineSpec, LLMModel, capacity, register_model
 from shared.errors import EngineLoadFailed, SpeechError, Stage, StageFailed, StageTimedOut
-from shared.payloads import ChatMessage, LLMDelta, Tool
+from shared.payloads import ChatMessage, LLMDelta, TokenUsage, Tool
 from shared.settings import Settings, settings
 from shared.turn import DEFAULT_SYSTEM_PROMPT
 from shared.weights import HubWeights
@@ -159,7 +159,7 @@ class VllmLLM(LLMModel):
         tools: Sequence[Tool] = (),
         max_tokens: int,
         temperature: float,
-    ) -> AsyncGenerator[LLMDelta, None]:
+    ) -> AsyncGenerator[LLMDelta | TokenUsage, None]:
         """See LLMModel. Closing the generator aborts the request in vLLM.
 
         A conversation is truncated to the model's context. Raises TooLong if even its last question does not

@@ -116,6 +116,7 @@ class ModalService:
     host_type: ClassVar[type[StageHost[Any]]]
     host: StageHost[Any]
     calls_ended = 0
+    _exit = ExitStack()  # of this process, which has one container's life
 
     async def load_engine(self) -> None:
         """What a subclass does in its `start`, which the snapshot comes before or after."""
@@ -129,7 +130,6 @@ class ModalService:
     async def resume(self) -> None:
         """A container that comes out of a snapshot is new, whenever its engine was loaded. An engine that is
         not in the snapshot is loaded after this: Modal runs the methods of a base class first."""
-        self._exit = ExitStack()
         self._exit.enter_context(telemetry(APPS[self.registered.stage]))  # its threads are in no snapshot
         if loads_before_snapshot(self.registered, settings()):
             await self.host.restored()

@@ -93,8 +93,11 @@ def test_help_is_readable_on_80_columns(command: list[str]) -> None:
 def test_an_output_that_nobody_reads_ends_it_quietly() -> None:
     reader, writer = os.pipe()
     os.close(reader)
+    quick = os.environ | {"ASR_MODEL": "pocketsphinx", "TTS_MODEL": "espeak"}
     for command in (["models"], ["models", "--json"], ["turn", EXAMPLE]):
-        run = subprocess.run([*S2S, *command], stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+        run = subprocess.run(
+            [*S2S, *command], env=quick, stdout=writer, stderr=subprocess.PIPE, text=True, check=False
+        )
         assert (run.returncode, run.stderr) == (ExitCode.OUTPUT_NOT_WRITTEN, "")
     os.close(writer)
 

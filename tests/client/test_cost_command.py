@@ -1,6 +1,7 @@
 """The command `s2s cost`."""
 
 import json
+import math
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,14 @@ def estimate(*arguments: str, **variables: str) -> dict[str, Any]:
 
 
 def amounts(*arguments: str, **variables: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    four, monolith = estimate(*arguments, **variables)["deployments"]
+    four, monolith, _ = estimate(*arguments, **variables)["deployments"]
     return four, monolith
+
+
+def with_gateway(*arguments: str, **variables: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The deployment, and its gateway."""
+    deployment = estimate(*arguments, **variables)["deployments"][-1]
+    return deployment, deployment["apps"][-1]
 
 
 def assumptions(*arguments: str, **variables: str) -> str:
@@ -62,6 +69,30 @@ def test_containers_scale_as_the_settings_say() -> None:
     assert shorter["per_hour"] < amounts("--turns-per-hour", "6")[0]["per_hour"]
 
 
+def test_the_gateway_costs_a_cpu_while_conversations_are_connected_besides_what_it_is_before() -> None:
+    load = ("--turns-per-hour", "6", "--turns", "6", "--utterance-s", "4", "--reply-s", "6")
+    quick = ("--asr-s", "0.1", "--llm-s", "0.2", "--tts-s", "0.3")
+    deployment, gateway = with_gateway(*load, *quick)
+    assert [app["app"] for app in deployment["apps"]] == ["asr", "llm", "tts", "gateway"]
+    assert (gateway["gpu"], gateway["models"], gateway["scaling"]["calls_at_once"]) == (None, [], 50)
+    assert gateway["busy_s"] == 60  # six turns of 10 s
+    assert gateway["alive"] == pytest.approx(1 - math.exp(-(60 + 300) / 3600))
+    before, _ = with_gateway(*load, *quick, S2S_GATEWAY_TARGET="monolith")
+    assert [app["app"] for app in before["apps"]] == ["monolith", "gateway"]
+    assert "Gateway: a conversation is connected for 60 s" in assumptions(*load, *quick)
+
+
+def test_the_gateways_containers_are_as_its_settings_say() -> None:
+    chosen = {"MIN_CONTAINERS": "2", "CONCURRENT_INPUTS": "7", "CPU": "2", "MEMORY_MB": "1024"}
+    variables = {f"S2S_GATEWAY_{name}": value for name, value in chosen.items()}
+    deployment, gateway = with_gateway(**variables)
+    assert (gateway["scaling"]["calls_at_once"], gateway["cpu"], gateway["memory_gib"]) == (7, 2, 1)
+    assert gateway["alive"] >= 2
+    assert deployment["at_rest_per_hour"] == pytest.approx(2 * gateway["container_hour"])
+    busy, full = with_gateway("--turns-per-hour", "100000", S2S_GATEWAY_MAX_CONTAINERS="1")
+    assert (busy["per_turn"], full["saturated"]) == (None, True)
+
+
 def test_what_has_not_been_measured_is_said_until_it_is_given() -> None:
     assert "TTS: chatterbox has not been measured on A10G at Modal. Taken: 6 s a turn" in assumptions()
     given = assumptions("--asr-s", "0.2", "--llm-s", "1", "--tts-s", "2", "--cold-start-s", "20")
@@ -78,7 +109,7 @@ def test_each_thing_that_is_left_out_is_said() -> None:
 
 def test_more_turns_than_the_containers_can_work_off_have_no_price_each() -> None:
     cost = estimate("--turns-per-hour", "5000", S2S_TTS_MAX_CONTAINERS="2")
-    four, monolith = cost["deployments"]
+    four, monolith, _ = cost["deployments"]
     assert (four["per_turn"], four["per_minute"]) == (None, None)
     assert four["per_hour"] > 0
     assert monolith["per_turn"] > 0
@@ -131,6 +162,7 @@ def test_the_formulas_are_shown_with_the_figures_put_in() -> None:
     assert "Erlang's loss formula" in shown
     assert "tts: cores 1, GiB 0.125, GPU A10G: $0.0003194" in shown
     assert "tts: k = 1, busy_s = 6, held_s = 9, window_s = 77:" in shown
+    assert "gateway: k = 50, busy_s = 54, held_s = 54, window_s = 300:" in shown
 
 
 def test_turns_of_a_metrics_file_did_cost_their_containers_and_windows(tmp_path: Path) -> None:

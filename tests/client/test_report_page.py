@@ -90,7 +90,7 @@ def costs_of(lines: Sequence[MetricsLine]) -> Costs:
 
 @pytest.fixture(scope="module")
 def page() -> HtmlPage:
-    return HtmlPage(report_page(LINES, costs_of(LINES), [HOSTILE]))
+    return HtmlPage(report_page(LINES, summarized(LINES), costs_of(LINES), [HOSTILE]))
 
 
 def page_at(path: Path) -> HtmlPage:

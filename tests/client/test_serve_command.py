@@ -20,17 +20,17 @@ from tests.support.s2s_command import S2S, refused, s2s
 
 pytestmark = pytest.mark.slow
 
-ENGINES = {"ASR_MODEL": "whisper", "LLM_MODEL": "rules", "TTS_MODEL": "espeak"}
+ENGINES = {"LLM_MODEL": "rules", "TTS_MODEL": "espeak"}
 
 
 class Server:
     """The command, under way, and the lines that it has printed."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, asr: str = "pocketsphinx") -> None:
         self._process = subprocess.Popen(
             [*S2S, "serve", "--port", "0"],
             cwd=folder,
-            env=os.environ | ENGINES | {"PYTHONUNBUFFERED": "1"},
+            env=os.environ | ENGINES | {"ASR_MODEL": asr, "PYTHONUNBUFFERED": "1"},
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -59,20 +59,26 @@ def server(tmp_path: Path) -> Iterator[Server]:
     server.ended(signal.SIGKILL)
 
 
-def test_openais_client_asks_and_is_answered_aloud(server: Server) -> None:
-    question, answer, audio = asyncio.run(spoken_turn(server.port))
+@pytest.fixture(scope="module")
+def answering(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("server"), asr="whisper")
+    yield server
+    assert server.ended() == 0
+
+
+def test_openais_client_asks_and_is_answered_aloud(answering: Server) -> None:
+    question, answer, audio = asyncio.run(spoken_turn(answering.port))
     assert "2 plus 2" in question.lower()
     assert "four" in answer.lower()
     assert len(audio) > 24_000  # half a second
     assert max(audio) > 0
-    server.line_with("connected: 1 session")
-    assert "first audio" in server.line_with("completed, (.*)")
-    server.line_with("left: 0 sessions")
-    assert server.ended() == 0
+    answering.line_with("connected: 1 session")
+    assert "first audio" in answering.line_with("completed, (.*)")
+    answering.line_with("left: 0 sessions")
 
 
-def test_the_program_that_is_shown_prints_the_answer(server: Server, tmp_path: Path) -> None:
-    program = block_with("async def ask()").replace(":8000/", f":{server.port}/")
+def test_the_program_that_is_shown_prints_the_answer(answering: Server, tmp_path: Path) -> None:
+    program = block_with("async def ask()").replace(":8000/", f":{answering.port}/")
     run = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
     )

@@ -68,7 +68,7 @@ async def test_it_takes_any_length(samples: int) -> None:
 
 async def test_the_event_loop_goes_on_while_it_works() -> None:
     async with smart_turn() as model:
-        asking = asyncio.gather(*(model.probability(QUESTION.samples) for _ in range(20)))
+        asking = asyncio.gather(*(model.probability(QUESTION.samples) for _ in range(6)))
         turns_of_the_loop = 0
         while not asking.done():
             turns_of_the_loop += 1

@@ -145,5 +145,8 @@ def test_the_commands_know_of_it(url: str, deployed: Project) -> None:
     assert (gateway["deployed"], gateway["containers"]) == (True, 1)
     assert status["last_hour"]["outcomes"] == {"completed": 1}
     assert '"outcome": "completed"' in s2s("logs", "gateway").stdout
+    (cost,) = json.loads(s2s("cost", "--last-hour", "--json").stdout)["deployments"]
+    assert (cost["name"], cost["turns"]) == ("gateway", 1)
+    assert all(app["alive_s"] > 0 for app in cost["apps"])
     assert f"Stopped {GATEWAY_APP}." in s2s("stop", "gateway", "--yes").stdout
     until(lambda: not deployed.cloud.plane.containers(GATEWAY_APP))

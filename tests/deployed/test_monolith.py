@@ -11,11 +11,17 @@ from typing import Any
 import modal
 import psutil
 import pytest
+import websockets
 
+from gateway.access import Access
+from gateway.backend import deployed_backend
+from gateway.server import Gateway
+from gateway.serving import gateway_config
 from local_cloud import FunctionView
 from orchestrator.modal_stages import ModalStages
 from services.llm.vllm import Phi3, vllm_flags
 from services.on_modal.image_locks import LOCKS
+from services.selection import select
 from shared.audio.decode import decode_audio
 from shared.audio.mp3 import encode_mp3
 from shared.deployment import MONOLITH_APP, MONOLITH_CLASS, Health
@@ -30,7 +36,10 @@ from tests.support.control_plane_programs import Cloud
 from tests.support.documentation import block_with
 from tests.support.paths import EXAMPLES
 from tests.support.processes import descendants_with, is_running
+from tests.support.realtime_client import QUESTION as SPOKEN_QUESTION
+from tests.support.realtime_client import Client, said
 from tests.support.s2s_command import s2s
+from tests.support.serving import running
 from tests.support.waiting import until_async
 
 MODULE = "orchestrator.monolith_app"
@@ -171,6 +180,35 @@ async def test_a_cancelled_turn_stops_in_the_engine(deployed: AnsweringProject) 
     deployed.points.release("llm-middle", 0)
     assert (await monolith().run_turn.remote.aio(request())).outcome == "completed"
     assert deployed.points.times_reached("llm-end", 0) == reached + 1  # by the second one
+
+
+async def test_a_realtime_session_before_it_asks_aloud_types_and_cancels(deployed: AnsweringProject) -> None:
+    settings = Settings(LLM_MODEL="rules", TTS_MODEL="espeak")  # for names alone: the monolith has the models
+    async with (
+        deployed_backend(select(settings), settings, in_monolith=True) as backend,
+        running(gateway_config(Gateway(backend, Access(settings)).app)) as port,
+        websockets.connect(f"ws://127.0.0.1:{port}/v1/realtime") as socket,
+    ):
+        client = Client(socket)
+        await client.update(audio={"input": {"transcription": {"model": "whisper-1"}}})
+        await client.speak(said(SPOKEN_QUESTION))
+        assert (await client.until("response.done"))["response"]["status"] == "completed"
+        (heard,) = client.of("conversation.item.input_audio_transcription.completed")
+        assert (heard["transcript"], client.transcript) == ("what is two plus two", REPLY)
+        assert len(client.audio) / 48_000 > 3
+
+        content = [{"type": "input_text", "text": "And 9?"}]
+        await client.send(
+            "conversation.item.create", item={"type": "message", "role": "user", "content": content}
+        )
+        deployed.points.order("llm-middle", 9, "hold")
+        await client.send("response.create")
+        await until_async(lambda: deployed.points.times_reached("llm-middle", 9))
+        await client.send("response.cancel")
+        assert (await client.until("response.done"))["response"]["status"] == "cancelled"
+        await until_async(lambda: deployed.points.times_reached("llm-cancelled", 9))
+    deployed.points.release("llm-middle", 9)
+    assert not deployed.points.times_reached("llm-end", 9)
 
 
 async def test_an_engine_that_dies_fails_its_turn_and_the_container_is_replaced(

@@ -14,7 +14,7 @@ import pytest
 
 from services.llm.smollm2 import SmolLM2
 from shared.errors import EngineLoadFailed, StageFailed, TooLong, WeightsMissing
-from shared.payloads import ChatMessage
+from shared.payloads import ChatMessage, TokenUsage
 from shared.turn import DEFAULT_SYSTEM_PROMPT
 from shared.weights import PackagedFile, PackageWeights
 from tests.support.replies import texts
@@ -45,6 +45,15 @@ async def answer(engine: SmolLM2, *said: str, max_tokens: int = 60) -> list[str]
     """The parts in which the reply comes."""
     reply = engine.generate(conversation(*said), max_tokens=max_tokens, temperature=0.0)
     return [text async for text in texts(reply)]
+
+
+async def test_a_reply_says_at_its_end_what_it_took(engine: SmolLM2) -> None:
+    reply = engine.generate(conversation(STORY), max_tokens=7, temperature=0.0)
+    *_, last = [one async for one in reply]
+    assert isinstance(last, TokenUsage)
+    assert last.output_tokens == 7
+    words = f"{DEFAULT_SYSTEM_PROMPT} {STORY}".split()
+    assert len(words) < last.input_tokens < 3 * len(words)
 
 
 def slot(engine: SmolLM2) -> dict[str, Any]:

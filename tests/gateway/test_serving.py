@@ -1,7 +1,6 @@
 """How the gateway is served: what keeps a connection open, and what does not."""
 
 import asyncio
-import socket
 from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator
 
@@ -15,7 +14,8 @@ from starlette.websockets import WebSocket
 
 from gateway import serving
 from gateway.serving import gateway_config
-from tests.support.waiting import GIVE_UP_S, until_async
+from tests.support.serving import running
+from tests.support.waiting import GIVE_UP_S
 
 HEADERS = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 PART = HEADERS[:20]
@@ -36,13 +36,8 @@ async def echo(websocket: WebSocket) -> None:
 async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
     monkeypatch.setattr(serving, "HEADERS_TIMEOUT_S", TIMEOUT_S)
     app = Starlette(routes=[Route("/", slow, methods=["GET", "POST"]), WebSocketRoute("/echo", echo)])
-    server = serving._Server(gateway_config(app))
-    listener = socket.create_server(("127.0.0.1", 0))
-    task = asyncio.create_task(server.serve([listener]))
-    await until_async(lambda: server.started)
-    yield listener.getsockname()[1]
-    server.should_exit = True
-    await task
+    async with running(gateway_config(app)) as port:
+        yield port
 
 
 async def connected(port: int) -> tuple[StreamReader, StreamWriter]:

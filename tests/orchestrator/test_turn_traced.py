@@ -7,7 +7,8 @@ import pytest
 
 from shared.errors import StageFailed
 from shared.ledger import Ledger
-from shared.turn import TurnEnd, TurnRequest
+from shared.payloads import TokenUsage
+from shared.turn import TurnCompleted, TurnEnd, TurnRequest
 from tests.support.otlp_collector import Collector, collecting, telemetry_to
 from tests.support.scripted_stages import REQUEST, Cast, cast, run_turn, speech, typed
 
@@ -113,10 +114,38 @@ def test_nothing_of_what_was_said_is_in_it(turn: Traced) -> None:
     assert not any(word.encode() in sent for word in [*TRANSCRIPT.split()[-2:], "abracadabra", "anybody"])
 
 
+async def test_tokens_that_the_engine_counts_are_in_the_call_and_in_the_metrics() -> None:
+    scripted = quick()
+    scripted.llm.tokens = TokenUsage(input_tokens=31, output_tokens=9)
+    turn = await traced(scripted)
+    attributes = turn.collector.one("chat scripted LLM").attributes
+    assert (attributes["gen_ai.usage.input_tokens"], attributes["gen_ai.usage.output_tokens"]) == (31, 9)
+    read = turn.collector.measured("gen_ai.client.inference.usage.input_tokens")
+    written = turn.collector.measured("gen_ai.client.inference.usage.output_tokens")
+    assert (read.sum, read.unit, written.sum) == (31, "{token}", 9)
+
+
+def test_tokens_that_nobody_counts_are_not_made_up(turn: Traced) -> None:
+    assert not [name for one in turn.collector.spans for name in one.attributes if "usage" in name]
+    assert not [one for one in turn.collector.metrics if "usage" in one.name]
+
+
 async def test_it_goes_on_with_the_trace_of_its_request() -> None:
     turn = await traced(quick(), REQUEST.model_copy(update={"traceparent": PARENT}))
     root = turn.collector.one("turn")
     assert (root.trace_id, root.parent_id) == tuple(PARENT.split("-")[1:3])
+
+
+async def test_a_turn_is_the_same_where_no_collector_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.1")
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "1")  # it fails while the turn goes on
+    with collecting() as gone:
+        pass
+    with telemetry_to(gone):
+        emitted = await run_turn(quick())
+    without = await run_turn(quick())
+    assert [type(one.event) for one in emitted] == [type(one.event) for one in without]
+    assert isinstance(emitted[-1].event, TurnCompleted)
 
 
 async def test_a_retry_is_a_second_call_and_an_event_of_the_turn() -> None:

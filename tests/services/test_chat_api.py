@@ -1,8 +1,10 @@
 """The client of the OpenAI chat protocol: what reasoning models take and think, and tool calls."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +14,8 @@ from hypothesis import strategies as st
 from services.llm.chat_api import ChatApi
 from services.llm.chat_stream import ThoughtFilter
 from shared.errors import Misconfigured, StageFailed
-from shared.payloads import ChatMessage, LLMDelta, TextDelta, Tool, ToolCall
-from tests.support.chat_server import ChatServer, Exchange, deltas, reply
+from shared.payloads import ChatMessage, LLMDelta, TextDelta, TokenUsage, Tool, ToolCall
+from tests.support.chat_server import Behaviour, ChatServer, Exchange, deltas, reply
 
 WEATHER = Tool(
     name="weather",
@@ -39,7 +41,7 @@ async def api(server: ChatServer) -> AsyncIterator[ChatApi]:
 
 async def all_deltas(
     api: ChatApi, messages: Sequence[ChatMessage] = QUESTION, tools: Sequence[Tool] = ()
-) -> list[LLMDelta]:
+) -> list[LLMDelta | TokenUsage]:
     return [delta async for delta in api.reply(messages, tools=tools, max_tokens=50, temperature=0.5)]
 
 
@@ -53,6 +55,51 @@ def call_delta(
     function = {"arguments": arguments} | ({"name": name} if name is not None else {})
     call = {"index": index, "function": function} | ({"id": call_id, "type": "function"} if call_id else {})
     return {"tool_calls": [call]}
+
+
+# What a reply took
+
+
+def reply_with_usage(usage: object) -> Behaviour:
+    async def behave(exchange: Exchange) -> None:
+        await exchange.begin_stream()
+        await exchange.write("Hello!")
+        await exchange.event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+        await exchange.event({"choices": [], "usage": usage})
+        await exchange.event("[DONE]")
+        await exchange.send(b"0\r\n\r\n")
+
+    return behave
+
+
+async def test_what_the_server_counts_comes_last(api: ChatApi, server: ChatServer) -> None:
+    server.behaviour = reply_with_usage({"prompt_tokens": 31, "completion_tokens": 2, "total_tokens": 33})
+    assert await all_deltas(api) == [
+        TextDelta(text="Hello!"),
+        TokenUsage(input_tokens=31, output_tokens=2),
+    ]
+
+
+@pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": -1, "completion_tokens": "many"}, "none"])
+async def test_what_is_no_count_is_left_out(api: ChatApi, server: ChatServer, usage: object) -> None:
+    server.behaviour = reply_with_usage(usage)
+    assert await all_deltas(api) == [TextDelta(text="Hello!")]
+
+
+async def test_a_server_that_may_not_know_the_field_is_not_asked_to_count(
+    api: ChatApi, server: ChatServer
+) -> None:
+    await all_deltas(api)
+    assert "stream_options" not in server.exchanges[0].body
+
+
+async def test_a_server_of_our_own_is_asked_to_count(server: ChatServer, tmp_path: Path) -> None:
+    socket = tmp_path / "server.sock"
+    async with await asyncio.start_unix_server(server.serve, socket):
+        api = ChatApi("http://own/v1", "no key", "some-model", server="own", timeout_s=10.0, socket=socket)
+        await all_deltas(api)
+        api.close()
+    assert server.exchanges[0].body["stream_options"] == {"include_usage": True}
 
 
 # Reasoning models

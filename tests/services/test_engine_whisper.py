@@ -2,6 +2,7 @@
 tiny.en."""
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -128,6 +129,14 @@ def test_a_short_utterance_takes_half_a_window_and_a_longer_one_all_of_it(
     assert seen.windows == [1500]
     engine.transcribe(join([speech] * 9))
     assert seen.windows == [1500, 3000]
+
+
+def test_an_utterance_leaves_no_line_in_the_log(
+    loaded: Loaded, speech: Pcm, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    loaded().transcribe(speech)
+    assert caplog.records == []
 
 
 def test_words_are_aligned_only_for_those_who_want_their_times(

@@ -12,7 +12,7 @@ from services.host.tts_host import TTSHost
 from shared.audio.mp3 import encode_mp3
 from shared.audio.pcm import Pcm
 from shared.errors import EngineLoadFailed, Stage, StageFailed, WeightsMissing
-from shared.payloads import Mp3Audio
+from shared.payloads import Mp3Audio, TokenUsage
 from shared.settings import ServiceSettings, Settings
 from shared.stage_stream import AudioSegment, LLMOutput, StageFinished, StageStarted
 from tests.support.hosted_engines import MESSAGES, Ears, Mind, Voice, read
@@ -114,6 +114,15 @@ async def test_the_time_of_a_segment_is_never_before_that_of_the_one_before_it(
     await host.close()
     elapsed = [item.elapsed_us for item in items if isinstance(item, AudioSegment)]
     assert elapsed == sorted(elapsed)
+
+
+async def test_what_a_reply_took_is_known_at_its_end() -> None:
+    host = LLMHost(Mind(), Settings())
+    items = await read(host.generate(MESSAGES, max_tokens=3, temperature=0))
+    await host.close()
+    assert [type(item).__name__ for item in items] == ["StageStarted", *["LLMOutput"] * 3, "StageFinished"]
+    assert isinstance(items[-1], StageFinished)
+    assert items[-1].tokens == TokenUsage(input_tokens=len(MESSAGES), output_tokens=3)
 
 
 async def test_closing_a_reply_stops_the_llm() -> None:

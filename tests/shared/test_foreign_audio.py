@@ -167,9 +167,12 @@ SIGNATURES = {
 
 
 @pytest.mark.needs("ffmpeg")
-@pytest.mark.parametrize("name", SIGNATURES)
 @pytest.mark.parametrize(
-    "rest", [bytes(5_000), np.random.default_rng(0).bytes(5_000), b"\n#EXTM3U\nx.m3u8\n"]
+    ("name", "rest"),
+    [
+        *((name, np.random.default_rng(0).bytes(5_000)) for name in SIGNATURES),
+        *(("WebM", rest) for rest in (bytes(5_000), b"\n#EXTM3U\nx.m3u8\n")),
+    ],
 )
 def test_what_only_begins_like_a_foreign_file_is_refused(name: str, rest: bytes) -> None:
     refused(SIGNATURES[name] + rest)

@@ -4,6 +4,7 @@ import logging
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,7 @@ import shared.telemetry_sdk
 from shared.telemetry import current_traceparent, exporter, start_span, telemetry
 from tests.support.otlp_collector import Collector, collecting, telemetry_to
 from tests.support.paths import ROOT
+from tests.support.waiting import until
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
@@ -125,6 +127,7 @@ def test_one_that_does_not_answer_holds_up_no_exit(
             start_span("one").end()
         (warning,) = warnings(caplog)
     assert "does not answer" in warning
+    until(lambda: not [one for one in threading.enumerate() if one.name.startswith("Otel")])
 
 
 @pytest.mark.parametrize(

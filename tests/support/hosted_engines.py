@@ -8,7 +8,7 @@ import numpy as np
 
 from shared.audio.pcm import Pcm
 from shared.engines import ASRModel, EngineSpec, LLMModel, TTSModel
-from shared.payloads import ChatMessage, LLMDelta, TextDelta, Tool
+from shared.payloads import ChatMessage, LLMDelta, TextDelta, TokenUsage, Tool
 from shared.stage_stream import StageItem
 
 SPEC = EngineSpec(summary="for tests", licence="MIT")
@@ -53,7 +53,7 @@ class Mind(LLMModel):
         tools: Sequence[Tool] = (),
         max_tokens: int,
         temperature: float,
-    ) -> AsyncGenerator[LLMDelta, None]:
+    ) -> AsyncGenerator[LLMDelta | TokenUsage, None]:
         self.at_work += 1
         self.most_at_work = max(self.most_at_work, self.at_work)
         try:
@@ -62,6 +62,7 @@ class Mind(LLMModel):
                 yield TextDelta(text=f"{n} ")
             if self.error:
                 raise self.error
+            yield TokenUsage(input_tokens=len(messages), output_tokens=max_tokens)
         finally:
             self.at_work -= 1
 

@@ -36,7 +36,7 @@ class KeptSpan:
 
 @dataclass(frozen=True)
 class KeptMetric:
-    """What a histogram has gathered under these attributes."""
+    """What a histogram, or a counter, has gathered under these attributes."""
 
     service: str
     name: str
@@ -148,10 +148,10 @@ def _metrics(request: Any) -> Iterator[KeptMetric]:
     for resource in request.resource_metrics:
         service = _values(resource.resource.attributes)["service.name"]
         for metric in (metric for scope in resource.scope_metrics for metric in scope.metrics):
-            for point in metric.histogram.data_points:
-                yield KeptMetric(
-                    service, metric.name, metric.unit, _values(point.attributes), point.count, point.sum
-                )
+            points = [(one, one.count, one.sum) for one in metric.histogram.data_points]
+            points += [(one, 1, one.as_double or one.as_int) for one in metric.sum.data_points]
+            for point, count, total in points:
+                yield KeptMetric(service, metric.name, metric.unit, _values(point.attributes), count, total)
 
 
 def _values(attributes: Iterable[Any]) -> dict[str, Any]:

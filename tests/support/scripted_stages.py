@@ -14,7 +14,7 @@ import numpy as np
 
 from orchestrator.pipeline import Pipeline
 from shared.audio.pcm import Pcm
-from shared.payloads import ChatMessage, LLMDelta, Speech, TextDelta, Tool, ToolCall, Word
+from shared.payloads import ChatMessage, LLMDelta, Speech, TextDelta, TokenUsage, Tool, ToolCall, Word
 from shared.settings import Settings
 from shared.stage_stream import AudioSegment, LLMOutput, StageFinished, StageItem, StageStarted, Transcript
 from shared.turn import TurnEvent, TurnRequest
@@ -53,6 +53,8 @@ class ScriptedStage:
     scripts: list[Script]
     start_s: float = 0.0
     transport_s: float = 0.0
+    tokens: TokenUsage | None = None
+    """What an LLM says that its reply took."""
     calls: list[Call] = field(default_factory=list)
     streams: list[AsyncGenerator[StageItem, None]] = field(default_factory=list)
     """Kept, so that a stream which nobody closes is not closed by the garbage collector either."""
@@ -97,7 +99,9 @@ class ScriptedStage:
                     await asyncio.sleep(self.transport_s)
                     yield output(f"attempt {attempt}", step, elapsed_us)
             elapsed_us = round((now() - started) * 1e6)
-            yield StageFinished(attempt_id=f"attempt {attempt}", elapsed_us=elapsed_us, busy_us=elapsed_us)
+            yield StageFinished(
+                attempt_id=f"attempt {attempt}", elapsed_us=elapsed_us, busy_us=elapsed_us, tokens=self.tokens
+            )
             call.finished = True
         finally:
             call.ended_s = now()

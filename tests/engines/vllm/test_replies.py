@@ -6,7 +6,7 @@ from contextlib import aclosing
 import pytest
 
 from shared.errors import TooLong
-from shared.payloads import ChatMessage
+from shared.payloads import ChatMessage, TokenUsage
 from tests.engines.tiny_llm import DIALOGUES, ENDLESS, SYSTEM_PROMPT
 from tests.engines.vllm.loaded_vllm import Loaded
 from tests.support.replies import texts
@@ -32,6 +32,16 @@ async def test_a_reply_comes_as_it_is_written(phi3: Loaded) -> None:
     parts = [text async for text in texts(reply)]
     assert len(parts) > 5
     assert "".join(parts) == DIALOGUES["Tell me a story."]
+
+
+async def test_a_reply_says_at_its_end_what_it_took_as_vllm_itself_counts(phi3: Loaded) -> None:
+    counters = "prompt_tokens_total", "generation_tokens_total"
+    before = [phi3.metric(name) for name in counters]
+    messages = [ChatMessage(role="user", content="Goodbye.")]
+    *_, last = [one async for one in phi3.engine.generate(messages, max_tokens=60, temperature=0.0)]
+    assert isinstance(last, TokenUsage)
+    taken = [phi3.metric(name) - earlier for name, earlier in zip(counters, before, strict=True)]
+    assert [last.input_tokens, last.output_tokens] == taken
 
 
 async def test_a_reply_ends_at_its_token_limit(phi3: Loaded) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from services.llm.vllm import AnyOnVllm, VllmLLM
 from shared.errors import StageTimedOut
-from shared.payloads import ChatMessage, LLMDelta, TextDelta, Tool, ToolCall
+from shared.payloads import ChatMessage, LLMDelta, TextDelta, TokenUsage, Tool, ToolCall
 from shared.settings import settings
 from tests.engines.tiny_llm import DIALOGUES, WEATHER_ANSWER, WEATHER_QUESTION, WEATHER_RESULT
 from tests.engines.vllm.loaded_vllm import Loaded, gone
@@ -65,7 +65,7 @@ async def test_a_long_conversation_with_tools_is_truncated_to_the_context_of_the
 
 async def all_deltas(engine: VllmLLM, messages: Sequence[ChatMessage]) -> list[LLMDelta]:
     reply = engine.generate(messages, tools=[WEATHER], max_tokens=60, temperature=0.0)
-    return [delta async for delta in reply]
+    return [delta async for delta in reply if not isinstance(delta, TokenUsage)]
 
 
 async def test_a_vllm_whose_engine_hangs_is_ended_though_it_calls_itself_healthy(chosen: Loaded) -> None:

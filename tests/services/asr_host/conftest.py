@@ -86,7 +86,7 @@ def lengthened(speech: Pcm, by: int) -> Pcm:
 
 async def transcript(host: ASRHost, audio: Speech, **wanted: Any) -> Transcript:
     items = [item async for item in host.transcribe(audio, **wanted)]
-    assert [type(item) for item in items] == [StageStarted, Transcript, StageFinished]
+    assert tuple(type(item) for item in items) == (StageStarted, Transcript, StageFinished)
     assert len({item.attempt_id for item in items}) == 1
     return next(item for item in items if isinstance(item, Transcript))
 
