@@ -1,4 +1,4 @@
-"""What clients send becomes 16 kHz: in time, without what that cannot hold, and the same however it is cut."""
+"""What clients send becomes 16 kHz: in time, without what that cannot hold, however it is cut."""
 
 import numpy as np
 import pytest
