@@ -21,7 +21,7 @@ LOGS = $(S2S) logs$(if $(call yes,$(FOLLOW)), --follow)
 PYTEST = $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-devices test-engines test-clients check format bench bench-gateway bench-quality examples \
+.PHONY: help setup demo test test-fast test-devices test-engines test-clients check format bench bench-gateway bench-quality simulate examples \
 	lock clean fetch-weights deploy-all deploy-asr deploy-llm deploy-tts deploy-orchestrator deploy-monolith deploy-gateway \
 	smoke status warm logs-asr logs-llm logs-tts logs-orchestrator logs-monolith logs-gateway stop-all chaos local-cloud
 
@@ -121,8 +121,12 @@ format: setup ## Format the code and apply ruff's fixes
 bench: setup ## Measure codec, turns, orchestrator and conversation (twelve minutes; JSON=file PLOTS=folder)
 	@$(BIN)/python -m bench $(if $(JSON),--json $(JSON)) $(if $(PLOTS),--plots $(PLOTS))
 
-bench-gateway: setup ## Measure what the gateway adds at 1 to 100 sessions (two minutes; SOAK=10 minutes of 20; JSON=file)
+bench-gateway: setup ## Measure what the gateway adds at 1 to 100 sessions (three minutes; SOAK=10 minutes of 20; JSON=file)
 	@$(BIN)/python -m bench.gateway $(if $(SOAK),--soak-min $(SOAK)) $(if $(JSON),--json $(JSON))
+
+simulate: setup ## Simulate days on Modal: waits, cold starts, dollars (two minutes; TURNS=10,1000 P95=2.5 DAY=flat JSON=file PLOTS=folder)
+	@$(BIN)/python -m bench.scale $(if $(TURNS),--turns $(TURNS)) $(if $(P95),--p95 $(P95)) \
+		$(if $(DAY),--day $(DAY)) $(if $(JSON),--json $(JSON)) $(if $(PLOTS),--plots $(PLOTS)) $(OPTIONS)
 
 bench-quality: setup ## Measure word error rates, voices and ends of turns (RECORDINGS=folder; JSON=file also writes it)
 	@$(BIN)/python -m bench.quality $(if $(RECORDINGS),--recordings $(RECORDINGS)) $(if $(JSON),--json $(JSON))

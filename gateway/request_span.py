@@ -5,6 +5,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.telemetry import start_span
 
+API = "/v1/"
+"""What is traced: probes, scrapes and the page's files would be most of all spans, and say nothing."""
+
 
 class TraceRequests:
     """ASGI middleware. What the stages do for a request belongs to its span. A Realtime session has none:
@@ -15,7 +18,7 @@ class TraceRequests:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
-        if scope["type"] != "http":
+        if scope["type"] != "http" or not scope["path"].startswith(API):
             await self._app(scope, receive, send)
             return
         method = scope["method"]

@@ -41,6 +41,7 @@ class Container:
     started_at: float = 0.0  # of the process, by the monotonic clock; 0 while its environment is made
     last_used_at: float = 0.0
     ready: bool = False
+    asking: bool = False  # for an input
     stopping: bool = False
     stopped_at: float = 0.0
     interrupted: bool = False  # stopped although it had inputs: no crash

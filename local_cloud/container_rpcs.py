@@ -9,7 +9,7 @@ from modal_proto import api_pb2 as pb
 from local_cloud.container import HEARTBEAT_S, Container
 from local_cloud.events import Kind
 from local_cloud.outcomes import finish
-from local_cloud.scheduler import Scheduler
+from local_cloud.scheduler import Scheduler, next_taker
 from local_cloud.state import Input, State
 
 INPUT_POLL_S = 20.0
@@ -32,14 +32,19 @@ class ContainerRpcs:
         container, function = self._container, self._container.function
         if not container.ready:
             self._ready()
-        await function.changed.wait_until(
-            lambda: bool(function.queue) or container.stopping, within_s=INPUT_POLL_S
-        )
-        if container.stopping:
-            return pb.FunctionGetInputsResponse(inputs=[pb.FunctionGetInputsItem(kill_switch=True)])
-        if not function.queue:
-            return pb.FunctionGetInputsResponse()
-        return pb.FunctionGetInputsResponse(inputs=[_handed_out(self._scheduler.take(container))])
+        container.asking = True
+        try:
+            await function.changed.wait_until(
+                lambda: container.stopping or next_taker(function) is container,
+                within_s=INPUT_POLL_S,
+            )
+            if container.stopping:
+                return pb.FunctionGetInputsResponse(inputs=[pb.FunctionGetInputsItem(kill_switch=True)])
+            if next_taker(function) is not container:
+                return pb.FunctionGetInputsResponse()
+            return pb.FunctionGetInputsResponse(inputs=[_handed_out(self._scheduler.take(container))])
+        finally:
+            container.asking = False
 
     async def function_put_outputs(self, request: pb.FunctionPutOutputsRequest) -> Empty:
         """Accept outputs, except for inputs that have been taken away."""

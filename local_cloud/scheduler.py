@@ -43,6 +43,7 @@ class Scheduler:
     def take(self, container: Container) -> Input:
         """Give the next input to a container."""
         item = container.function.queue.popleft()
+        container.function.changed.notify()  # the one after it may have another taker
         item.container, item.started_at = container, time.monotonic()
         container.running[item.id] = item
         container.last_used_at = time.monotonic()
@@ -257,12 +258,20 @@ class Scheduler:
             container.ready
             and not container.stopping
             and now - container.last_used_at > function.scaledown_window_s
-            and len(function.live_containers) > self._kept(function)
+            and len(function.live_containers) > self._wanted(function)
         )
 
     def _emit(self, kind: Kind, container: Container, how: str = "") -> None:
         text = f"{container.title}: {how}" if how else container.title
         self._state.logs.event(kind, container.function.app.name, text)
+
+
+def next_taker(function: Function) -> Container | None:
+    """The container that gets the next input: of those that ask for one, the oldest that works on fewer than
+    `target_inputs`, else the oldest. Modal says that a container bursts above its target where others lack
+    room, and not which one of several gets an input."""
+    asking = [one for one in function.live_containers if one.asking] if function.queue else []
+    return min(asking, key=lambda one: len(one.running) >= function.target_inputs, default=None)
 
 
 def _described(status: int) -> str:

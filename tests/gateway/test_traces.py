@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import httpx2
 import pytest
 
 from shared.turn import TurnRequest
@@ -72,6 +73,15 @@ async def test_a_request_goes_on_with_the_trace_of_its_client() -> None:
         assert (request.trace_id, request.parent_id) == tuple(CLIENT.split("-")[1:3])
         assert (request.kind, request.attributes["http.response.status_code"]) == ("server", 200)
         assert collector.below(request) == [call]
+
+
+async def test_probes_are_not_traced() -> None:
+    with collecting() as collector:
+        with telemetry_to(collector):
+            async with rest_api(cast()) as api, httpx2.AsyncClient() as client:
+                assert (await client.get(f"{api.url}/healthz")).is_success
+                assert (await client.get(f"{api.url}/v1/models")).is_success
+        assert [span.name for span in collector.spans] == ["GET /v1/models"]
 
 
 async def test_a_transcription_is_a_turn_below_its_request() -> None:

@@ -8,7 +8,7 @@ import pytest
 from shared.errors import StageFailed
 from shared.ledger import Ledger
 from shared.payloads import TokenUsage
-from shared.turn import TurnEnd, TurnRequest
+from shared.turn import TurnCompleted, TurnEnd, TurnRequest
 from tests.support.otlp_collector import Collector, collecting, telemetry_to
 from tests.support.scripted_stages import REQUEST, Cast, cast, run_turn, speech, typed
 
@@ -134,6 +134,18 @@ async def test_it_goes_on_with_the_trace_of_its_request() -> None:
     turn = await traced(quick(), REQUEST.model_copy(update={"traceparent": PARENT}))
     root = turn.collector.one("turn")
     assert (root.trace_id, root.parent_id) == tuple(PARENT.split("-")[1:3])
+
+
+async def test_a_turn_is_the_same_where_no_collector_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.1")
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "1")  # it fails while the turn goes on
+    with collecting() as gone:
+        pass
+    with telemetry_to(gone):
+        emitted = await run_turn(quick())
+    without = await run_turn(quick())
+    assert [type(one.event) for one in emitted] == [type(one.event) for one in without]
+    assert isinstance(emitted[-1].event, TurnCompleted)
 
 
 async def test_a_retry_is_a_second_call_and_an_event_of_the_turn() -> None:
