@@ -110,8 +110,10 @@ class _Turn:
             self._clock.lap(failure.stage, "lost")
             self._log.failure = failure
             return TurnFailed(**failure.model_dump(), ledger=self._clock.ledger(), models=self._log.models)
-        end = TurnCompleted if someone_spoke else NoSpeechDetected
-        return end(ledger=self._clock.ledger(), models=self._log.models)
+        ledger, models = self._clock.ledger(), self._log.models
+        if not someone_spoke:
+            return NoSpeechDetected(ledger=ledger, models=models)
+        return TurnCompleted(at_limit=self._output.at_limit, ledger=ledger, models=models)
 
     def _check(self, *, overloaded: bool) -> None:
         """Refuse what would only cost the stages something."""
@@ -138,7 +140,8 @@ class _Turn:
 
     async def _transcribe(self, audio: Speech) -> TranscriptReady:
         ready, request = TranscriptReady(text=""), self._request
-        stream = self._stages.transcribe(audio, language=request.language, word_times=request.word_times)
+        language = request.audio_language or request.language
+        stream = self._stages.transcribe(audio, language=language, word_times=request.word_times)
         async with aclosing(self._outputs(Stage.ASR, stream, Transcript)) as transcripts:
             async for transcript in transcripts:
                 ready = TranscriptReady(text=transcript.text.strip(), words=transcript.words)
@@ -189,6 +192,7 @@ class _Turn:
                     await self._output.add_text(text, output.elapsed_us)
                     characters += len(text)
                     if characters >= settings.max_reply_characters:
+                        self._output.at_limit = True
                         break
             await self._output.emit_tool_calls(tool_calls)
             if chunker:

@@ -24,6 +24,8 @@ class TurnOutput:
         self.log = TurnLog(request)
         self.segments = 0
         """How many audio segments have gone out."""
+        self.at_limit = False
+        """Whether the reply ended since it was as long as it may be."""
         self._spoken = request.spoken
         self._events: asyncio.Queue[TurnEvent | None] = asyncio.Queue(settings.max_undelivered_events)
         self._closed = False
@@ -54,7 +56,7 @@ class TurnOutput:
 
     def begin_reply(self) -> None:
         """A reply begins; what is left of an earlier attempt is dropped."""
-        self._pending_text, self._first_text = "", []
+        self._pending_text, self._first_text, self.at_limit = "", [], False
 
     async def add_text(self, text: str, elapsed_us: int) -> None:
         """Take the reply's next text. It is emitted once the reply is being spoken, or at once if it will not
@@ -113,3 +115,5 @@ class TurnOutput:
     def finished(self, stage: Stage, item: StageFinished) -> None:
         """A stage call has ended well."""
         self.clock.busy(stage, item.busy_us)
+        if item.tokens and item.tokens.at_limit:
+            self.at_limit = True

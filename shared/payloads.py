@@ -130,6 +130,9 @@ class Tool(Payload):
         "type": "object",
         "properties": {},
     }
+    required: bool = False
+    """The reply must call a tool, where the engine can be made to: vLLM and OpenAI's servers can. Of several
+    tools all are required, or none."""
 
 
 class ToolCall(Payload):
@@ -157,6 +160,8 @@ class TokenUsage(Payload):
 
     input_tokens: int = Field(ge=0)
     output_tokens: int = Field(ge=0)
+    at_limit: bool = False
+    """Whether the reply ended since it had as many tokens as it may."""
 
 
 class ChatMessage(Payload):

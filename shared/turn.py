@@ -24,6 +24,7 @@ DEFAULT_SYSTEM_PROMPT = (
     "sentences of plain spoken English, without markdown, lists, emoji, code or links."
 )
 
+LanguageTag = Annotated[str, Field(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8}){0,5}$")]
 Identifier = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\w.:-]+$")]
 
 
@@ -43,7 +44,9 @@ class TurnRequest(Payload):
     temperature: float = Field(default=0.7, ge=0.0, le=2.0)
     tools: tuple[Tool, ...] = Field(default=(), max_length=MAX_TOOLS)
     voice: str | None = Field(default=None, min_length=1, max_length=100)
-    language: str | None = Field(default=None, pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8}){0,5}$")
+    language: LanguageTag | None = None
+    audio_language: LanguageTag | None = None
+    """Of `audio`, where it says nothing about the reply; else `language` is that of both."""
     spoken: bool = True
     """Whether the reply is synthesized; else it is text alone."""
     speculative: bool = False
@@ -148,6 +151,8 @@ class TurnCompleted(TurnEnd):
     """All of the reply has been synthesized; one of tool calls alone has nothing to synthesize."""
 
     event: Literal["turn_completed"] = "turn_completed"
+    at_limit: bool = False
+    """Whether the reply ended since it was as long as it may be, as far as the LLM's server says so."""
 
 
 class NoSpeechDetected(TurnEnd):

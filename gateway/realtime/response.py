@@ -149,6 +149,8 @@ class Response:
             return
         if isinstance(end, TurnFailed):
             self._fail(end.kind, Failure.of(end).message)
+        elif isinstance(end, TurnCompleted) and end.at_limit:
+            self._finish("incomplete", RealtimeResponseStatus(type="incomplete", reason="max_output_tokens"))
         else:
             self._finish("completed")
 

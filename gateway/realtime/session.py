@@ -134,7 +134,7 @@ class Session:
                 self._turn_taking.clear()
                 self._outbox.put(server_event(InputAudioBufferClearedEvent))
             case SessionUpdateEvent():
-                self._config.update(event.session)
+                self._config.update(event.session, voice_frozen=any(one.segments for one in self._items))
                 self._turn_taking.configure()
                 self._outbox.put(server_event(SessionUpdatedEvent, session=self._config.full))
             case ConversationItemCreateEvent():

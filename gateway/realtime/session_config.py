@@ -83,7 +83,7 @@ class SessionConfig:
         self._fields = dict(_DEFAULTS[kind])
         self.session = _ANY_SESSION.validate_python(self._fields)
 
-    def update(self, update: AnySession) -> None:
+    def update(self, update: AnySession, *, voice_frozen: bool = False) -> None:
         """Change what the update names. Raises ProtocolError, and changes nothing, if that cannot be."""
         fields = update.model_dump(exclude_unset=True)
         defaults = _DEFAULTS[update.type]
@@ -97,6 +97,10 @@ class SessionConfig:
         try:
             self._fields, self.session = merged, _ANY_SESSION.validate_python(merged)
             self.turn_options(RealtimeResponseCreateParams())
+            same_kind = before[0]["type"] == merged["type"]
+            if voice_frozen and same_kind and _voice_of(before[0]) != _voice_of(merged):
+                message = "The voice cannot be changed once the conversation has speech of the assistant."
+                raise ProtocolError(message, "cannot_update_voice", param="session.audio.output.voice")
         except ProtocolError:
             self._fields, self.session = before
             raise
@@ -200,7 +204,7 @@ class SessionConfig:
         """Fields of each TurnRequest that transcribes."""
         transcription = self._input.transcription
         language = transcription.language if transcription else None
-        return {"language": language} if language else {}
+        return {"audio_language": language} if language else {}
 
     def turn_options(self, response: RealtimeResponseCreateParams) -> dict[str, Any]:
         """Fields of a response's TurnRequest. Raises ProtocolError."""
@@ -224,8 +228,9 @@ class SessionConfig:
         if choice == "none":
             return ()
         tools = session.tools or [] if response.tools is None else response.tools
-        name = getattr(choice, "name", None)
-        return tuple(_tool(one) for one in tools if name is None or getattr(one, "name", None) == name)
+        name, must_call = getattr(choice, "name", None), {"required": choice not in (None, "auto")}
+        offered = [one for one in tools if name is None or getattr(one, "name", None) == name]
+        return tuple(_tool(one).model_copy(update=must_call) for one in offered)
 
     @property
     def _realtime(self) -> RealtimeSessionCreateRequest:
@@ -244,6 +249,10 @@ def session_of(fields: Mapping[str, Any]) -> AnySession:
         return _ANY_SESSION.validate_python(dict(fields))
     except ValidationError as error:
         raise ProtocolError(first_problem(error), param="session") from None
+
+
+def _voice_of(fields: Mapping[str, Any]) -> Any:
+    return fields["audio"].get("output", {}).get("voice")
 
 
 def _checked(options: dict[str, Any]) -> dict[str, Any]:

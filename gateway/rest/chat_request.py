@@ -110,8 +110,7 @@ class StreamOptions(BaseModel):
 
 class ChatRequest(BaseModel):
     """What is asked for. What would change the meaning of the answer and cannot be done is refused; what only
-    steers sampling (`top_p`, `seed`, penalties) or OpenAI's service has no effect. With `tool_choice`
-    "required" or a function the LLM may answer with text all the same."""
+    steers sampling (`top_p`, `seed`, penalties) or OpenAI's service has no effect."""
 
     messages: list[Message] = Field(min_length=1, max_length=MAX_MESSAGES)
     stream: bool = False
@@ -136,7 +135,8 @@ class ChatRequest(BaseModel):
 
     def offered_tools(self) -> tuple[Tool, ...]:
         """The tools that the LLM may call. Raises InvalidRequest if the choice is not among them."""
-        tools = tuple(tool.to_stage() for tool in self.tools or ())
+        must_call = self.tool_choice not in (None, "auto")
+        tools = tuple(tool.to_stage().model_copy(update={"required": must_call}) for tool in self.tools or ())
         if self.tool_choice == "none":
             return ()
         if isinstance(self.tool_choice, NamedTool):

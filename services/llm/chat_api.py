@@ -120,7 +120,7 @@ class ChatApi:
         self._check_end(finish_reason, is_empty=is_empty)
         for tool_call in tool_calls.calls():
             yield tool_call
-        if tokens := _tokens(usage):
+        if tokens := _tokens(usage, at_limit=finish_reason == "length"):
             yield tokens
 
     async def post(self, url: str, body: object) -> Any:
@@ -153,6 +153,8 @@ class ChatApi:
         request: dict[str, Any] = {"model": self._model, "messages": as_openai(messages)}
         if tools:
             request["tools"] = tools_as_openai(tools)
+            if any(tool.required for tool in tools):
+                request["tool_choice"] = "required"
         if self._asks_usage:
             request["stream_options"] = {"include_usage": True}
         while True:
@@ -196,11 +198,11 @@ class ChatApi:
             raise speech_error(error, self._server) from error
 
 
-def _tokens(usage: "CompletionUsage | None") -> TokenUsage | None:
+def _tokens(usage: "CompletionUsage | None", *, at_limit: bool) -> TokenUsage | None:
     """None of what a server sends in its place."""
     counted = [getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens")]
     try:
-        return TokenUsage(input_tokens=counted[0], output_tokens=counted[1])
+        return TokenUsage(input_tokens=counted[0], output_tokens=counted[1], at_limit=at_limit)
     except ValidationError:
         return None
 
@@ -228,7 +230,9 @@ def _message_as_openai(message: ChatMessage) -> dict[str, Any]:
 
 def tools_as_openai(tools: Sequence[Tool]) -> list[dict[str, Any]]:
     """The tools in the protocol's form."""
-    return [{"type": "function", "function": tool.model_dump(mode="json")} for tool in tools]
+    return [
+        {"type": "function", "function": tool.model_dump(mode="json", exclude={"required"})} for tool in tools
+    ]
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

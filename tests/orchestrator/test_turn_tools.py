@@ -129,6 +129,13 @@ def test_voice_and_language_reach_the_stages() -> None:
     assert set(scripted.tts.voices) == {("slt", "en-GB")}
 
 
+def test_a_language_of_what_is_said_alone_is_not_that_of_the_reply() -> None:
+    scripted = cast()
+    events_of(scripted, REQUEST.model_copy(update={"voice": "slt", "audio_language": "fr"}))
+    assert scripted.asr.languages == ["fr"]
+    assert set(scripted.tts.voices) == {("slt", None)}
+
+
 def test_a_refused_voice_ends_the_turn_and_is_not_retried() -> None:
     scripted = cast(tts=[[BadRequest("it has no voice 'bob'", Stage.TTS)]])
     end = events_of(scripted, REQUEST.model_copy(update={"voice": "bob"}))[-1]

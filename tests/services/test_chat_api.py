@@ -60,11 +60,11 @@ def call_delta(
 # What a reply took
 
 
-def reply_with_usage(usage: object) -> Behaviour:
+def reply_with_usage(usage: object, finish_reason: str = "stop") -> Behaviour:
     async def behave(exchange: Exchange) -> None:
         await exchange.begin_stream()
         await exchange.write("Hello!")
-        await exchange.event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+        await exchange.event({"choices": [{"index": 0, "delta": {}, "finish_reason": finish_reason}]})
         await exchange.event({"choices": [], "usage": usage})
         await exchange.event("[DONE]")
         await exchange.send(b"0\r\n\r\n")
@@ -78,6 +78,11 @@ async def test_what_the_server_counts_comes_last(api: ChatApi, server: ChatServe
         TextDelta(text="Hello!"),
         TokenUsage(input_tokens=31, output_tokens=2),
     ]
+
+
+async def test_a_reply_that_was_cut_at_its_limit_says_so(api: ChatApi, server: ChatServer) -> None:
+    server.behaviour = reply_with_usage({"prompt_tokens": 31, "completion_tokens": 50}, "length")
+    assert (await all_deltas(api))[-1] == TokenUsage(input_tokens=31, output_tokens=50, at_limit=True)
 
 
 @pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": -1, "completion_tokens": "many"}, "none"])
@@ -249,6 +254,13 @@ async def test_tools_calls_and_their_results_are_sent(api: ChatApi, server: Chat
         },
         {"role": "tool", "tool_call_id": "call_1", "content": "rain"},
     ]
+
+
+async def test_tools_that_are_required_are_so_for_the_server(api: ChatApi, server: ChatServer) -> None:
+    await all_deltas(api, tools=[WEATHER.model_copy(update={"required": True})])
+    body = server.exchanges[0].body
+    assert body["tool_choice"] == "required"
+    assert body["tools"][0]["function"].keys() == {"name", "description", "parameters"}
 
 
 async def test_without_tools_none_are_sent(api: ChatApi, server: ChatServer) -> None:

@@ -6,9 +6,10 @@ import pytest
 
 from gateway.realtime.items import GO_ON
 from shared.errors import Misconfigured, Stage
+from shared.payloads import TokenUsage
 from tests.gateway.realtime.conftest import REPLY, quick
 from tests.gateway.realtime.test_items import create, text_item
-from tests.support.realtime_client import Client, kinds_of, serving
+from tests.support.realtime_client import Client, kinds_of, said, serving
 from tests.support.scripted_stages import HANG, Cast, cast, typed
 from tests.support.waiting import until_async
 
@@ -199,3 +200,13 @@ async def test_voices_are_what_the_table_says() -> None:
         await client.send("response.create", response={"audio": {"output": {"voice": "ash"}}})
         await client.until("response.done")
     assert [voice for voice, _ in scripted.tts.voices] == ["amy", None]
+
+
+async def test_a_reply_that_the_llm_had_to_break_off_is_incomplete() -> None:
+    scripted = quick("It is sunny in")
+    scripted.llm.tokens = TokenUsage(input_tokens=9, output_tokens=4, at_limit=True)
+    async with serving(scripted) as served, served.client() as client:
+        await client.speak(said())
+        response = (await client.until("response.done"))["response"]
+    assert response["status"] == "incomplete"
+    assert response["status_details"] == {"type": "incomplete", "reason": "max_output_tokens"}

@@ -10,7 +10,8 @@ from openai.types.realtime import RealtimeSessionCreateRequest, SessionUpdatedEv
 from gateway.realtime.events import ProtocolError, server_event
 from gateway.realtime.session_config import SessionConfig
 from shared.settings import Settings
-from tests.support.realtime_client import Client, Served
+from tests.support.realtime_client import Client, Served, said
+from tests.support.scripted_stages import Cast
 
 
 async def test_the_server_speaks_first_with_the_whole_session(client: Client) -> None:
@@ -182,3 +183,22 @@ def test_fields_that_are_unknown_do_no_harm(session: dict[str, Any]) -> None:
     except (ProtocolError, ValueError):
         return
     assert config.full.model_dump(mode="json")["id"] == "sess_1"
+
+
+async def test_the_voice_cannot_be_changed_once_it_has_spoken(client: Client) -> None:
+    await client.update(audio={"output": {"voice": "marin"}})
+    await client.speak(said())
+    await client.until("response.done")
+    await client.update(audio={"output": {"voice": "marin", "speed": 1.2}})
+    session = {"type": "realtime", "audio": {"output": {"voice": "ash"}}}
+    await client.send("session.update", session=session)
+    assert (await client.error())["code"] == "cannot_update_voice"
+    assert (await client.update())["audio"]["output"]["voice"] == "marin"
+
+
+async def test_the_language_of_what_is_said_is_for_the_asr_alone(client: Client, scripted: Cast) -> None:
+    await client.update(audio={"input": {"transcription": {"language": "en"}}})
+    await client.speak(said())
+    await client.until("response.done")
+    assert scripted.asr.languages == ["en"]
+    assert {language for _, language in scripted.tts.voices} == {None}

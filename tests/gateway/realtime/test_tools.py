@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from shared.payloads import ToolCall
 from tests.gateway.realtime.test_items import create, text_item
 from tests.support.realtime_client import Client, serving
@@ -81,3 +83,12 @@ async def test_tool_choice_none_keeps_the_tools_from_the_llm() -> None:
         await asked(client, tool_choice="none")
         await client.until("response.done")
     assert scripted.llm.calls[0].given["tools"] == []
+
+
+@pytest.mark.parametrize("choice", ["auto", "required", {"type": "function", "name": "weather"}])
+async def test_a_required_tool_is_required_of_the_llm(choice: Any) -> None:
+    scripted = calling()
+    async with serving(scripted) as served, served.client() as client:
+        await asked(client, tool_choice=choice)
+        await client.until("response.done")
+    assert [tool.required for tool in scripted.llm.calls[0].given["tools"]] == [choice != "auto"]

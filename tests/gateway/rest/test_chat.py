@@ -118,7 +118,9 @@ async def test_the_choice_of_tools_says_which_are_offered(
     api: Served, scripted: Cast, choice: Any, offered: list[str]
 ) -> None:
     await complete(api, tools=TOOLS, tool_choice=choice)
-    assert [tool.name for tool in scripted.llm.calls[0].given["tools"]] == offered
+    tools = scripted.llm.calls[0].given["tools"]
+    assert [tool.name for tool in tools] == offered
+    assert all(tool.required == (choice != "auto") for tool in tools)
 
 
 async def test_a_stream_sends_the_reply_while_it_is_written(api: Served, scripted: Cast) -> None:
