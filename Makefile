@@ -112,7 +112,7 @@ local-cloud: setup ## Run Modal's part on this machine until Ctrl-C; use it from
 check: setup ## Run ruff format, ruff check and mypy --strict
 	@$(BIN)/ruff format --check --quiet $(PACKAGES)
 	@$(BIN)/ruff check --quiet $(PACKAGES)
-	@$(BIN)/mypy
+	@$(BIN)/mypy --num-workers auto
 
 format: setup ## Format the code and apply ruff's fixes
 	@$(BIN)/ruff check --fix --quiet $(PACKAGES)
@@ -121,12 +121,16 @@ format: setup ## Format the code and apply ruff's fixes
 bench: setup ## Measure codec, turns, orchestrator and conversation (twelve minutes; JSON=file PLOTS=folder)
 	@$(BIN)/python -m bench $(if $(JSON),--json $(JSON)) $(if $(PLOTS),--plots $(PLOTS))
 
-bench-gateway: setup ## Measure what the gateway adds at 1 to 100 sessions (two minutes; SOAK=10 minutes of 20; JSON=file)
+bench-gateway: setup ## Measure what the gateway adds at 1 to 100 sessions (three minutes; SOAK=10 minutes of 20; JSON=file)
 	@$(BIN)/python -m bench.gateway $(if $(SOAK),--soak-min $(SOAK)) $(if $(JSON),--json $(JSON))
 
-simulate: setup ## Simulate days on Modal: waits, cold starts, dollars (two minutes; TURNS=10,1000 P95=2.5 DAY=flat JSON=file PLOTS=folder)
+simulate: setup ## Simulate days on Modal (two minutes; TURNS=10,1000 P95=2.5 DAY=flat JSON=file PLOTS=folder; CHECK=1)
+ifneq ($(call yes,$(CHECK)),)
+	@$(BIN)/python -m bench.scale.check
+else
 	@$(BIN)/python -m bench.scale $(if $(TURNS),--turns $(TURNS)) $(if $(P95),--p95 $(P95)) \
 		$(if $(DAY),--day $(DAY)) $(if $(JSON),--json $(JSON)) $(if $(PLOTS),--plots $(PLOTS)) $(OPTIONS)
+endif
 
 bench-quality: setup ## Measure word error rates, voices and ends of turns (RECORDINGS=folder; JSON=file also writes it)
 	@$(BIN)/python -m bench.quality $(if $(RECORDINGS),--recordings $(RECORDINGS)) $(if $(JSON),--json $(JSON))

@@ -81,6 +81,7 @@ def _listener_cpu_s(samples: Samples, cancels_echo: bool) -> float:
             echo.far(nothing_played)
         frame = Frame(echo.near(window) if echo else window)
         listener.process(frame, vad.detect(frame))
+        listener.encode()
     return (time.process_time() - began_s) / ((len(windows) - warm_up) * FRAME_SAMPLES / HZ)
 
 

@@ -98,11 +98,12 @@ class Conversation:
         follows; or until cancelled."""
         try:
             async for frame in frames:
-                probability = await self._vad.probability(frame)
+                [probability] = await self._vad.probabilities(frame)
                 self._note_first_audio()
                 self._end_short_sound()
                 for event in self._listener.process(frame, probability):
                     self._on_listening(event)
+                self._listener.encode()
                 self._end_played_turn()
                 self._on_phase(self._phase, self._listener.level)
                 if ended() and not self._reply and not self._listener.in_utterance:

@@ -80,6 +80,11 @@ class Listener:
             self._follow(barged)
         return events
 
+    def encode(self) -> None:
+        """Encode the question as far as it has been said, so that little is left when it is wanted."""
+        if self._encoder:
+            self._encoder.encode()
+
     def moment(self, sample: int) -> float:
         """When a recent sample was spoken, by the clock `now`."""
         return self._clock.moment(sample)

@@ -1,6 +1,7 @@
 """Voice activity detection for many conversations: Silero's model once, over a batch of their frames."""
 
 import asyncio
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from conversation.audio import Frame, Samples
+from conversation.audio import Frame
 from conversation.vad import Vad
 from shared.audio.vad import FRAME_SAMPLES
 from shared.engines import ASR_SAMPLE_RATE_HZ
@@ -60,23 +61,23 @@ class SharedVad:
     async def __aexit__(self, *error: object) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
         for request in self._waiting:
-            request.probability.cancel()
+            request.answer.cancel()
 
     def stream(self) -> Vad:
         """For one conversation."""
         return _Stream(self)
 
-    async def probability_of(self, stream: "_Stream", samples: Samples) -> float:
-        """The probability of speech in a stream's next frame."""
-        request = _Request(stream, samples, self._loop.create_future())
+    async def probabilities_of(self, stream: "_Stream", frames: Sequence[Frame]) -> list[float]:
+        """The probability of speech in each of a stream's next frames."""
+        request = _Request(stream, frames, self._loop.create_future())
         self._waiting.append(request)
         if not self._busy:
             self._busy = True
             self._loop.call_at(self._next_batch_s, self._begin_batch)
-        return await request.probability
+        return await request.answer
 
     def _begin_batch(self) -> None:
-        batch = [request for request in self._waiting if not request.probability.done()]
+        batch = [request for request in self._waiting if not request.answer.done()]
         self._waiting.clear()
         self._busy = bool(batch)
         if batch:
@@ -84,16 +85,16 @@ class SharedVad:
             running = self._loop.run_in_executor(self._thread, self._detect, batch)
             running.add_done_callback(lambda done: self._end_batch(batch, done))
 
-    def _end_batch(self, batch: list["_Request"], done: "asyncio.Future[Samples]") -> None:
-        for position, request in enumerate(batch):
-            if request.probability.done():  # cancelled
+    def _end_batch(self, batch: list["_Request"], done: "asyncio.Future[None]") -> None:
+        for request in batch:
+            if request.answer.done():  # cancelled
                 continue
             if done.cancelled():
-                request.probability.cancel()
+                request.answer.cancel()
             elif error := done.exception():
-                request.probability.set_exception(error)
+                request.answer.set_exception(error)
             else:
-                request.probability.set_result(float(done.result()[position]))
+                request.answer.set_result(request.probabilities)
         self._loop.call_at(self._next_batch_s, self._begin_batch)
 
     def _load(self) -> None:
@@ -110,9 +111,17 @@ class SharedVad:
         except Exception as error:  # the library's own are many
             raise EngineLoadFailed(f"Silero VAD cannot be loaded from {self._model}: {error}") from error
 
-    def _detect(self, batch: list["_Request"]) -> Samples:
-        """A probability for each. The streams' states go on."""
-        frames = np.stack([request.samples for request in batch])
+    def _detect(self, batch: list["_Request"]) -> None:
+        """Answer each: the first frames of all together, then the second ones."""
+        for number in range(max(len(request.frames) for request in batch)):
+            self._run([request for request in batch if number < len(request.frames)], number)
+
+    def _run(self, batch: list["_Request"], number: int) -> None:
+        """The probability of the frame of this number of each. The streams' states go on."""
+        for request in batch:
+            if request.frames[number].lost_samples:
+                request.stream.state = np.zeros(_STATE, np.float32)
+        frames = np.stack([request.frames[number].samples for request in batch])
         inputs = {
             "input": np.concatenate([frames[:, _CONTEXT_SAMPLES:0:-1], frames], axis=1),
             "state": np.stack([request.stream.state for request in batch], axis=1),
@@ -121,8 +130,7 @@ class SharedVad:
         probabilities, states = self._session.run(None, inputs)
         for position, request in enumerate(batch):
             request.stream.state = states[:, position].copy()  # not the whole batch's
-        of_each: Samples = probabilities[:, 0]
-        return of_each
+            request.probabilities.append(float(probabilities[position, 0]))
 
 
 class _Stream:
@@ -130,16 +138,16 @@ class _Stream:
         self._vad = vad
         self.state = np.zeros(_STATE, np.float32)
 
-    async def probability(self, frame: Frame) -> float:
-        if frame.samples.shape != (FRAME_SAMPLES,):
-            raise ValueError(f"a frame has {FRAME_SAMPLES} samples, not {frame.samples.shape}")
-        if frame.lost_samples:
-            self.state = np.zeros(_STATE, np.float32)
-        return await self._vad.probability_of(self, frame.samples)
+    async def probabilities(self, *frames: Frame) -> list[float]:
+        for frame in frames:
+            if frame.samples.shape != (FRAME_SAMPLES,):
+                raise ValueError(f"a frame has {FRAME_SAMPLES} samples, not {frame.samples.shape}")
+        return await self._vad.probabilities_of(self, frames)
 
 
 @dataclass(slots=True)
 class _Request:
     stream: _Stream
-    samples: Samples
-    probability: "asyncio.Future[float]" = field(repr=False)
+    frames: Sequence[Frame]
+    answer: "asyncio.Future[list[float]]" = field(repr=False)
+    probabilities: list[float] = field(default_factory=list)

@@ -9,8 +9,9 @@ from shared.audio.vad import VoiceActivityDetector
 class Vad(Protocol):
     """Follows the frames of one microphone."""
 
-    async def probability(self, frame: Frame) -> float:
-        """The probability, 0 to 1, that the next frame contains speech. Frames are awaited one by one."""
+    async def probabilities(self, *frames: Frame) -> list[float]:
+        """The probability of each of the next frames, 0 to 1, that it contains speech; to be awaited before
+        more are given."""
 
 
 class OwnVad:
@@ -25,6 +26,6 @@ class OwnVad:
             self._detector.reset()
         return self._detector.probability(frame.samples)
 
-    async def probability(self, frame: Frame) -> float:
-        """The same; nothing is waited for."""
-        return self.detect(frame)
+    async def probabilities(self, *frames: Frame) -> list[float]:
+        """The same of each; nothing is waited for."""
+        return [self.detect(frame) for frame in frames]

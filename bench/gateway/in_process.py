@@ -5,7 +5,7 @@ from collections import deque
 
 import numpy as np
 
-from bench.gateway.spoken import SILENCE_S, Question, block_ends, stages
+from bench.gateway.spoken import PHASES, QUESTIONS, SILENCE_S, Question, block_ends, stages
 from bench.sounds import Samples
 from conversation.audio import Frame
 from conversation.endpointing import PauseReached, SpeechResumed, UtteranceEnded
@@ -25,14 +25,21 @@ _LEAD_BLOCKS = 10
 
 
 def voice_to_voice_s(turns: int) -> list[float]:
-    """Of one turn after another: from the end of the question to the reply's first audio."""
+    """Of one turn after another: from the end of the question to the reply's first audio. Each question is
+    asked in each phase, in turn."""
     return asyncio.run(_turns(turns))
 
 
 async def _turns(turns: int) -> list[float]:
     pipeline = Pipeline(stages(), SETTINGS)
     async with listening(SETTINGS) as (_, new_vad):
-        return [await _Turn(pipeline, new_vad()).voice_to_voice_s() for _ in range(turns)]
+        return [
+            await _Turn(pipeline, new_vad()).voice_to_voice_s(
+                Question(QUESTIONS[number % len(QUESTIONS)], ASR_SAMPLE_RATE_HZ),
+                _LEAD_BLOCKS + number // len(QUESTIONS) % PHASES,
+            )
+            for number in range(turns)
+        ]
 
 
 class _Turn:
@@ -43,9 +50,8 @@ class _Turn:
         self._listener = Listener(SETTINGS, self._now)
         self._asked: asyncio.Task[float] | None = None
 
-    async def voice_to_voice_s(self) -> float:
-        question = Question(ASR_SAMPLE_RATE_HZ)
-        coming = deque([question.silence] * _LEAD_BLOCKS + question.blocks)
+    async def voice_to_voice_s(self, question: Question, lead_blocks: int) -> float:
+        coming = deque([question.silence] * lead_blocks + question.blocks)
         heard: Samples = np.empty(0, np.float32)
         ended_s = 0.0
         async for end_s in block_ends():
@@ -62,7 +68,8 @@ class _Turn:
     async def _listen(self, samples: Samples) -> float | None:
         """When the turn was certain, if this frame made it so."""
         frame = Frame(samples)
-        for event in self._listener.process(frame, await self._vad.probability(frame)):
+        [probability] = await self._vad.probabilities(frame)
+        for event in self._listener.process(frame, probability):
             match event:
                 case SpeechResumed() if self._asked:
                     self._asked.cancel()
@@ -71,6 +78,7 @@ class _Turn:
                     self._asked = asyncio.create_task(self._first_audio_s(request))
                 case UtteranceEnded():
                     return self._now()
+        self._listener.encode()
         return None
 
     async def _first_audio_s(self, request: TurnRequest) -> float:

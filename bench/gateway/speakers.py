@@ -10,11 +10,12 @@ import json
 import random
 import sys
 from collections import deque
+from dataclasses import dataclass
 from itertools import chain
 
 import websockets
 
-from bench.gateway.spoken import SILENCE_S, Question, block_ends
+from bench.gateway.spoken import QUESTIONS, SILENCE_S, Question, block_ends
 from bench.sounds import Samples
 from shared.audio.pcm import as_int16
 
@@ -30,11 +31,18 @@ _SESSION = {
 }
 
 
+@dataclass(frozen=True)
+class _Messages:
+    spoken: list[str]
+    filling_s: float
+
+
 class _Speaker:
-    def __init__(self, url: str, question: list[str], silence: str, filling_s: float, seed: int) -> None:
+    def __init__(self, url: str, questions: list[_Messages], silence: str, seed: int) -> None:
         self._url = url
-        self._question, self._silence, self._filling_s = question, silence, filling_s
+        self._questions, self._silence = questions, silence
         self._chance = random.Random(seed)
+        self._filling_s = 0.0
         self._coming: deque[str] = deque()
         self._ended_s: float | None = None
         self._answered: list[tuple[float, float]] = []
@@ -50,7 +58,9 @@ class _Speaker:
             speaking = asyncio.create_task(self._speak(socket))
             while not self._answered or now() < until_s:
                 await asyncio.sleep(self._chance.uniform(*PAUSE_S))
-                self._coming.extend(self._question)
+                question = self._chance.choice(self._questions)
+                self._filling_s = question.filling_s
+                self._coming.extend(question.spoken)
                 await asyncio.wait_for(self._hear_out(socket), 60)
             speaking.cancel()
         return self._answered
@@ -81,15 +91,14 @@ class _Speaker:
 
 
 async def _main(port: str, sessions: str, duration_s: str) -> None:
-    question = Question(SAMPLE_RATE_HZ)
-
     def message(samples: Samples) -> str:
         audio = base64.b64encode(as_int16(samples).tobytes()).decode()
         return json.dumps({"type": "input_audio_buffer.append", "audio": audio})
 
-    spoken, silence = [message(block) for block in question.blocks], message(question.silence)
-    url = f"ws://127.0.0.1:{port}/v1/realtime"
-    speakers = [_Speaker(url, spoken, silence, question.filling_s, seed) for seed in range(int(sessions))]
+    asked = [Question(name, SAMPLE_RATE_HZ) for name in QUESTIONS]
+    questions = [_Messages([message(block) for block in one.blocks], one.filling_s) for one in asked]
+    url, silence = f"ws://127.0.0.1:{port}/v1/realtime", message(asked[0].silence)
+    speakers = [_Speaker(url, questions, silence, seed) for seed in range(int(sessions))]
     talked = await asyncio.gather(*(speaker.talk(float(duration_s)) for speaker in speakers))
     print(json.dumps([voice_to_voice_s for _, voice_to_voice_s in sorted(chain(*talked))]))
 

@@ -1,4 +1,4 @@
-"""The question that the benches of the gateway ask, and what answers it."""
+"""The questions that the benches of the gateway ask, and what answers them."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,13 +15,17 @@ BLOCK_S = 0.04
 SILENCE_S = 0.5
 """That which ends a turn, Realtime's default."""
 REPLY_SENTENCES = 3
+QUESTIONS = ("what-is-two-plus-two", "what-time-is-it", "tell-me-a-joke")
+PHASES = 4
+"""At every fourth block a frame of the VAD ends with it. Where between two such blocks a question begins, and
+which question it is, decides how long its end waits for frame and block: up to 80 ms more or less."""
 
 
 class Question:
-    """A spoken question in blocks, the last filled up with silence."""
+    """A spoken question of examples/ in blocks, the last filled up with silence."""
 
-    def __init__(self, sample_rate_hz: int) -> None:
-        samples = resample(example("what-is-two-plus-two"), sample_rate_hz).samples
+    def __init__(self, name: str, sample_rate_hz: int) -> None:
+        samples = resample(example(name), sample_rate_hz).samples
         size = round(sample_rate_hz * BLOCK_S)
         filling = -samples.size % size
         self.silence: Samples = np.zeros(size, np.float32)

@@ -36,7 +36,7 @@ from shared.settings import settings
 
 LOADS = "10,100,1000,10000,100000,1000000"
 
-console = Console(width=None if Console().is_terminal else 110)
+console = Console(width=None if Console().is_terminal else 118)
 
 Mean = Annotated[float, typer.Option(min=0.1, max=600, metavar="S", help="Of speech, on average.")]
 Work = Annotated[float | None, typer.Option(min=0.001, max=600, metavar="S", help="A turn, if measured.")]
@@ -63,6 +63,10 @@ def bench(
     keep_max: Annotated[
         bool, typer.Option("--keep-max", help="Keep to the maximum of containers that is set.")
     ] = False,
+    price_file: Annotated[
+        Path | None,
+        typer.Option("--prices", metavar="FILE", help="Prices in place of those that come along."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of all that is left to chance.")] = 1,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures here.")] = None,
     folder: Annotated[
@@ -70,7 +74,7 @@ def bench(
     ] = None,
 ) -> None:
     """Simulate the two deployments under each load."""
-    now, prices = settings(), read_prices(PRICES)
+    now, prices = settings(), read_prices(price_file or PRICES)
     deployments = priced_deployments(now, prices)
     times = Times(call_ms / 1000, engine_start_s, boot_s)
     profile = _day(day) if day else Day()

@@ -119,8 +119,8 @@ class MonolithApp:
 
     def enter(self, stage: Stage, seat: Container, played: Played) -> Entering:
         """The engines are in the turn's container."""
+        yield from ()
         return seat
-        yield  # a generator, as of calls
 
     def leave(self, stage: Stage, container: Container) -> None:
         """It stays."""

@@ -35,8 +35,6 @@ and its imports, which take the local cloud another."""
 SPREAD = 0.5
 """Standard deviation of an utterance's and a reply's length against its mean; gamma distributed. Assumed."""
 
-GIVEN = Times(CALL_S, ENGINE_START_S, BOOT_S)
-
 
 def with_measured(load: Load, deployment: Deployment) -> Load:
     """The load with the seconds of the engines that were measured, where none are given."""
@@ -65,7 +63,8 @@ def assumptions(load: Load, deployment: Deployment, times: Times, day: Day) -> I
                 f"--{model.stage}-s."
             )
         else:
-            yield f"{model.stage.upper()}: {model.name} works {busy_s:.3g} s on a turn, by its length."
+            how = ", as measured on 2 virtual cores" if busy_s == _measured_s(model, load) else ""
+            yield f"{model.stage.upper()}: {model.name} works {busy_s:.3g} s on a turn, by its length{how}."
     yield (
         f"A call takes {times.call_s * 1000:g} ms to its container (--call-ms), a cold start "
         f"{times.boot_s:g} s of the orchestrator (--boot-s) and {times.engine_start_s:g} s of an engine "

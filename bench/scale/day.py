@@ -51,25 +51,40 @@ class Part:
         return self.begin_s + self.warm_up_s + self.measured_s
 
 
-MOST_PARTS = 6
-"""Of a day that is sampled: the middles of as many equal stretches of it."""
+COUNTS = (3, 4, 6, 8, 12, 24)
+"""Of a day's samples, which are the middles of as many equal stretches of it."""
 
-FEWEST_PARTS = 3
+ENOUGH = 6
+"""More are taken only where they are needed to stand for the day."""
+
+OF_THE_MEAN = 0.02
+"""Part by which the samples' load may differ from the day's."""
+
 LEAST_MEASURED_S = 20.0
 
 
-def parts_of_day(turns_per_hour: float, warm_up_s: float, turns: int) -> list[Part]:
+def parts_of_day(day: Day, turns_per_hour: float, warm_up_s: float, turns: int) -> list[Part]:
     """What is simulated of the days, so that about so many turns are measured: whole days in a row where a
-    day has no more, else as many samples of one day as their warm-ups allow."""
+    day has no more, else samples of one: as many as their warm-ups allow, and as stand for the day."""
     a_day = turns_per_hour * HOURS
     if a_day <= turns:
         days = max(1, math.ceil(turns / a_day / 2))
         return [Part(DAY_S - warm_up_s, warm_up_s, days * DAY_S)]
     a_second = turns_per_hour / 3600
-    count = min(MOST_PARTS, max(FEWEST_PARTS, int(turns / (warm_up_s * a_second))))
+    allowed = min(ENOUGH, int(turns / (warm_up_s * a_second)))
+    count = next(count for count in COUNTS if count >= allowed and _stands_for(day, count))
     measured_s = max(LEAST_MEASURED_S, min(turns / count / a_second, DAY_S / count))
-    middles = (DAY_S * (index + 0.5) / count for index in range(count))
-    return [Part(middle_s - measured_s / 2 - warm_up_s, warm_up_s, measured_s) for middle_s in middles]
+    return [Part(at_s - measured_s / 2 - warm_up_s, warm_up_s, measured_s) for at_s in _middles_s(count)]
+
+
+def _middles_s(count: int) -> list[float]:
+    return [DAY_S * (index + 0.5) / count for index in range(count)]
+
+
+def _stands_for(day: Day, count: int) -> bool:
+    """Always so of the 24 hours."""
+    factors = [day.factor(at_s) for at_s in _middles_s(count)]
+    return count == HOURS or abs(sum(factors) / count - 1) < OF_THE_MEAN
 
 
 def arrivals(

@@ -56,7 +56,6 @@ class Usage:
     """Containers on average, those that start included."""
     most: int
     starts: int
-    refused: int
 
 
 class Pool:
@@ -109,7 +108,6 @@ class Pool:
         """An event with the container that begins the call, or with None if it was refused."""
         event = self._env.event()
         if len(self._pending) >= MAX_PENDING:
-            self._refused += 1
             event.succeed(None)
             return event
         self._pending.append(event)
@@ -134,13 +132,13 @@ class Pool:
     def measure(self) -> None:
         """Begin to measure now."""
         self._measured_from_s = self._changed_s = self._env.now
-        self._alive_s, self._most, self._starts, self._refused = 0.0, self._live, 0, 0
+        self._alive_s, self._most, self._starts = 0.0, self._live, 0
 
     def usage(self) -> Usage:
         """Since `measure`."""
         self._count(0)
         measured_s = self._env.now - self._measured_from_s
-        return Usage(self._alive_s / measured_s, self._most, self._starts, self._refused)
+        return Usage(self._alive_s / measured_s, self._most, self._starts)
 
     def _wanted(self) -> int:
         scaling = self._scaling

@@ -96,7 +96,7 @@ def _more(case: Case, app: App) -> Iterator[Case]:
     scaling = _app(case, app).scaling
     yield _with(case, app, "min_containers", _up(scaling.min_containers))
     yield _with(case, app, "buffer_containers", _up(scaling.buffer_containers))
-    if scaling.calls_at_once > 1:
+    if scaling.calls_at_once > 1 and app is not App.ORCHESTRATOR:
         yield _with(case, app, "calls_at_once", scaling.calls_at_once // 2)
 
 

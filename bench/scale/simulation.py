@@ -12,7 +12,7 @@ from bench.scale.apps import FourApps, MonolithApp, Times
 from bench.scale.assumptions import SPREAD
 from bench.scale.day import Day, Part, arrivals, parts_of_day
 from bench.scale.pool import Usage
-from bench.scale.turn import STAGES, Played, Steps, Workload, run_turn
+from bench.scale.turn import STAGES, Played, Steps, Turn, Workload
 from client.cost.deployment import Deployment, PricedApp
 from client.cost.estimate import Load
 from client.targets import App
@@ -121,7 +121,7 @@ def tasks(case: Case, turns: int = TURNS) -> list[Task]:
     """What is to be played of the load: whole days, or samples of one."""
     window_s = max(app.scaling.window_s for app in case.deployment.apps)
     start_s = max(case.times.start_s(app.app) for app in case.deployment.apps)
-    parts = parts_of_day(case.load.turns_per_hour, window_s + 2 * start_s + SETTLING_S, turns)
+    parts = parts_of_day(case.day, case.load.turns_per_hour, window_s + 2 * start_s + SETTLING_S, turns)
     seeds = np.random.SeedSequence(case.seed).spawn(len(parts))
     return [Task(case, part, seed) for part, seed in zip(parts, seeds, strict=True)]
 
@@ -206,7 +206,7 @@ class _Play:
                 self._turns.append(played)
             self._under_way += is_measured
             work = _workload(load, utterances_s[number], reply_s)
-            yield from run_turn(env, self._apps, work, played, self._case.settings.max_chunk_growth)
+            yield from Turn(env, self._apps, work, played, self._case.settings.max_chunk_growth).run()
             self._under_way -= is_measured
             if number + 1 < len(replies_s):
                 answered_s = asked_s + (played.first_audio_s or 0.0)
@@ -221,7 +221,6 @@ class _Play:
 def _workload(load: Load, utterance_s: float, reply_s: float) -> Workload:
     heard, spoken = utterance_s / load.utterance_s, reply_s / load.reply_s
     return Workload(
-        utterance_s=utterance_s,
         reply_s=reply_s,
         asr_s=load.busy_s(Stage.ASR) * heard,
         llm_s=load.busy_s(Stage.LLM) * spoken,

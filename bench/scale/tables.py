@@ -9,13 +9,14 @@ from bench.scale.recommendation import Recommendation
 from bench.scale.simulation import Case, Outcome
 from bench.tables import figures_table
 from client.cost.table import dollars
+from client.targets import App
 
 
 def outcomes_table(outcomes: Sequence[Outcome]) -> Table:
     """Load by load."""
     table = figures_table(
         "A day on Modal, simulated",
-        "turns an hour", "deployment", "voice-to-voice\np50", "p95", "met a\ncold start", "failed",
+        "turns an hour", "", "voice-to-\nvoice p50", "p95", "met a\ncold start", "failed",
         "GPU hours\nan hour", "dollars\nan hour", "a turn", "turns\nmeasured",
     )  # fmt: skip
     for outcome in outcomes:
@@ -76,11 +77,11 @@ def recommendations(case: Case, found: Recommendation) -> Iterator[str]:
 
 
 def _settings(before: Case, after: Case, outcome: Outcome) -> Iterator[dict[str, int]]:
-    """Those of each app. Concurrency is named where it changes, the maximum where it does not suffice."""
+    """Those of each app. The maximum is named where it does not suffice."""
     for old, new, app in zip(before.deployment.apps, after.deployment.apps, outcome.apps, strict=True):
         scaling = new.scaling
         line = {"MIN_CONTAINERS": scaling.min_containers, "BUFFER_CONTAINERS": scaling.buffer_containers}
-        if scaling.calls_at_once != old.scaling.calls_at_once:
+        if app.app is not App.ORCHESTRATOR:
             line["CONCURRENT_INPUTS"] = scaling.calls_at_once
         if app.most > old.scaling.max_containers:
             line["MAX_CONTAINERS"] = app.most

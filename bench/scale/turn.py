@@ -7,12 +7,13 @@ from typing import Protocol
 
 import simpy
 
-from bench.scale.engines import Batches, Lanes
+from bench.scale.engines import Lanes
 from bench.scale.pool import Container
 from shared.errors import Stage
 
 Steps = Generator[simpy.Event, Container | None, None]
 Entering = Generator[simpy.Event, Container | None, Container | None]
+Working = Generator[simpy.Event, Container | None, bool]
 
 FIRST_CLAUSE_S = 1.5
 """Of speech, assumed: a reply's first chunk ends where its first clause does."""
@@ -25,7 +26,6 @@ SENTENCE_S = 3.0
 class Workload:
     """What a turn asks for, in seconds."""
 
-    utterance_s: float
     reply_s: float
     asr_s: float
     llm_s: float
@@ -73,74 +73,81 @@ class Apps(Protocol):
         ...
 
 
-def run_turn(env: simpy.Environment, apps: Apps, work: Workload, played: Played, growth: float) -> Steps:
-    """Play a turn, and write in `played` how it went. `growth` is the setting max_chunk_growth, without which
-    a chunk would hold all that is written."""
-    began_s = env.now
-    seat = yield from apps.seat(played)
-    if seat is None:
-        return
-    apps.wake()
-    yield from _answer(env, apps, seat, work, played, growth, began_s)
-    apps.leave_seat(seat)
+class Turn:
+    """One turn. `growth` is the setting max_chunk_growth."""
 
+    def __init__(
+        self, env: simpy.Environment, apps: Apps, work: Workload, played: Played, growth: float
+    ) -> None:
+        self._env = env
+        self._apps = apps
+        self._work = work
+        self._played = played
+        self._growth = growth
 
-def _answer(
-    env: simpy.Environment,
-    apps: Apps,
-    seat: Container,
-    work: Workload,
-    played: Played,
-    growth: float,
-    began_s: float,
-) -> Steps:
-    container = yield from apps.enter(Stage.ASR, seat, played)
-    if container is None:
-        return
-    batches: Batches = container.engines[Stage.ASR]
-    asked_s = env.now
-    yield batches.work(work.asr_s)
-    played.waited_s[Stage.ASR] += env.now - asked_s - work.asr_s
-    apps.leave(Stage.ASR, container)
-
-    container = yield from apps.enter(Stage.LLM, seat, played)
-    if container is None:
-        return
-    lanes: Lanes = container.engines[Stage.LLM]
-    asked_s = env.now
-    if not lanes.take():
-        yield lanes.wait()
-    played.waited_s[Stage.LLM] += env.now - asked_s
-    written_from_s = env.now
-    writing = env.timeout(work.llm_s)
-    assert writing.callbacks is not None
-    writing.callbacks.append(lambda _: _written(apps, lanes, container))
-
-    speech = _Speech(work, written_from_s, growth)
-    for ready_s, chunk_s in speech.chunks(env):
-        if ready_s > env.now:
-            yield env.timeout(ready_s - env.now)
-        speaker = yield from apps.enter(Stage.TTS, seat, played)
-        if speaker is None:
+    def run(self) -> Steps:
+        """Play it, and write in `played` how it went."""
+        began_s = self._env.now
+        seat = yield from self._apps.seat(self._played)
+        if seat is None:
             return
-        voice: Lanes = speaker.engines[Stage.TTS]
-        asked_s = env.now
-        if not voice.take():
-            yield voice.wait()
-        if played.first_audio_s is None:
-            played.waited_s[Stage.TTS] += env.now - asked_s
-        yield env.timeout(work.tts_s * chunk_s / work.reply_s)
-        voice.end()
-        apps.leave(Stage.TTS, speaker)
-        if played.first_audio_s is None:
-            played.first_audio_s = env.now - began_s
-    if not writing.processed:
-        yield writing
+        self._apps.wake()
+        if (yield from self._transcribed(seat)):
+            yield from self._answered(seat, began_s)
+        self._apps.leave_seat(seat)
 
+    def _transcribed(self, seat: Container) -> Working:
+        container = yield from self._apps.enter(Stage.ASR, seat, self._played)
+        if container is None:
+            return False
+        asked_s = self._env.now
+        yield container.engines[Stage.ASR].work(self._work.asr_s)
+        self._waited(Stage.ASR, self._env.now - asked_s - self._work.asr_s)
+        self._apps.leave(Stage.ASR, container)
+        return True
 
-def _written(apps: Apps, lanes: Lanes, container: Container) -> None:
-    lanes.end()
-    apps.leave(Stage.LLM, container)
+    def _answered(self, seat: Container, began_s: float) -> Steps:
+        """Write the reply, and speak each chunk of it while the rest is being written."""
+        container = yield from self._apps.enter(Stage.LLM, seat, self._played)
+        if container is None:
+            return
+        lanes: Lanes = container.engines[Stage.LLM]
+        yield from self._lane(Stage.LLM, lanes)
+        speech = _Speech(self._work, self._env.now, self._growth)
+        self._env.process(self._written(lanes, container))
+        for ready_s, chunk_s in speech.chunks(self._env):
+            if ready_s > self._env.now:
+                yield self._env.timeout(ready_s - self._env.now)
+            if not (yield from self._spoken(seat, chunk_s)):
+                return
+            if self._played.first_audio_s is None:
+                self._played.first_audio_s = self._env.now - began_s
+
+    def _written(self, lanes: Lanes, container: Container) -> Steps:
+        yield self._env.timeout(self._work.llm_s)
+        lanes.end()
+        self._apps.leave(Stage.LLM, container)
+
+    def _spoken(self, seat: Container, chunk_s: float) -> Working:
+        container = yield from self._apps.enter(Stage.TTS, seat, self._played)
+        if container is None:
+            return False
+        lanes: Lanes = container.engines[Stage.TTS]
+        yield from self._lane(Stage.TTS, lanes)
+        yield self._env.timeout(self._work.tts_s * chunk_s / self._work.reply_s)
+        lanes.end()
+        self._apps.leave(Stage.TTS, container)
+        return True
+
+    def _lane(self, stage: Stage, lanes: Lanes) -> Steps:
+        if not lanes.take():
+            asked_s = self._env.now
+            yield lanes.wait()
+            self._waited(stage, self._env.now - asked_s)
+
+    def _waited(self, stage: Stage, waited_s: float) -> None:
+        if self._played.first_audio_s is None:
+            self._played.waited_s[stage] += waited_s
 
 
 class _Speech:

@@ -22,12 +22,13 @@ from shared.settings import Settings
 
 MAX_APPEND_CHARACTERS = 20 * 2**20
 """15 MiB in base64, the most that the protocol allows."""
-FRAMES_AT_ONCE = 64
-"""So many frames, two seconds of audio, are taken together: other sessions want their turn."""
+FRAMES_AT_ONCE = 4
+"""So many frames, 128 ms, are listened to together where they have come, and encoded. Where nobody speaks and
+no reply can be interrupted they are waited for: it costs more to wake the VAD than what it then does."""
 
 BRIEF_CHARACTERS = 8_000
 """So little base64, 0.1 s of pcm, is decoded where it comes: in 0.1 ms, no more than a thread's hand-over and
-back costs. So is silence listened to; speech is encoded."""
+back costs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,7 @@ class Hearing:
         self._vad = new_vad()
         self._input = InputAudio(AudioFormat.PCM)
         self._frames = Frames()
+        self._unheard: deque[Frame] = deque()
         self._lock = Lock()
         self._max_buffered = round(max_buffered_s * ASR_SAMPLE_RATE_HZ)
         self._buffer: list[Samples] = []  # of a client that commits
@@ -94,7 +96,7 @@ class Hearing:
         self._listener_began = 0
         self._start_sample = 0
         self._announced = False
-        self._silence_s: float | None = None
+        self._unencoded = 0  # frames, at most
 
     def configure(self, audio_format: AudioFormat, settings: Settings | None) -> None:
         """From now on audio comes in this format, and turns are taken like this."""
@@ -107,10 +109,12 @@ class Hearing:
             self._listener_began = self._position
             self._vad = self._new_vad()
             self._frames = Frames()
+            self._unheard.clear()
 
     def end_after(self, silence_s: float) -> None:
         """End the utterance after this much silence, if it is in a pause: of this pause alone."""
-        self._silence_s = silence_s
+        if self._listener:
+            self._listener.end_after(silence_s)
 
     @property
     def in_utterance(self) -> bool:
@@ -122,22 +126,27 @@ class Hearing:
         """How much audio has come."""
         return _ms(self._position)
 
-    async def append(self, audio: str) -> AsyncGenerator[Heard, None]:
-        """Take the next audio, in base64; what is heard in it. Raises ProtocolError."""
+    async def append(self, audio: str, *, at_once: bool) -> AsyncGenerator[Heard, None]:
+        """Take the next audio, in base64; what is heard in it, and unless `at_once`, a beginning of speech is
+        heard up to FRAMES_AT_ONCE late. Raises ProtocolError."""
         if len(audio) > MAX_APPEND_CHARACTERS:
             raise ProtocolError(
                 "More than 15 MiB of audio: send less at once.", "audio_too_large", param="audio"
             )
         brief = len(audio) <= BRIEF_CHARACTERS
-        frames = self._decoded(audio) if brief else await asyncio.to_thread(self._decoded, audio)
-        while frames:
-            some = [frames.popleft() for _ in range(min(FRAMES_AT_ONCE, len(frames)))]
-            pending = deque([(frame, await self._vad.probability(frame)) for frame in some])
-            while pending:
-                silent = brief and not (self._listener and self._listener.in_utterance)
-                heard = self._listen(pending) if silent else await asyncio.to_thread(self._listen, pending)
-                for one in heard:
-                    yield one
+        self._unheard += self._decoded(audio) if brief else await asyncio.to_thread(self._decoded, audio)
+        while self._listener and self._unheard:
+            at_once = at_once or self._listener.in_utterance
+            if not at_once and len(self._unheard) < FRAMES_AT_ONCE:
+                return
+            some = [self._unheard.popleft() for _ in range(min(FRAMES_AT_ONCE, len(self._unheard)))]
+            for frame, probability in zip(some, await self._vad.probabilities(*some), strict=True):
+                async for heard in self._listened(self._listener, frame, probability):
+                    yield heard
+            self._unencoded += len(some)
+            if self._listener.in_utterance and self._unencoded >= FRAMES_AT_ONCE:
+                self._unencoded = 0
+                await asyncio.to_thread(self._encode, self._listener)
 
     def commit(self) -> Pcm | None:
         """What has been collected, or said so far, since the last commit; None if that is nothing."""
@@ -172,51 +181,47 @@ class Hearing:
         self._buffer.append(samples)
         return deque()
 
-    def _listen(self, pending: deque[tuple[Frame, float]]) -> list[Heard]:
-        """Take frames until something is heard in one."""
-        with self._lock:
-            while pending and self._listener:
-                if heard := self._heard(self._listener, *pending.popleft()):
-                    return heard
-        return []
-
-    def _heard(self, listener: Listener, frame: Frame, probability: float) -> list[Heard]:
-        if self._silence_s is not None:
-            listener.end_after(self._silence_s)
-            self._silence_s = None
-        heard: list[Heard] = []
+    async def _listened(
+        self, listener: Listener, frame: Frame, probability: float
+    ) -> AsyncGenerator[Heard, None]:
         self._position += frame.samples.size
         for event in listener.process(frame, probability):
             match event:
                 case SpeechStarted(start_sample):
                     self._start_sample = start_sample
                 case SpeechResumed():
-                    heard.append(SpeechContinued())
-                case PauseReached():
-                    heard += self._announcement(listener)
-                    end_s = listener.moment(event.speech_end_sample)
-                    heard.append(SpeechPaused(listener.question(event), listener.said(HEARD_S), end_s))
-                case UtteranceEnded():
-                    heard += self._announcement(listener)
-                    heard.append(self._finished(listener, event))
-        if listener.certain:
-            heard += self._announcement(listener)
-        return heard
+                    yield SpeechContinued()
+                case PauseReached() | UtteranceEnded():
+                    if not self._announced:
+                        yield self._announcement(listener)
+                    question = await asyncio.to_thread(self._question, listener, event)
+                    yield self._ended(listener, event, question)
+        if listener.certain and not self._announced:
+            yield self._announcement(listener)
 
-    def _announcement(self, listener: Listener) -> list[Heard]:
-        if self._announced:
-            return []
+    def _announcement(self, listener: Listener) -> SpeechBegan:
         self._announced = True
         start_ms = _ms(self._listener_began + self._start_sample)
-        return [SpeechBegan(start_ms, listener.moment(self._start_sample))]
+        return SpeechBegan(start_ms, listener.moment(self._start_sample))
 
-    def _finished(self, listener: Listener, event: UtteranceEnded) -> SpeechFinished:
-        self._announced = False
-        question = listener.question(event)
+    def _ended(
+        self, listener: Listener, event: PauseReached | UtteranceEnded, question: Mp3Audio
+    ) -> SpeechPaused | SpeechFinished:
         end_s = listener.moment(event.speech_end_sample)
+        if isinstance(event, PauseReached):
+            return SpeechPaused(question, listener.said(HEARD_S), end_s)
+        self._announced = False
         listener.turn_ended()
         end_ms = _ms(self._listener_began + event.speech_end_sample)
         return SpeechFinished(question, end_ms, end_s, event.full)
+
+    def _encode(self, listener: Listener) -> None:
+        with self._lock:
+            listener.encode()
+
+    def _question(self, listener: Listener, event: PauseReached | UtteranceEnded) -> Mp3Audio:
+        with self._lock:
+            return listener.question(event)
 
 
 def _ms(samples: int) -> int:

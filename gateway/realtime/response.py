@@ -22,13 +22,13 @@ from openai.types.realtime import (
 )
 
 from conversation.reply import Reply
-from gateway.realtime.audio import AudioFormat, OutputAudio
+from gateway.realtime.audio import PIECE_S, AudioFormat, OutputAudio
 from gateway.realtime.events import ProtocolError, new_id, server_event
 from gateway.realtime.items import Item, Items
 from gateway.realtime.message_output import MessageOutput
 from gateway.realtime.outbox import Outbox
 from gateway.realtime.response_usage import usage_of
-from shared.audio.pcm import Pcm
+from shared.audio.pcm import Pcm, split
 from shared.errors import SpeechError
 from shared.payloads import ToolCall
 from shared.turn import (
@@ -115,6 +115,12 @@ class Response:
         """The item with its speech, if there is any."""
         return next((item for item in self._output if item.segments), None)
 
+    @property
+    def played_until_s(self) -> float:
+        """When its speech so far has been played, if that was begun at once, by the event loop's clock."""
+        item = self.spoken_item
+        return self.first_audio_s + item.duration_s if item and self.first_audio_s is not None else 0.0
+
     def start(self) -> "asyncio.Task[None]":
         """Emit its beginning, and the rest as it comes."""
         self._put(ResponseCreatedEvent, response=self._state("in_progress"))
@@ -173,7 +179,11 @@ class Response:
         assert isinstance(chunk.audio, Pcm), "a reply decodes"
         assert self._audio, "it is spoken"
         message.speak(chunk)
-        await self._play(message, await asyncio.to_thread(self._audio.pieces, chunk.audio))
+        rest = chunk.audio
+        if self.first_audio_s is None:  # without a thread, and without waiting for what follows
+            first, rest = split(chunk.audio, PIECE_S)
+            await self._play(message, self._audio.pieces(first))
+        await self._play(message, await asyncio.to_thread(self._audio.pieces, rest))
 
     async def _play(self, message: MessageOutput, pieces: list[str]) -> None:
         for piece in pieces:

@@ -64,7 +64,9 @@ class TurnTaking:
 
     async def append(self, audio: str) -> None:
         """The client's next audio. Raises ProtocolError."""
-        async for heard in self._hearing.append(audio):
+        newest = self._answering.newest
+        may_interrupt = newest is not None and (not newest.over or newest.played_until_s > self._now())
+        async for heard in self._hearing.append(audio, at_once=may_interrupt):
             self._on_heard(heard)
 
     def commit(self) -> None:
@@ -185,9 +187,7 @@ class TurnTaking:
         idle_s = self._config.idle_timeout_s
         if idle_s is None or response is not self._answering.newest or self._answering.active:
             return
-        left_s = 0.0
-        if response.first_audio_s is not None and response.end and (item := response.spoken_item):
-            left_s = max(0.0, response.first_audio_s + item.duration_s - self._now())
+        left_s = max(0.0, response.played_until_s - self._now()) if response.end else 0.0
         self._stop_waiting()
         self._idle = asyncio.get_running_loop().call_later(left_s + idle_s, self._nobody_speaks, idle_s)
 

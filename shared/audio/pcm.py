@@ -66,6 +66,12 @@ def join(segments: Sequence[Pcm]) -> Pcm:
     return Pcm(np.concatenate([resample(one, rate_hz).samples for one in segments]), rate_hz)
 
 
+def split(pcm: Pcm, duration_s: float) -> tuple[Pcm, Pcm]:
+    """What is before that time, rounded to samples, and the rest; either may be empty."""
+    at = round(duration_s * pcm.sample_rate_hz)
+    return Pcm(pcm.samples[:at], pcm.sample_rate_hz), Pcm(pcm.samples[at:], pcm.sample_rate_hz)
+
+
 def resample(pcm: Pcm, sample_rate_hz: int) -> Pcm:
     """The same audio at another sample rate, by soxr at high quality; the length is rounded to samples."""
     if pcm.sample_rate_hz == sample_rate_hz:

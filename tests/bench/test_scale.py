@@ -28,7 +28,7 @@ from bench.scale.tables import (
     recommendation_as_json,
     recommendations,
 )
-from bench.scale.turn import Played, Workload, run_turn
+from bench.scale.turn import Played, Turn, Workload
 from client.cost.deployment import Deployment, priced_deployments
 from client.cost.estimate import Load
 from client.cost.prices import read_prices
@@ -50,7 +50,7 @@ def case(deployment: Deployment = FOUR_APPS, load: Load = QUICK, **scaling: int)
 
 # A turn
 
-WORK = Workload(utterance_s=3.0, reply_s=7.5, asr_s=0.3, llm_s=2.5, tts_s=3.0)
+WORK = Workload(reply_s=7.5, asr_s=0.3, llm_s=2.5, tts_s=3.0)
 """A first clause of 1.5 s and two sentences of 3 s, each written in a third of its time."""
 
 
@@ -60,7 +60,7 @@ def turn_over(deployment: Deployment, *, warm: int) -> Played:
         env, deployment, NO_SETTINGS, TIMES, dict.fromkeys(App, warm)
     )
     env.run(1)
-    env.process(run_turn(env, apps, WORK, played, growth=3.0))
+    env.process(Turn(env, apps, WORK, played, growth=3.0).run())
     env.run()
     return played
 
@@ -107,14 +107,17 @@ def test_turns_follow_the_profile_of_the_day() -> None:
     assert day.peak == 2
 
 
+@pytest.mark.parametrize(
+    "day", [Day(), Day(FLAT), Day((0.0,) * 23 + (1.0,))], ids=["wave", "flat", "one hour"]
+)
 @pytest.mark.parametrize("turns_per_hour", [10, 1_000, 30_000, 1_000_000])
-def test_what_is_simulated_stands_for_the_whole_day(turns_per_hour: float) -> None:
-    parts = parts_of_day(turns_per_hour, 400, 20_000)
+def test_what_is_simulated_stands_for_the_whole_day(turns_per_hour: float, day: Day) -> None:
+    parts = parts_of_day(day, turns_per_hour, 400, 20_000)
     middles_s = [part.end_s - part.measured_s / 2 for part in parts]
     if parts[0].measured_s < DAY_S:
-        assert np.mean([Day().factor(at_s) for at_s in middles_s]) == pytest.approx(1, abs=0.02)
+        assert np.mean([day.factor(at_s) for at_s in middles_s]) == pytest.approx(1, abs=0.02)
     measured = turns_per_hour / 3600 * sum(part.measured_s for part in parts)
-    assert measured == pytest.approx(20_000, rel=0.6)
+    assert measured > 8_000
 
 
 @pytest.mark.parametrize("text", ["", "round", "1,2", ",".join("0" * 24), ",".join(["-1", *["1"] * 23])])

@@ -156,4 +156,3 @@ def test_what_is_more_than_modal_lets_wait_is_refused() -> None:
     env.run(1)
     assert [one.triggered for one in (waiting[0], waiting[-1])] == [False, True]
     assert waiting[-1].value is None
-    assert pool.usage().refused == 1

@@ -32,7 +32,7 @@ async def shared() -> AsyncIterator[SharedVad]:
 
 
 async def probabilities(vad: Vad, samples: Samples) -> list[float]:
-    return [await vad.probability(Frame(frame)) for frame in frames(samples)]
+    return [one for frame in frames(samples) for one in await vad.probabilities(Frame(frame))]
 
 
 async def events_of(vad: Vad, samples: Samples) -> list[ListeningEvent]:
@@ -40,7 +40,8 @@ async def events_of(vad: Vad, samples: Samples) -> list[ListeningEvent]:
     events = [
         event
         for frame in map(Frame, frames(samples))
-        for event in listener.process(frame, await vad.probability(frame))
+        for probability in await vad.probabilities(frame)
+        for event in listener.process(frame, probability)
     ]
     listener.close()
     return events
@@ -73,32 +74,44 @@ async def test_conversations_at_once_do_not_hear_each_other(shared: SharedVad) -
         assert one_of_many == pytest.approx(one_alone, abs=1e-4)
 
 
+async def test_frames_may_be_given_some_at_a_time(shared: SharedVad) -> None:
+    said = with_silence(recorded(SPOKEN[0]))
+    one_by_one = await probabilities(shared.stream(), said)
+    stream, other, heard = shared.stream(), shared.stream(), list[float]()
+    said_frames = [Frame(frame) for frame in frames(said)]
+    for some in (said_frames[at : at + 4] for at in range(0, len(said_frames), 4)):
+        answers, _ = await asyncio.gather(stream.probabilities(*some), other.probabilities(some[0]))
+        heard += answers
+    assert heard == pytest.approx(one_by_one, abs=1e-4)
+
+
 async def test_after_a_gap_what_came_before_is_forgotten(shared: SharedVad) -> None:
     speech = [Frame(frame) for frame in frames(recorded(SPOKEN[0]))]
     stream = shared.stream()
-    first = [await stream.probability(frame) for frame in speech]
+    first = await stream.probabilities(*speech)
     after_gap = [Frame(speech[0].samples, lost_samples=1), *speech[1:]]
-    assert [await stream.probability(frame) for frame in speech] != pytest.approx(first, abs=SAME)
-    assert [await stream.probability(frame) for frame in after_gap] == pytest.approx(first, abs=1e-6)
+    assert await stream.probabilities(*speech) != pytest.approx(first, abs=SAME)
+    assert await stream.probabilities(*after_gap) == pytest.approx(first, abs=1e-6)
 
 
 async def test_a_conversation_that_ends_takes_no_answer_from_another(shared: SharedVad) -> None:
     silence = Frame(np.zeros(FRAME_SAMPLES, np.float32))
-    asked = [asyncio.ensure_future(shared.stream().probability(silence)) for _ in range(8)]
+    asked = [asyncio.ensure_future(shared.stream().probabilities(silence)) for _ in range(8)]
     await asyncio.sleep(0)
     for leaves in asked[::2]:
         leaves.cancel()
     for stays in asked[1::2]:
-        assert await stays < 0.5
+        [probability] = await stays
+        assert probability < 0.5
 
 
 async def test_a_frame_of_another_length_is_refused_and_hurts_no_other(shared: SharedVad) -> None:
     good, bad = Frame(np.zeros(FRAME_SAMPLES, np.float32)), Frame(np.zeros(100, np.float32))
     answers = await asyncio.gather(
-        shared.stream().probability(bad), shared.stream().probability(good), return_exceptions=True
+        shared.stream().probabilities(bad), shared.stream().probabilities(good), return_exceptions=True
     )
     assert isinstance(answers[0], ValueError)
-    assert isinstance(answers[1], float)
+    assert isinstance(answers[1], list)
 
 
 async def test_a_file_that_is_no_model_is_said_to_be_none(tmp_path: Path) -> None:

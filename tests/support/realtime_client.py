@@ -6,7 +6,7 @@ Every event that it gets is validated against `openai.types.realtime`.
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -19,6 +19,7 @@ from pydantic import Field, TypeAdapter
 
 from bench.sounds import example
 from conversation.turn_detection import TurnModel
+from conversation.vad import OwnVad, Vad
 from gateway.access import Access
 from gateway.backend import Backend
 from gateway.server import Gateway
@@ -140,7 +141,10 @@ class Served:
 
 @asynccontextmanager
 async def serving(
-    scripted: Cast, turn_model: TurnModel | None = None, **settings: Any
+    scripted: Cast,
+    turn_model: TurnModel | None = None,
+    new_vad: Callable[[], Vad] = OwnVad,
+    **settings: Any,
 ) -> AsyncIterator[Served]:
     """A gateway over scripted stages, on a free port. The usual voice is quick: this is real time."""
     scripted.tts.slowness = 0.02
@@ -151,6 +155,7 @@ async def serving(
         turn_model=turn_model,
         settings=chosen,
         model_names=MappingProxyType(dict.fromkeys((Stage.ASR, Stage.LLM, Stage.TTS), "scripted")),
+        new_vad=new_vad,
     )
     gateway = Gateway(backend, Access(chosen))
     async with running(gateway_config(gateway.app)) as port:

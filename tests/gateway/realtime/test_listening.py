@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
-from conversation.audio import Samples
+from conversation.audio import Frame, Samples
+from conversation.vad import OwnVad
 from gateway.realtime.audio import AudioFormat
+from gateway.realtime.hearing import FRAMES_AT_ONCE
 from shared.audio.pcm import resample
 from shared.errors import StageFailed
 from tests.gateway.realtime.conftest import TRANSCRIPT, quick
@@ -143,3 +145,35 @@ async def test_telephone_formats_in_and_out(served: Served, scripted: Cast, kind
         spoken_s = 0.06 * len("It is sunny.")
         assert len(client.audio) == pytest.approx(8_000 * spoken_s, abs=20)
         assert audio_format.decoded(client.audio)[100:-100].mean() == pytest.approx(0.1, abs=0.01)
+
+
+class CountedVad:
+    """The one of a conversation, and how many frames it was given at once."""
+
+    def __init__(self) -> None:
+        self._vad = OwnVad()
+        self.at_once: list[int] = []
+
+    async def probabilities(self, *frames: Frame) -> list[float]:
+        self.at_once.append(len(frames))
+        return await self._vad.probabilities(*frames)
+
+
+async def test_only_where_nobody_speaks_and_nothing_plays_frames_wait_for_each_other() -> None:
+    vad = CountedVad()
+    long = quick("It is sunny, and it will be so for the next weeks, say those who know about it.")
+    async with serving(long, new_vad=lambda: vad) as served, served.client() as client:
+        await client.speak(silence(1.0) + pcm24(QUESTION) + silence(0.32), piece_s=0.032)
+        await client.send("input_audio_buffer.commit")
+        await client.until("input_audio_buffer.committed")
+        quiet = vad.at_once.count(FRAMES_AT_ONCE)
+        assert quiet >= 7
+        assert vad.at_once[quiet:] == [1] * (len(vad.at_once) - quiet), "what is said is heard frame by frame"
+        assert len(vad.at_once) - quiet > 30
+        await client.send("response.create")
+        await client.until("response.output_audio.delta")
+        vad.at_once.clear()
+        await client.speak(silence(0.32), piece_s=0.032)
+        await client.send("input_audio_buffer.clear")
+        await client.until("input_audio_buffer.cleared")
+        assert vad.at_once == [1] * 10, "so are interruptions of a reply that plays"
