@@ -20,10 +20,11 @@ from local_cloud.state import Function, Input, number_of
 HEARTBEAT_S = 60.0  # cancellations ride on heartbeats, which are answered late: long ones have few gaps
 INHERITED = ("PATH", "LANG", "LC_ALL", "HOME", "TMPDIR", "TZ", "LD_LIBRARY_PATH")
 ENTRY_POINT = ("-m", "modal._container_entrypoint")
-# On Linux the kernel kills the container when the local cloud ends, however it ends.
+# On Linux the kernel kills the container when the local cloud ends, however it ends; if that was before it
+# could ask for it, the container ends itself.
 _LAUNCH = (
     "import ctypes, os, sys; getattr(ctypes.CDLL(None), 'prctl', max)(1, 9); "
-    "os.execv(sys.argv[1], sys.argv[1:])"
+    "os.getppid() == int(sys.argv[1]) or os._exit(1); os.execv(sys.argv[2], sys.argv[2:])"
 )
 
 
@@ -118,7 +119,7 @@ class Container:
         arguments_file.write_bytes(arguments.SerializeToString())
         home = self.folder / "fs" / "root"
         self.process = await asyncio.create_subprocess_exec(
-            *(str(interpreter), "-I", "-S", "-c", _LAUNCH, str(interpreter), *ENTRY_POINT),
+            *(str(interpreter), "-I", "-S", "-c", _LAUNCH, str(os.getpid()), str(interpreter), *ENTRY_POINT),
             env={**env, **self._own_env(arguments_file, socket, home)},
             cwd=home,
             stdin=asyncio.subprocess.DEVNULL,

@@ -53,7 +53,9 @@ class ModalStages:
     ) -> StageStream:
         """See `Stages`. The audio crosses as MP3."""
         mp3 = await asyncio.to_thread(to_mp3, audio, self._settings.mp3_bitrate_kbps)
-        wanted = {"language": language, "word_times": word_times}
+        wanted: dict[str, Any] = {"language": language}
+        if word_times:  # else a service that was deployed before it knew them would refuse the call
+            wanted["word_times"] = True
         async with aclosing(self._call(Stage.ASR, "transcribe", mp3, **wanted)) as items:
             async for item in items:
                 yield item
