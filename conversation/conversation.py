@@ -186,7 +186,7 @@ class Conversation:
         reply.recorder.spoke_again(self._speech_began_s)
         played = self._leave(reply)
         if reply.recorder is self._recorder:
-            self._asking.drop(reply)
+            self._tasks.keep(reply.drop())
         else:  # the question cannot get longer
             reply.mute()
             self._memory.to_come = self._tasks.start(self._remember(reply, played, self._memory.to_come))

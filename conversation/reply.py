@@ -90,6 +90,11 @@ class Reply:
         self._running.cancel()
         return self._running
 
+    def drop(self) -> "asyncio.Task[None]":
+        """Cancel it, as the speaker goes on: the next request has all of this one's audio."""
+        self.recorder.request_dropped()
+        return self.cancel()
+
     def spoken_turn(
         self, played: Sequence[SegmentPlayed], rate_hz: int, *, interrupted: bool, underruns: int
     ) -> SpokenTurn:

@@ -10,10 +10,11 @@ from typing import Any, Self
 import numpy as np
 
 from conversation.audio import Frame
+from conversation.onnx_model import onnx_model
 from conversation.vad import Vad
 from shared.audio.vad import FRAME_SAMPLES
 from shared.engines import ASR_SAMPLE_RATE_HZ
-from shared.errors import EngineLoadFailed, Misconfigured
+from shared.errors import Misconfigured
 
 MODEL_FILE = "silero_vad_16k_op15.onnx"
 BATCH_EVERY_S = 0.003
@@ -99,17 +100,9 @@ class SharedVad:
 
     def _load(self) -> None:
         try:
-            import onnxruntime
+            self._session = onnx_model(self._model, "Silero VAD")
         except ImportError as error:
             raise Misconfigured(f"The gateway needs the package {error.name}: its extra [gateway].") from None
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        try:
-            self._session = onnxruntime.InferenceSession(
-                self._model, options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # the library's own are many
-            raise EngineLoadFailed(f"Silero VAD cannot be loaded from {self._model}: {error}") from error
 
     def _detect(self, batch: list["_Request"]) -> None:
         """Answer each: the first frames of all together, then the second ones."""

@@ -8,9 +8,10 @@ from typing import Any, Self
 import numpy as np
 
 from conversation.audio import Samples
+from conversation.onnx_model import onnx_model
 from conversation.turn_detection import HEARD_S
 from shared.engines import ASR_SAMPLE_RATE_HZ
-from shared.errors import EngineLoadFailed, Misconfigured
+from shared.errors import Misconfigured
 
 MODEL_FILE = "smart-turn-v3.2-cpu.onnx"
 _MELS = 80
@@ -51,21 +52,14 @@ class SmartTurn:
 
     def _load(self) -> None:
         try:
-            import onnxruntime
             from faster_whisper.feature_extractor import FeatureExtractor
+
+            self._session = onnx_model(self._model, "Smart Turn")
         except ImportError as error:
             raise Misconfigured(
                 f"Turn detection needs the package {error.name}. Install the extra [neural], or set "
                 "S2S_TURN_DETECTION=silence."
             ) from None
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        try:
-            self._session = onnxruntime.InferenceSession(
-                self._model, options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # the library's own are many
-            raise EngineLoadFailed(f"Smart Turn cannot be loaded from {self._model}: {error}") from error
         self._features = FeatureExtractor(feature_size=_MELS)
         self._probability(np.zeros(1, np.float32))  # the first run is slower
 

@@ -3,14 +3,29 @@
 LiveKit calls this preemptive generation.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from conversation.memory import ConversationMemory
 from conversation.reply import OnEvent, Reply, TurnSource
 from conversation.tasks import Tasks
 from conversation.turn_recorder import TurnRecorder
-from shared.payloads import Mp3Audio
+from shared.payloads import ChatMessage, Mp3Audio, Speech
 from shared.turn import TurnRequest
+
+
+def asking(
+    question: Speech, conversation: Sequence[ChatMessage], certain_after_s: float | None, **options: Any
+) -> TurnRequest:
+    """The request of a question that is certain to be complete; given a time, no sooner than after that."""
+    return TurnRequest(
+        audio=question,
+        conversation=tuple(conversation),
+        speculative=certain_after_s is not None,
+        second_chunk_after_s=certain_after_s or 0.0,
+        **options,
+    )
 
 
 @dataclass
@@ -38,24 +53,13 @@ class Asking:
     def drop_speculation(self) -> None:
         """The speaker goes on: the next request has all of this one's audio."""
         if self._speculation:
-            self.drop(self._speculation)
+            self.tasks.keep(self._speculation.drop())
             self._speculation = None
-
-    def drop(self, reply: Reply) -> None:
-        """The next request has all of this one's audio."""
-        reply.recorder.request_dropped()
-        self.tasks.keep(reply.cancel())
 
     def _ask(self, question: Mp3Audio, recorder: TurnRecorder, certain_after_s: float | None = None) -> Reply:
         async def request() -> TurnRequest:
             await self.memory.complete()
-            request = TurnRequest(
-                audio=question,
-                conversation=self.memory.messages,
-                speculative=certain_after_s is not None,
-                second_chunk_after_s=certain_after_s or 0.0,
-                **self.options,
-            )
+            request = asking(question, self.memory.messages, certain_after_s, **self.options)
             recorder.request_sent(request)
             return request
 

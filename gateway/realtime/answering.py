@@ -15,6 +15,7 @@ from openai.types.realtime import (
 )
 
 from conversation.reply import Reply, TurnSource
+from conversation.speculation import asking
 from conversation.tasks import Tasks
 from conversation.turn_record import TurnRecord
 from conversation.turn_recorder import TurnRecorder
@@ -79,22 +80,14 @@ class Answering:
 
         async def request() -> TurnRequest:
             conversation = () if transcribe_only else await _conversation(earlier)
-            return TurnRequest(
-                audio=question,
-                conversation=conversation,
-                transcribe_only=transcribe_only,
-                speculative=certain_after_s is not None,
-                second_chunk_after_s=certain_after_s or 0.0,
-                session_id=self.session_id,
-                **options,
-            )
+            more = {**options, "transcribe_only": transcribe_only, "session_id": self.session_id}
+            return asking(question, conversation, certain_after_s, **more)
 
         return self._ask(question, request, recorder, transcribe_only=transcribe_only)
 
     def drop(self, asked: Asked) -> None:
         """The speaker goes on: this question was not all of it."""
-        asked.reply.recorder.request_dropped()
-        self.tasks.keep(asked.reply.cancel())
+        self.tasks.keep(asked.reply.drop())
 
     def answer(self, asked: Asked, item: Item) -> None:
         """Its question is certain and is this item: emit its response, or only its transcript."""
