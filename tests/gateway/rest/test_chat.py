@@ -91,6 +91,7 @@ async def test_a_reply_without_end_is_cut(scripted: Cast) -> None:
     async with rest_api(scripted, max_reply_characters=20) as api:
         (choice,) = (await complete(api)).choices
     assert (choice.message.content, choice.finish_reason) == ("five five five five ", "length")
+    await until_async(lambda: not scripted.under_way)
 
 
 @pytest.mark.parametrize(("at_limit", "finish_reason"), [(True, "length"), (False, "stop")])
@@ -102,7 +103,6 @@ async def test_why_it_ended_and_what_it_took_is_what_the_llms_server_says(
     assert answer.usage
     assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (31, 4)
     assert answer.choices[0].finish_reason == finish_reason
-    await until_async(lambda: not scripted.under_way)
 
 
 async def test_tool_calls_are_passed_on(api: Served, scripted: Cast) -> None:
