@@ -32,9 +32,9 @@ from gateway.rest.stage_calls import outputs
 from gateway.rest.streaming import EVENT_STREAM, event, events, run_ahead, streamed
 from gateway.usage import text_tokens
 from shared.errors import Stage
-from shared.payloads import ChatMessage, LLMDelta, TextDelta, ToolCall
+from shared.payloads import ChatMessage, LLMDelta, TextDelta, TokenUsage, ToolCall
 from shared.settings import Settings
-from shared.stage_stream import LLMOutput
+from shared.stage_stream import LLMOutput, StageFinished
 
 FinishReason = Literal["stop", "length", "tool_calls"]
 
@@ -50,9 +50,16 @@ class _Reply:
     texts: list[str] = field(default_factory=list)
     calls: list[ToolCall] = field(default_factory=list)
     cut: bool = False
-    """Whether it was ended at the settings' bound."""
+    """Whether it was ended since it was as long as it may be."""
+    tokens: TokenUsage | None = None
+    """As the LLM's server counts them."""
     id: str = field(default_factory=lambda: f"chatcmpl-{uuid4().hex}")
     created: int = field(default_factory=lambda: int(time.time()))
+
+    def finished(self, item: StageFinished) -> None:
+        """The stage has written all of it."""
+        self.tokens = item.tokens
+        self.cut |= item.tokens is not None and item.tokens.at_limit
 
     @property
     def finish_reason(self) -> FinishReason:
@@ -65,6 +72,8 @@ class _Reply:
         arguments = [text for call in self.calls for text in (call.name, call.arguments)]
         prompt = text_tokens(message.content for message in self.messages)
         completion = text_tokens([*self.texts, *arguments])
+        if self.tokens:
+            prompt, completion = self.tokens.input_tokens, self.tokens.output_tokens
         return CompletionUsage(
             prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion
         )
@@ -83,22 +92,22 @@ class ChatEndpoint:
         asked = await read_json(request, ChatRequest, settings.upload_timeout_s)
         messages = [message.to_stage() for message in asked.messages]
         reply = _Reply(self._backend.model_names[Stage.LLM], messages)
-        deltas = _noted(self._deltas(asked, messages), reply, settings)
+        deltas = _noted(self._deltas(asked, reply), reply, settings)
         if asked.stream:
             chunks = events(_chunks(deltas, reply, asked), self._metrics)
             return await streamed(request, chunks, EVENT_STREAM, settings.slow_reader_timeout_s)
         await unless_client_leaves(request.receive, _read(deltas))
         return JSONResponse(_completion(reply).model_dump(exclude_none=True, mode="json"))
 
-    def _deltas(self, asked: ChatRequest, messages: list[ChatMessage]) -> AsyncGenerator[LLMOutput, None]:
+    def _deltas(self, asked: ChatRequest, reply: _Reply) -> AsyncGenerator[LLMOutput, None]:
         settings = self._backend.settings
         stream = self._backend.stages.generate(
-            messages,
+            reply.messages,
             tools=asked.offered_tools(),
             max_tokens=asked.limit(settings),
             temperature=DEFAULT_TEMPERATURE if asked.temperature is None else asked.temperature,
         )
-        return run_ahead(outputs(Stage.LLM, stream, LLMOutput, settings, self._metrics))
+        return run_ahead(outputs(Stage.LLM, stream, LLMOutput, settings, self._metrics, reply.finished))
 
 
 async def _noted(

@@ -8,7 +8,7 @@ import pytest
 from openai.types.chat import ChatCompletion
 
 from shared.errors import BadRequest, StageFailed
-from shared.payloads import ChatMessage, Tool, ToolCall
+from shared.payloads import ChatMessage, TokenUsage, Tool, ToolCall
 from tests.gateway.rest.conftest import Served, rest_api
 from tests.support.scripted_stages import HANG, Cast
 from tests.support.waiting import until_async
@@ -92,6 +92,17 @@ async def test_a_reply_without_end_is_cut(scripted: Cast) -> None:
         (choice,) = (await complete(api)).choices
     assert (choice.message.content, choice.finish_reason) == ("five five five five ", "length")
     await until_async(lambda: not scripted.under_way)
+
+
+@pytest.mark.parametrize(("at_limit", "finish_reason"), [(True, "length"), (False, "stop")])
+async def test_why_it_ended_and_what_it_took_is_what_the_llms_server_says(
+    api: Served, scripted: Cast, at_limit: bool, finish_reason: str
+) -> None:
+    scripted.llm.tokens = TokenUsage(input_tokens=31, output_tokens=4, at_limit=at_limit)
+    answer = await complete(api)
+    assert answer.usage
+    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (31, 4)
+    assert answer.choices[0].finish_reason == finish_reason
 
 
 async def test_tool_calls_are_passed_on(api: Served, scripted: Cast) -> None:
