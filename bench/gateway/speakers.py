@@ -1,7 +1,7 @@
 """`python -m bench.gateway.speakers PORT SESSIONS SECONDS`: people who talk to a gateway for so long.
 
-Each has a WebSocket. The voice-to-voice of their turns, in seconds and in the turns' order, goes to standard
-output, as JSON.
+Each has one WebSocket at a time. The voice-to-voice of their turns, in seconds and in the turns' order, goes
+to standard output, as JSON.
 """
 
 import asyncio
@@ -24,6 +24,9 @@ PAUSE_S = (0.5, 2.0)
 """Between a reply's end and the next question."""
 STAGGER_S = 6.0
 """Sessions begin within this time of each other: about a turn."""
+
+TURNS_A_SESSION = 10
+"""Then they hang up and call again: a session that goes on grows by its own conversation."""
 
 _SESSION = {
     "type": "realtime",
@@ -53,17 +56,25 @@ class _Speaker:
         now = asyncio.get_running_loop().time
         until_s = now() + duration_s
         await asyncio.sleep(self._chance.uniform(0, STAGGER_S))
+        while not self._answered or now() < until_s:
+            await self._call(until_s)
+        return self._answered
+
+    async def _call(self, until_s: float) -> None:
+        """One session."""
+        now = asyncio.get_running_loop().time
         async with websockets.connect(self._url, compression=None, max_size=None) as socket:
             await socket.send(json.dumps({"type": "session.update", "session": _SESSION}))
             speaking = asyncio.create_task(self._speak(socket))
-            while not self._answered or now() < until_s:
+            for turn in range(TURNS_A_SESSION):
+                if turn and now() >= until_s:
+                    break
                 await asyncio.sleep(self._chance.uniform(*PAUSE_S))
                 question = self._chance.choice(self._questions)
                 self._filling_s = question.filling_s
                 self._coming.extend(question.spoken)
                 await asyncio.wait_for(self._hear_out(socket), 60)
             speaking.cancel()
-        return self._answered
 
     async def _speak(self, socket: websockets.ClientConnection) -> None:
         async for end_s in block_ends():
