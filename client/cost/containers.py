@@ -11,7 +11,7 @@ NEGLIGIBLE = 1e-9
 
 @dataclass(frozen=True)
 class Scaling:
-    """How Modal scales an app's containers; as in `shared.settings.ServiceSettings`."""
+    """How Modal scales an app's containers; as in `shared.service_settings.ServiceSettings`."""
 
     calls_at_once: int
     window_s: float

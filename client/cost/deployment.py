@@ -10,7 +10,8 @@ from services.selection import Selection, monolith_gpu, select
 from shared.deployment import GATEWAY_SESSIONS, MONOLITH_TURNS
 from shared.engines import RegisteredModel, capacity, gpu_of
 from shared.errors import Stage
-from shared.settings import ServiceSettings, Settings
+from shared.service_settings import ServiceSettings
+from shared.settings import Settings
 
 DEFAULT_MEMORY_MB = 128
 """What Modal reserves where nothing is asked for (modal.com/docs/guide/resources)."""

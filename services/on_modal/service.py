@@ -16,7 +16,8 @@ from shared.deployment import APPS, COLD_WITHIN_S, Health
 from shared.engines import RegisteredModel, capacity, gpu_of
 from shared.errors import Misconfigured, SpeechError
 from shared.logs import configure_logging
-from shared.settings import ServiceSettings, Settings, settings
+from shared.service_settings import ServiceSettings
+from shared.settings import Settings, settings
 from shared.stage_span import stage_span
 from shared.stage_stream import StageStarted, StageStream
 from shared.telemetry import telemetry

@@ -9,7 +9,8 @@ from services.selection import discover
 from shared.audio.pcm import Pcm
 from shared.engines import MODEL_REGISTRY, ASRModel, EngineSpec, RegisteredModel, register_model
 from shared.errors import Misconfigured, Stage
-from shared.settings import ServiceSettings, Settings
+from shared.service_settings import ServiceSettings
+from shared.settings import Settings
 
 
 def model(

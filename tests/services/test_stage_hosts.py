@@ -13,7 +13,8 @@ from shared.audio.mp3 import encode_mp3
 from shared.audio.pcm import Pcm
 from shared.errors import EngineLoadFailed, Stage, StageFailed, WeightsMissing
 from shared.payloads import Mp3Audio, TokenUsage
-from shared.settings import ServiceSettings, Settings
+from shared.service_settings import ServiceSettings
+from shared.settings import Settings
 from shared.stage_stream import AudioSegment, LLMOutput, StageFinished, StageStarted
 from tests.support.hosted_engines import MESSAGES, Ears, Mind, Voice, read
 from tests.support.waiting import GIVE_UP_S

@@ -6,7 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from shared.errors import Misconfigured, Stage
-from shared.settings import ServiceSettings, Settings, settings
+from shared.service_settings import ServiceSettings
+from shared.settings import Settings, settings
 
 
 def test_models_are_selected_by_variables_without_a_prefix(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,8 @@ from shared.audio.vad import VoiceActivityDetector
 from shared.engines import ASR_SAMPLE_RATE_HZ
 from shared.errors import BadAudio, StageFailed
 from shared.payloads import Mp3Audio, Word
-from shared.settings import ServiceSettings, Settings
+from shared.service_settings import ServiceSettings
+from shared.settings import Settings
 from shared.stage_stream import StageFinished, Transcript
 from tests.services.asr_host.conftest import (
     SILENCE,
