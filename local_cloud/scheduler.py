@@ -160,6 +160,7 @@ class Scheduler:
             container.stopping = True
             self._state.containers.pop(container.id, None)
             function.containers.pop(container.id, None)
+            function.changed.notify()  # it may have been the one that was to take the next input
             await container.close()
             await asyncio.to_thread(shutil.rmtree, container.folder, ignore_errors=True)
             logs.changed.notify()
