@@ -90,6 +90,10 @@ class Reply:
         self._running.cancel()
         return self._running
 
+    def forget_speech(self) -> None:
+        """Let go of the speech that was emitted so far: nobody wants its `spoken_turn`."""
+        self._chunks.clear()
+
     def drop(self) -> "asyncio.Task[None]":
         """Cancel it, as the speaker goes on: the next request has all of this one's audio."""
         self.recorder.request_dropped()

@@ -186,6 +186,7 @@ class Response:
             first, rest = split(chunk.audio, PIECE_S)
             await self._play(message, self._audio.pieces(first))
         await self._play(message, await asyncio.to_thread(self._audio.pieces, rest))
+        self.asked.reply.forget_speech()
 
     async def _play(self, message: MessageOutput, pieces: list[str]) -> None:
         for piece in pieces:

@@ -154,6 +154,8 @@ class RealtimeServer:
                 code, reason = POLICY, "The client does not read what it is sent."
             elif receiving.cancelled():
                 code, reason = GOING_AWAY, "The server is stopping."
+            elif receiving.done() and isinstance(receiving.exception(), WebSocketDisconnect):
+                code = 0  # not raised here: the exception would hold this frame, and so the session
             elif receiving.done():
                 receiving.result()
             else:  # the connection is lost

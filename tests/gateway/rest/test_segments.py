@@ -66,7 +66,7 @@ def test_no_word_is_lost_and_segments_follow_one_another(drawn: list[tuple[str, 
     spoken, now_s = [], 0.0
     for text, pause_s, duration_s in drawn:
         spoken.append(Word(text=text, start_s=now_s + pause_s, end_s=now_s + pause_s + duration_s))
-        now_s += pause_s + duration_s
+        now_s = spoken[-1].end_s
     cut = segments(spoken)
     shown = "".join(one.text for one in cut)
     assert shown.replace(" ", "") == "".join(word.text for word in spoken).replace(" ", "")
