@@ -1,5 +1,5 @@
 """`python -m bench.gateway [--soak-min MINUTES] [--json FILE]`: what the gateway adds to a turn and what a
-session costs, at 1 to 100 sessions; or a soak of 20 sessions. The first takes three minutes."""
+session costs, at 1 to 100 sessions; or a soak of 20 sessions. The first takes four minutes."""
 
 import datetime
 import json
