@@ -1,6 +1,7 @@
 """The reply to one request: kept until it is certain that it is wanted, and stopped when it is not."""
 
 import asyncio
+import weakref
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
@@ -103,6 +104,21 @@ async def test_speech_is_emitted_decoded() -> None:
     assert isinstance(emitted, SpeechChunk)
     assert isinstance(emitted.audio, Pcm)
     assert emitted.audio.num_samples == SPEECH.num_samples
+    await asyncio.wait([reply.cancel()])
+
+
+async def test_speech_that_nobody_wants_again_takes_no_memory() -> None:
+    turns = Turns((SPOKEN.model_copy(update={"audio": encode_mp3(SPEECH)}), ENDED))
+    reply = await turns.begun()
+    reply.release()
+    emitted = turns.emitted.pop(0)
+    assert isinstance(emitted, SpeechChunk)
+    assert isinstance(emitted.audio, Pcm)
+    kept = weakref.ref(emitted.audio.samples)
+    del emitted
+    assert kept() is not None
+    reply.forget_speech()
+    assert kept() is None
     await asyncio.wait([reply.cancel()])
 
 
