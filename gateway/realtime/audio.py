@@ -158,6 +158,7 @@ class OutputAudio:
 
     def close(self) -> None:
         """There are no more pieces. Closing again does no harm."""
+        self._resampler = None  # half a megabyte, which a session would keep until its next reply
         if self._tempo:
             self._tempo.close()
 

@@ -1,8 +1,10 @@
 """response.create and response.cancel: text and audio, overrides, out of band, one at a time."""
 
+import gc
 from typing import Any
 
 import pytest
+import soxr
 
 from gateway.realtime.items import GO_ON
 from shared.errors import Misconfigured, Stage
@@ -21,6 +23,18 @@ async def test_a_typed_question_is_answered_by_speech(client: Client) -> None:
     assert client.transcript == REPLY
     assert client.audio
     assert done["response"]["status"] == "completed"
+
+
+async def test_a_session_that_waits_for_the_next_question_keeps_no_resampler(client: Client) -> None:
+    def resamplers() -> int:
+        gc.collect()
+        return sum(isinstance(one, soxr.ResampleStream) for one in gc.get_objects())
+
+    before = resamplers()
+    await client.send("response.create")
+    await client.until("response.output_audio.delta")
+    await client.until("response.done")
+    assert resamplers() == before
 
 
 async def test_a_reply_of_text_is_not_synthesized(client: Client, scripted: Cast) -> None:
