@@ -70,12 +70,12 @@ def test_an_encoder_can_be_closed_at_any_time_and_writes_no_more() -> None:
 
 
 def test_an_encoder_is_closed_while_another_thread_encodes() -> None:
-    long = Pcm(tone(440, 5.0), 16_000)
+    speech = Pcm(tone(440, 0.5), 16_000)
 
     def encode(encoder: SpeechEncoder, begun: threading.Event) -> None:
         try:
             while True:
-                encoder.write(long)
+                encoder.write(speech)
                 begun.set()
         except ValueError:  # closed
             return
