@@ -136,13 +136,16 @@ class Answering:
             self.outbox.drop_audio(self.newest.response_id)
 
     async def close(self) -> None:
-        """Cancel everything that is under way, and wait for it."""
+        """Cancel everything that is under way, and wait for it. Nobody is called any more."""
         for response in [self.active, *self._out_of_band.values()]:
             if response:
                 self.tasks.keep(response.cancel("client_cancelled"))
         for asked in self._waiting:
             self.tasks.keep(asked.reply.cancel())
         await self.tasks.end()
+        # These refer back to here: without them a session is gone at once, and not when garbage is collected.
+        self.newest = None
+        self.on_response_over = lambda _: None
 
     def _ask(
         self,

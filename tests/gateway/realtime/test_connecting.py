@@ -1,6 +1,7 @@
 """Who may open a session, and how sessions end."""
 
 import asyncio
+import gc
 import json
 from typing import Any
 
@@ -76,6 +77,25 @@ async def test_a_session_ends_after_its_time() -> None:
             await client.next()
         assert closed.value.rcvd
         assert closed.value.rcvd.code == 1001
+
+
+async def test_of_a_session_whose_client_has_left_nothing_waits_for_the_garbage_collector(
+    served: Served,
+) -> None:
+    def objects() -> int:
+        return sum(type(one).__module__.startswith("gateway.realtime") for one in gc.get_objects())
+
+    gc.collect()
+    before = objects()
+    gc.disable()
+    try:
+        async with served.client() as client:
+            await client.speak(said())
+            await client.until("response.done")
+            assert objects() > before
+        await until_async(lambda: objects() == before)
+    finally:
+        gc.enable()
 
 
 async def test_draining_lets_a_turn_end_and_opens_no_session() -> None:
