@@ -83,7 +83,7 @@ async def test_of_a_session_whose_client_has_left_nothing_waits_for_the_garbage_
     served: Served,
 ) -> None:
     def objects() -> int:
-        return sum(type(one).__module__.startswith("gateway.realtime") for one in gc.get_objects())
+        return sum(str(type(one).__module__).startswith("gateway.realtime") for one in gc.get_objects())
 
     gc.collect()
     before = objects()
