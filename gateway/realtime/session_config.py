@@ -275,15 +275,15 @@ def _tool(tool: object) -> Tool:
 
 
 def _merged(old: Any, new: Any, default: Any) -> Any:
-    """`old`, changed by what `new` names."""
+    """`old`, changed by what `new` names. A name without a default is unknown here, its value anything."""
     result = dict(old)
     for name, value in new.items():
-        usual = default.get(name) if isinstance(default, Mapping) else None
+        usual = default.get(name)
         if value is None:
             result[name] = None if name in _NULLABLE else usual
-        elif name in _MERGED:
+        elif name in _MERGED and name in default:
             result[name] = _merged(result.get(name) or {}, value, usual or {})
-        elif name == "turn_detection":
+        elif name == "turn_detection" and name in default:
             before = result.get(name) or {}
             same = before if before.get("type") == value["type"] else _TURN_DETECTION[value["type"]]
             result[name] = _merged(same, value, _TURN_DETECTION[value["type"]])

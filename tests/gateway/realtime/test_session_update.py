@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from openai.types.realtime import RealtimeSessionCreateRequest, SessionUpdatedEvent
 
@@ -174,7 +174,23 @@ def test_after_any_updates_the_session_is_whole_and_has_what_was_set_last(
         assert 0.2 <= listening.end_of_turn_silence_s <= 10.0
 
 
-@given(session=st.dictionaries(st.text(max_size=8), st.integers() | st.text() | st.none(), max_size=5))
+ELSEWHERE_KNOWN = st.sampled_from(
+    ["audio", "input", "output", "turn_detection", "transcription", "noise_reduction", "type"]
+)
+ANYTHING = st.recursive(
+    st.integers() | st.text(max_size=3) | st.none(),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(ELSEWHERE_KNOWN | st.text(max_size=8), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(session=st.dictionaries(ELSEWHERE_KNOWN | st.text(max_size=8), ANYTHING, max_size=5))
+@example(session={"input": 0})
+@example(session={"turn_detection": {"type": []}})
+@example(session={"audio": {"input": {"output": 0}, "output": {"turn_detection": "?"}}})
 def test_fields_that_are_unknown_do_no_harm(session: dict[str, Any]) -> None:
     config = SessionConfig("realtime", Settings(), id="sess_1", object="realtime.session", model="m")
     fields = {**session, "type": "realtime"}
