@@ -1,13 +1,11 @@
 """The settings of the gateway: who may use it, and how much. They are settings like all others, see there."""
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings
 
 
 class GatewaySettings(BaseSettings):
     """The gateway's part of the settings."""
-
-    model_config = SettingsConfigDict(use_attribute_docstrings=True)
 
     api_keys: SecretStr = SecretStr("")
     """The keys that open the gateway, 16 characters or more each, between spaces or commas. Without one it

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class ServiceSettings(BaseModel):
     """How one app is deployed on Modal: `S2S_ASR_GPU=L4`, `S2S_ORCHESTRATOR_MAX_CONTAINERS=20`."""
 
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True)
 
     gpu: str | None = None
     """One of Modal's GPUs ("A10G", "L4", "H100:2") in place of the engine's own choice; "none" for none."""

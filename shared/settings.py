@@ -36,7 +36,6 @@ class Settings(GatewaySettings):
         extra="ignore",
         frozen=True,
         populate_by_name=True,
-        use_attribute_docstrings=True,
     )
 
     # Models, by the names that `s2s models` lists. None is the default: in process the first one that can run

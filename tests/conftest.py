@@ -51,8 +51,11 @@ for name in [
 Settings.model_config["env_file"] = None
 
 # Threads that spin while they wait take the cores from the tests beside them: 1.3 s for one of Whisper's
-# transcripts on a busy machine of two cores, and 0.3 s so. OpenMP reads it when it is loaded.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# transcripts on a busy machine of two cores, and 0.3 s so; 50 ms of CPU for each process that imports numpy.
+# The libraries read it when they are loaded.
+NO_SPINNING = {"OMP_WAIT_POLICY": "passive", "OPENBLAS_NUM_THREADS": "1"}
+for name, value in NO_SPINNING.items():
+    os.environ.setdefault(name, value)
 
 # How long an example takes is the machine's business, and what fails must fail again.
 hypothesis_settings.register_profile(
@@ -71,8 +74,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: a fourth of the time of the tests that deploy is waiting."""
-    return (os.cpu_count() or 1) + 1
+    """Two more than there are cores: a fourth of the time of the tests that deploy is waiting."""
+    return (os.cpu_count() or 1) + 2
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -142,10 +145,10 @@ def recordings() -> Path:
 def control_plane() -> Iterator["ControlPlane"]:
     """A local control plane for Modal for the tests of a module; its environments are kept between runs."""
     pytest.importorskip("modal", reason="needs modal: pip install -e '.[cloud]'")
-    from local_cloud import DEFAULT_CACHE, ControlPlane
+    from local_cloud import DEFAULT_CACHE, ControlPlane, Machine
 
     cache = Path(os.environ.get("MODAL_CONTROL_PLANE_CACHE", DEFAULT_CACHE))
-    with ControlPlane(cache=cache) as plane:
+    with ControlPlane(cache=cache, machine=Machine(environ=NO_SPINNING)) as plane:
         yield plane
 
 
