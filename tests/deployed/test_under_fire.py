@@ -131,9 +131,11 @@ def new_containers_told_to(project: AnsweringProject, order: str, *stages: Stage
 async def test_a_container_lost_before_it_was_ready_costs_only_time(
     project: AnsweringProject, number: int
 ) -> None:
+    loaded = project.points.times_reached("tts-load", 0)
     with new_containers_told_to(project, "hold", Stage.TTS):
         turn = asyncio.create_task(ask(number))
         await until_async(lambda: bool(project.points.times_reached("llm-end", number)))
+        await until_async(lambda: project.points.times_reached("tts-load", 0) > loaded)
         unready = [one.id for one in project.cloud.plane.containers(APPS[Stage.TTS]) if not one.ready]
         assert unready
         for container_id in unready:
