@@ -131,8 +131,8 @@ def new_containers_told_to(project: AnsweringProject, order: str, *stages: Stage
 async def test_a_container_lost_before_it_was_ready_costs_only_time(
     project: AnsweringProject, number: int
 ) -> None:
-    loaded = project.points.times_reached("tts-load", 0)
     with new_containers_told_to(project, "hold", Stage.TTS):
+        loaded = project.points.times_reached("tts-load", 0)
         turn = asyncio.create_task(ask(number))
         await until_async(lambda: bool(project.points.times_reached("llm-end", number)))
         await until_async(lambda: project.points.times_reached("tts-load", 0) > loaded)
