@@ -34,7 +34,7 @@ async def test_a_session_that_waits_for_the_next_question_keeps_no_resampler(cli
     await client.send("response.create")
     await client.until("response.output_audio.delta")
     await client.until("response.done")
-    assert resamplers() == before
+    assert resamplers() <= before
 
 
 async def test_a_reply_of_text_is_not_synthesized(client: Client, scripted: Cast) -> None:
