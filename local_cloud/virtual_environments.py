@@ -136,7 +136,8 @@ class VirtualEnvironments:
             finally:
                 self._installing.discard(process)
         if process.returncode:
-            raise EnvironmentFailed((said or "see above").strip()[-2000:])
+            said = (said or "see above").strip()[-2000:]
+            raise EnvironmentFailed(f"uv ended with {process.returncode}: {said}")
 
 
 def _last_used(folder: Path) -> float:
