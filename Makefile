@@ -121,7 +121,7 @@ format: setup ## Format the code and apply ruff's fixes
 bench: setup ## Measure codec, turns, orchestrator and conversation (twelve minutes; JSON=file PLOTS=folder)
 	@$(BIN)/python -m bench $(if $(JSON),--json $(JSON)) $(if $(PLOTS),--plots $(PLOTS))
 
-bench-gateway: setup ## Measure what the gateway adds at 1 to 100 sessions (four minutes; SOAK=10 minutes of 20; JSON=file)
+bench-gateway: setup ## Measure what the gateway adds at 1 to 100 sessions (five minutes; SOAK=10 minutes of 20; JSON=file)
 	@$(BIN)/python -m bench.gateway $(if $(SOAK),--soak-min $(SOAK)) $(if $(JSON),--json $(JSON))
 
 simulate: setup ## Simulate days on Modal (two minutes; TURNS=10,1000 P95=2.5 DAY=flat JSON=file PLOTS=folder; CHECK=1)

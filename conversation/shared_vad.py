@@ -97,7 +97,9 @@ class SharedVad:
                 request.answer.set_exception(error)
             else:
                 request.answer.set_result(request.probabilities)
-        self._loop.call_at(self._next_batch_s, self._begin_batch)
+        self._busy = bool(self._waiting)
+        if self._busy:
+            self._loop.call_at(self._next_batch_s, self._begin_batch)
 
     def _load(self) -> None:
         try:

@@ -1,5 +1,5 @@
 """`python -m bench.gateway [--soak-min MINUTES] [--json FILE]`: what the gateway adds to a turn and what a
-session costs, at 1 to 100 sessions; or a soak of 20 sessions. The first takes four minutes."""
+session costs, at 1 to 100 sessions and in silence; or a soak of 20 sessions. The first takes five minutes."""
 
 import datetime
 import json
@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.gateway.in_process import voice_to_voice_s
-from bench.gateway.load import Load, Soak, loads, percentiles, soak
+from bench.gateway.load import Load, SilentLoad, Soak, loads, percentiles, silent_loads, soak
 from bench.gateway.spoken import PHASES, QUESTIONS
 from bench.machine import machine
 from bench.tables import figures_table
@@ -31,14 +31,19 @@ def bench(
     console.print(f"[bold]{machine()}, {datetime.date.today()}[/]")
     if soak_min:
         with console.status(f"Soak: {SOAK_SESSIONS} sessions for {soak_min:g} minutes …"):
-            rows: list[Load] | list[Soak] = [soak(SOAK_SESSIONS, soak_min * 60)]
-        console.print(_soak_table(*rows))
+            soaked = soak(SOAK_SESSIONS, soak_min * 60)
+        rows: list[Load | SilentLoad | Soak] = [soaked]
+        console.print(_soak_table(soaked))
     else:
         with console.status("The turn without a gateway …"):
             in_process_s = voice_to_voice_s(IN_PROCESS_TURNS)
         with console.status("Sessions: one to a hundred …"):
-            rows = loads(in_process_s)
-        console.print(_load_table(in_process_s, rows))
+            loaded = loads(in_process_s)
+        console.print(_load_table(in_process_s, loaded))
+        with console.status("Sessions in which nobody speaks …"):
+            silent = silent_loads()
+        console.print(_silent_table(silent))
+        rows = [*loaded, *silent]
     if json_file:
         json_file.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
         console.print(f"Wrote {json_file}")
@@ -61,6 +66,14 @@ def _load_table(in_process_s: list[float], rows: list[Load]) -> Table:
             f"{row.memory_mib:.0f} MiB",
             f"{row.memory_mib_a_session:.1f} MiB",
         )
+    return table
+
+
+def _silent_table(rows: list[SilentLoad]) -> Table:
+    table = figures_table("Sessions in which nobody speaks", "sessions", "of one core", "memory a session")
+    for row in rows:
+        percent, memory = f"{row.core_percent_a_session:.2f} % each", f"{row.memory_mib_a_session:.2f} MiB"
+        table.add_row(str(row.sessions), percent, memory)
     return table
 
 

@@ -16,6 +16,8 @@ import psutil
 LOADS_S = {1: 60.0, 10: 15.0, 50: 15.0, 100: 15.0}
 """How long so many people begin to ask questions: in 15 s about three turns each."""
 SAMPLE_EVERY_S = 0.5
+SILENT_SESSIONS = (1, 10, 50)
+SILENT_S = 15.0
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,15 @@ class Load:
 
 
 @dataclass(frozen=True)
+class SilentLoad:
+    """What each of so many sessions takes whose people say nothing, above the same gateway without them."""
+
+    sessions: int
+    core_percent_a_session: float
+    memory_mib_a_session: float
+
+
+@dataclass(frozen=True)
 class Soak:
     """A gateway under the same load for long; medians of the first and of the last quarter of the time."""
 
@@ -55,6 +66,36 @@ class Soak:
 def loads(in_process_s: list[float]) -> list[Load]:
     """At each number of sessions, each in a fresh process; `in_process_s` of turns without a gateway."""
     return [_load(sessions, talk_s, in_process_s) for sessions, talk_s in LOADS_S.items()]
+
+
+def silent_loads() -> list[SilentLoad]:
+    """At each number of sessions, on one gateway that has had a session before."""
+    with _served() as (server, port):
+        _silent(port, 1, 2.0).communicate()
+        idle_percent = _core_percent(server)
+        return [_silent_load(server, port, sessions, idle_percent) for sessions in SILENT_SESSIONS]
+
+
+def _silent_load(server: psutil.Process, port: int, sessions: int, idle_percent: float) -> SilentLoad:
+    before_mib = _memory_mib(server)
+    with _silent(port, sessions, 3600.0) as people:
+        try:
+            time.sleep(3.0)
+            percent = _core_percent(server)
+            memory_mib = _memory_mib(server) - before_mib
+        finally:
+            people.kill()
+    return SilentLoad(sessions, (percent - idle_percent) / sessions, memory_mib / sessions)
+
+
+def _silent(port: int, sessions: int, duration_s: float) -> "subprocess.Popen[str]":
+    return _clients("bench.gateway.silent", port, sessions, duration_s)
+
+
+def _core_percent(process: psutil.Process) -> float:
+    began_cpu_s, began_s = _cpu_s(process), time.monotonic()
+    time.sleep(SILENT_S)
+    return 100 * (_cpu_s(process) - began_cpu_s) / (time.monotonic() - began_s)
 
 
 def percentiles(values: list[float]) -> tuple[float, float]:
@@ -130,8 +171,12 @@ def _talk(sessions: int, duration_s: float) -> _Talked:
 
 
 def _speakers(port: int, sessions: int, duration_s: float) -> "subprocess.Popen[str]":
+    return _clients("bench.gateway.speakers", port, sessions, duration_s)
+
+
+def _clients(module: str, port: int, sessions: int, duration_s: float) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, "-m", "bench.gateway.speakers", str(port), str(sessions), str(duration_s)],
+        [sys.executable, "-m", module, str(port), str(sessions), str(duration_s)],
         stdout=subprocess.PIPE,
         text=True,
         process_group=0,

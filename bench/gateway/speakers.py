@@ -101,14 +101,16 @@ class _Speaker:
                 raise AssertionError(event)
 
 
-async def _main(port: str, sessions: str, duration_s: str) -> None:
-    def message(samples: Samples) -> str:
-        audio = base64.b64encode(as_int16(samples).tobytes()).decode()
-        return json.dumps({"type": "input_audio_buffer.append", "audio": audio})
+def append_message(samples: Samples) -> str:
+    """The client event with this audio."""
+    audio = base64.b64encode(as_int16(samples).tobytes()).decode()
+    return json.dumps({"type": "input_audio_buffer.append", "audio": audio})
 
+
+async def _main(port: str, sessions: str, duration_s: str) -> None:
     asked = [Question(name, SAMPLE_RATE_HZ) for name in QUESTIONS]
-    questions = [_Messages([message(block) for block in one.blocks], one.filling_s) for one in asked]
-    url, silence = f"ws://127.0.0.1:{port}/v1/realtime", message(asked[0].silence)
+    questions = [_Messages([append_message(block) for block in one.blocks], one.filling_s) for one in asked]
+    url, silence = f"ws://127.0.0.1:{port}/v1/realtime", append_message(asked[0].silence)
     speakers = [_Speaker(url, questions, silence, seed) for seed in range(int(sessions))]
     talked = await asyncio.gather(*(speaker.talk(float(duration_s)) for speaker in speakers))
     print(json.dumps([voice_to_voice_s for _, voice_to_voice_s in sorted(chain(*talked))]))

@@ -53,6 +53,11 @@ class AudioFormat(Enum):
         """Bytes a sample."""
         return self.value[2]
 
+    @property
+    def bytes_per_s(self) -> int:
+        """Bytes a second."""
+        return self.sample_rate_hz * self.sample_bytes
+
     def decoded(self, audio: bytes) -> Samples:
         """The samples of whole samples' bytes."""
         if self is AudioFormat.PCM:  # by libsndfile 40 ms take 0.2 ms

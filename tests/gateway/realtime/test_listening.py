@@ -163,7 +163,7 @@ async def test_only_where_nobody_speaks_and_nothing_plays_frames_wait_for_each_o
     vad = CountedVad()
     long = quick("It is sunny, and it will be so for the next weeks, say those who know about it.")
     async with serving(long, new_vad=lambda: vad) as served, served.client() as client:
-        await client.speak(silence(1.0) + pcm24(QUESTION) + silence(0.32), piece_s=0.032)
+        await client.speak(silence(2.0) + pcm24(QUESTION) + silence(0.32), piece_s=0.032)
         await client.send("input_audio_buffer.commit")
         await client.until("input_audio_buffer.committed")
         quiet = vad.at_once.count(FRAMES_AT_ONCE)
