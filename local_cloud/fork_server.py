@@ -134,6 +134,7 @@ class _Server:
                 pid, status = json.loads(line)
                 if status is None:
                     statuses[pid] = Future()
+                    statuses[pid].set_running_or_notify_cancel()  # who no longer waits does not end it
                     self._forked.put((pid, statuses[pid]))
                 else:
                     statuses.pop(pid).set_result(status)
@@ -201,9 +202,11 @@ def _serve(control: socket.socket) -> dict[str, Any]:
 def _received(control: socket.socket) -> tuple[bytes, list[int]]:
     """One request and its file descriptors; nothing at the end."""
     request, fds, _, _ = socket.recv_fds(control, 2**16, 2)
-    while request and not request.endswith(b"\n"):
-        request += control.recv(2**16)
-    return request, list(fds)
+    more = request
+    while more and not more.endswith(b"\n"):
+        more = control.recv(2**16)
+        request += more
+    return request if more else b"", list(fds)
 
 
 def _end(children: set[int]) -> NoReturn:
