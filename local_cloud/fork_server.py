@@ -81,6 +81,7 @@ class _Server:
     def __init__(self, interpreter: Path, environ: Mapping[str, str]) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed once it has ended)
         self._last_words = ""
+        self.has_ended = False
         self._socket, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
@@ -96,10 +97,6 @@ class _Server:
         self._forked: queue.SimpleQueue[tuple[int, Future[int]] | None] = queue.SimpleQueue()
         self._reader = threading.Thread(target=self._read, name="fork-server", daemon=True)
         self._reader.start()
-
-    @property
-    def has_ended(self) -> bool:
-        return not self._reader.is_alive()
 
     def fork(self, environ: Mapping[str, str], folder: Path) -> Forked:
         stdout, their_stdout = os.pipe()
@@ -138,6 +135,7 @@ class _Server:
                     self._forked.put((pid, statuses[pid]))
                 else:
                     statuses.pop(pid).set_result(status)
+        self.has_ended = True
         for left in statuses.values():
             left.set_result(-signal.SIGKILL)
         with self._errors:
