@@ -40,7 +40,7 @@ test-fast: setup ## Run the tests that deploy nothing, start no command and run 
 	@$(PYTEST) -m 'not devices and not slow' --ignore tests/deployed --ignore tests/local_cloud \
 		--ignore tests/client/test_cli.py --ignore-glob 'tests/client/test_*_command.py'
 
-test-devices: setup ## Test talking over a sound server, in real time (needs pulseaudio, libasound2-plugins)
+test-devices: setup ## Test talking over a sound server and in a browser (needs pulseaudio, libasound2-plugins, chromium)
 	@$(BIN)/pytest -m devices
 
 test-engines: setup ## Test the GPU engines' libraries on tiny models (gigabytes, cached; ENGINES="vllm turn")

@@ -65,7 +65,9 @@ hypothesis_settings.load_profile("tests")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "devices: real time, on a sound server: make test-devices")
+    config.addinivalue_line(
+        "markers", "devices: in real time, on a sound server or in a browser: make test-devices"
+    )
     config.addinivalue_line(
         "markers", "slow: several seconds for a file, as of real engines: no part of test-fast"
     )

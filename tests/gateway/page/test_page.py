@@ -11,7 +11,7 @@ from tests.support.chromium import opened, sound_played
 from tests.support.realtime_script import Event, ScriptedServer, Session
 from tests.support.serving import served
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.needs("chromium"), pytest.mark.slow]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.needs("chromium"), pytest.mark.devices]
 
 PHONE = ViewportSize(width=360, height=740)
 INTERRUPTED_WITHIN_MS = 150

@@ -13,7 +13,7 @@ from tests.support.realtime_script import ScriptedServer, Session
 from tests.support.serving import served
 from tests.support.waiting import until_async
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.needs("chromium"), pytest.mark.slow]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.needs("chromium"), pytest.mark.devices]
 
 
 async def test_a_server_that_starts_is_waited_for(browser: Browser) -> None:

@@ -17,7 +17,7 @@ from tests.support.noises import white_noise
 from tests.support.serving import served
 from tests.support.sounds import strength, tone
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.needs("chromium"), pytest.mark.slow]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.needs("chromium"), pytest.mark.devices]
 
 WIRE_HZ = 24_000
 HZ = 48_000  # of the rendered audio

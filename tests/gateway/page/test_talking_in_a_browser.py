@@ -13,7 +13,7 @@ from tests.support.chromium import chromium, opened, sound_played
 from tests.support.served_gateway import served
 from tests.support.sounds import sound_file
 
-pytestmark = [pytest.mark.needs("chromium"), pytest.mark.slow]
+pytestmark = [pytest.mark.needs("chromium"), pytest.mark.devices]
 
 HZ = 16_000
 ANSWERED_WITHIN_MS = 60_000
