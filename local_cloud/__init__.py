@@ -7,7 +7,6 @@ snapshots go through their steps but save nothing.
 """
 
 from local_cloud.environments import Machine
-from local_cloud.fork_server import ForkServers
 from local_cloud.plane import DEFAULT_CACHE, ControlPlane
 from local_cloud.views import AppView, ContainerView, FunctionView, ImageView
 
@@ -16,7 +15,6 @@ __all__ = [
     "AppView",
     "ContainerView",
     "ControlPlane",
-    "ForkServers",
     "FunctionView",
     "ImageView",
     "Machine",

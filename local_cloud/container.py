@@ -1,4 +1,4 @@
-"""One container: a process of its own, in Modal's own entry point."""
+"""One container: a process of its own, started through Modal's own entry point."""
 
 import asyncio
 import contextlib
@@ -15,11 +15,17 @@ import grpclib.server
 from modal_proto import api_pb2 as pb
 
 from local_cloud.events import Signal
-from local_cloud.fork_server import Forked, ForkServers
 from local_cloud.state import Function, Input, number_of
 
 HEARTBEAT_S = 60.0  # cancellations ride on heartbeats, which are answered late: long ones have few gaps
 INHERITED = ("PATH", "LANG", "LC_ALL", "HOME", "TMPDIR", "TZ", "LD_LIBRARY_PATH")
+ENTRY_POINT = ("-m", "modal._container_entrypoint")
+# On Linux the kernel kills the container when the local cloud ends, however it ends; if that was before it
+# could ask for it, the container ends itself.
+_LAUNCH = (
+    "import ctypes, os, sys; getattr(ctypes.CDLL(None), 'prctl', max)(1, 9); "
+    "os.getppid() == int(sys.argv[1]) or os._exit(1); os.execv(sys.argv[2], sys.argv[2:])"
+)
 
 
 @dataclass(eq=False)
@@ -43,7 +49,7 @@ class Container:
     asked_to_cancel: bool = False
     start_timed_out: bool = False
     result: pb.GenericResult | None = None
-    process: Forked | None = None
+    process: asyncio.subprocess.Process | None = None
     http_port: int = 0  # of a server: where it is to listen
     connections: int = 0  # of a server
     _server: grpclib.server.Server | None = None
@@ -92,13 +98,12 @@ class Container:
         self._signal(signal.SIGKILL, group=True)
 
     def _signal(self, number: signal.Signals, *, group: bool) -> None:
-        if self.process is not None and not self.process.status.done():
+        if self.process is not None and self.process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 (os.killpg if group else os.kill)(self.process.pid, number)
 
     async def launch(
         self,
-        fork_servers: ForkServers,
         interpreter: Path,
         arguments: pb.ContainerArguments,
         env: Mapping[str, str],
@@ -113,21 +118,28 @@ class Container:
         arguments_file = self.folder / "arguments.bin"
         arguments_file.write_bytes(arguments.SerializeToString())
         home = self.folder / "fs" / "root"
-        environ = {**env, **self._own_env(arguments_file, socket, home)}
-        self.process = await asyncio.to_thread(fork_servers.fork, interpreter, environ, home)
+        self.process = await asyncio.create_subprocess_exec(
+            *(str(interpreter), "-I", "-S", "-c", _LAUNCH, str(os.getpid()), str(interpreter), *ENTRY_POINT),
+            env={**env, **self._own_env(arguments_file, socket, home)},
+            cwd=home,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
         self.started_at = time.monotonic()
 
     async def wait(self, on_line: Callable[[str, "pb.FileDescriptor.ValueType"], None]) -> int:
         """Emit each line it prints until it ends; return its exit status."""
         assert self.process is not None
-        pipes = [await _reader(self.process.stdout), await _reader(self.process.stderr)]
-        streams = (pb.FILE_DESCRIPTOR_STDOUT, pb.FILE_DESCRIPTOR_STDERR)
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
         printing = [
-            asyncio.ensure_future(_each_line(reader, stream, on_line))
-            for (reader, _), stream in zip(pipes, streams, strict=True)
+            asyncio.ensure_future(_each_line(self.process.stdout, pb.FILE_DESCRIPTOR_STDOUT, on_line)),
+            asyncio.ensure_future(_each_line(self.process.stderr, pb.FILE_DESCRIPTOR_STDERR, on_line)),
         ]
         try:
-            status = await asyncio.wrap_future(self.process.status)
+            status = await self.process.wait()
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)  # what it started and left
             await asyncio.wait(printing, timeout=1)
@@ -135,8 +147,6 @@ class Container:
         finally:
             for task in printing:
                 task.cancel()
-            for _, transport in pipes:
-                transport.close()
 
     async def close(self) -> None:
         """Stop listening to it."""
@@ -171,15 +181,6 @@ def _free_port() -> int:
     """A port of the loopback interface that nobody listens on now."""
     with sockets.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
-
-
-async def _reader(descriptor: int) -> tuple[asyncio.StreamReader, asyncio.ReadTransport]:
-    reader = asyncio.StreamReader()
-    protocol = asyncio.StreamReaderProtocol(reader)
-    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-        lambda: protocol, os.fdopen(descriptor, "rb", buffering=0)
-    )
-    return reader, transport
 
 
 async def _each_line(

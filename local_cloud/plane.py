@@ -15,7 +15,6 @@ from grpclib import GRPCError, Status
 from local_cloud.container import Container
 from local_cloud.environments import Machine
 from local_cloud.events import Event
-from local_cloud.fork_server import ForkServers
 from local_cloud.server import Server
 from local_cloud.state import found, not_found
 from local_cloud.troubles import Scope, lasting
@@ -29,19 +28,12 @@ class ControlPlane:
     """Runs from entering `with` to leaving it; its state is read and changed in its own thread only."""
 
     def __init__(
-        self,
-        folder: Path | None = None,
-        cache: Path = DEFAULT_CACHE,
-        machine: Machine | None = None,
-        fork_servers: ForkServers | None = None,
+        self, folder: Path | None = None, cache: Path = DEFAULT_CACHE, machine: Machine | None = None
     ) -> None:
-        """Several, one after another, may share the fork servers of their owner."""
         self._temporary = None if folder else tempfile.TemporaryDirectory(prefix="modal-control-plane-")
         self._folder = folder or Path(self._temporary.name if self._temporary else "")
         self._cache = cache
         self._machine = machine or Machine()
-        self._fork_servers = fork_servers or ForkServers()
-        self._close_fork_servers = fork_servers is None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="control plane", daemon=True)
         self._server: Server
@@ -57,8 +49,6 @@ class ControlPlane:
         self._ask(self._server.stop())
         self._ask(_settle())
         self._ask(self._loop.shutdown_default_executor())
-        if self._close_fork_servers:
-            self._fork_servers.close()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -177,7 +167,7 @@ class ControlPlane:
             yield
 
     async def _started(self) -> Server:
-        server = Server(self._folder, self._cache, self._machine, self._fork_servers)
+        server = Server(self._folder, self._cache, self._machine)
         await server.start()
         return server
 

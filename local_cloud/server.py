@@ -17,7 +17,6 @@ from local_cloud.call_rpcs import CallRpcs
 from local_cloud.container import Container
 from local_cloud.container_rpcs import ContainerRpcs
 from local_cloud.environments import Environments, Machine
-from local_cloud.fork_server import ForkServers
 from local_cloud.function_rpcs import FunctionRpcs
 from local_cloud.http_servers import HttpServers
 from local_cloud.object_rpcs import ObjectRpcs, SecretRpcs
@@ -36,14 +35,13 @@ CALLS_KEPT_S = 600.0
 class Server:
     """Everything that runs in the local cloud's event loop."""
 
-    def __init__(self, folder: Path, cache: Path, machine: Machine, fork_servers: ForkServers) -> None:
+    def __init__(self, folder: Path, cache: Path, machine: Machine) -> None:
         self.state = State(folder)
         self.troubles = Troubles()
         self.blobs = BlobStore(folder / "blobs")
         self.identity = f"ak-local-{secrets.token_hex(8)}"
         self._sockets = Path(tempfile.mkdtemp(prefix="mcp-"))  # a socket's path must be short
-        environments = Environments(cache, machine)
-        self._starter = Starter(self.state, environments, machine, fork_servers, self._sockets)
+        self._starter = Starter(self.state, Environments(cache, machine), machine, self._sockets)
         self._starter.server_for = self._server_for
         self.scheduler = Scheduler(self.state, self._starter, self.troubles)
         self._servers = HttpServers(self.scheduler)

@@ -10,7 +10,6 @@ from modal_proto import api_pb2 as pb
 from local_cloud.container import INHERITED, Container
 from local_cloud.environments import Environments, Machine
 from local_cloud.files import VolumeLinks, mount_sources
-from local_cloud.fork_server import ForkServers
 from local_cloud.image_layers import Recipe, recipe_of
 from local_cloud.layout import app_layout
 from local_cloud.state import Function, State, found
@@ -24,18 +23,10 @@ class StartFailed(Exception):
 class Starter:
     """Starts containers: their environment, files, volumes, variables and arguments."""
 
-    def __init__(
-        self,
-        state: State,
-        environments: Environments,
-        machine: Machine,
-        fork_servers: ForkServers,
-        sockets: Path,
-    ) -> None:
+    def __init__(self, state: State, environments: Environments, machine: Machine, sockets: Path) -> None:
         self._state = state
         self._environments = environments
         self._machine = machine
-        self._fork_servers = fork_servers
         self._sockets = sockets
         self._volumes = VolumeLinks()
         self.server_for: Callable[[Container], grpclib.server.Server]
@@ -56,7 +47,6 @@ class Starter:
             if not any(_names(value, path) for value in env.values()):
                 raise StartFailed(f"no volume can be put at {path} on this machine, and no variable names it")
         await container.launch(
-            self._fork_servers,
             interpreter,
             self._arguments(container),
             env | _moved(env, {**elsewhere, **volumes}),

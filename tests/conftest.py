@@ -16,7 +16,7 @@ from hypothesis import settings as hypothesis_settings
 from shared.settings import Settings
 
 if TYPE_CHECKING:
-    from local_cloud import ControlPlane, ForkServers
+    from local_cloud import ControlPlane
     from tests.support.control_plane_programs import Cloud
 
 
@@ -143,25 +143,14 @@ def recordings() -> Path:
     return Path(folder)
 
 
-@pytest.fixture(scope="session")
-def fork_servers() -> Iterator["ForkServers"]:
-    """What the control planes of all modules fork containers off: each image's client is imported once."""
-    from local_cloud import ForkServers
-
-    servers = ForkServers()
-    yield servers
-    servers.close()
-
-
 @pytest.fixture(scope="module")
-def control_plane(fork_servers: "ForkServers") -> Iterator["ControlPlane"]:
+def control_plane() -> Iterator["ControlPlane"]:
     """A local control plane for Modal for the tests of a module; its environments are kept between runs."""
     pytest.importorskip("modal", reason="needs modal: pip install -e '.[cloud]'")
     from local_cloud import DEFAULT_CACHE, ControlPlane, Machine
 
     cache = Path(os.environ.get("MODAL_CONTROL_PLANE_CACHE", DEFAULT_CACHE))
-    machine = Machine(environ=NO_SPINNING)
-    with ControlPlane(cache=cache, machine=machine, fork_servers=fork_servers) as plane:
+    with ControlPlane(cache=cache, machine=Machine(environ=NO_SPINNING)) as plane:
         yield plane
 
 

@@ -141,10 +141,10 @@ def test_the_server_leaves_no_process_behind_however_it_ends(
 ) -> None:
     local_cloud.deploy()
     parent = psutil.Process(local_cloud.process.pid)
-    until(lambda: len(parent.children(recursive=True)) == 3)
-    containers_and_fork_server = parent.children(recursive=True)
+    until(lambda: len(parent.children(recursive=True)) == 2)
+    containers = parent.children(recursive=True)
     local_cloud.ended(ending)
-    until(lambda: not any(map(is_running, containers_and_fork_server)))
+    until(lambda: not any(map(is_running, containers)))
     killed = ending == signal.SIGKILL
     assert local_cloud.env_file.exists() == killed
     assert local_cloud.process.returncode == (-signal.SIGKILL if killed else 0)

@@ -82,12 +82,11 @@ async def _calls_left(project: AnsweringProject) -> int:
 
 
 def _processes_of(folder: Path) -> list[psutil.Process]:
-    """Processes that still work in this run's folder, or have modules of it on their path."""
+    """Processes that still have something of this run's folder in their environment."""
     left = []
     for process in psutil.process_iter():
         try:
-            of_run = str(folder) in process.environ().get("PYTHONPATH", "") + process.cwd()
-            if process.pid != os.getpid() and of_run:
+            if process.pid != os.getpid() and str(folder) in process.environ().get("PYTHONPATH", ""):
                 left.append(process)
         except psutil.Error:
             continue
