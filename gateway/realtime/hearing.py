@@ -88,7 +88,6 @@ class Hearing:
         self._input = InputAudio(AudioFormat.PCM)
         self._frames = Frames()
         self._undecoded = bytearray()
-        self._unheard: deque[Frame] = deque()
         self._lock = Lock()
         self._max_buffered = round(max_buffered_s * ASR_SAMPLE_RATE_HZ)
         self._buffer: list[Samples] = []  # of a client that commits
@@ -114,7 +113,6 @@ class Hearing:
             self._vad = self._new_vad()
             self._frames = Frames()
             self._undecoded.clear()
-            self._unheard.clear()
 
     def end_after(self, silence_s: float) -> None:
         """End the utterance after this much silence, if it is in a pause: of this pause alone."""
@@ -140,11 +138,11 @@ class Hearing:
             )
         at_once = at_once or self._listener is None or self._listener.in_utterance
         if len(audio) <= BRIEF_CHARACTERS:
-            self._unheard += self._decoded(audio, at_once)
+            frames = self._decoded(audio, at_once)
         else:
-            self._unheard += await asyncio.to_thread(self._decoded, audio, at_once)
-        while self._listener and self._unheard:
-            some = [self._unheard.popleft() for _ in range(min(2 * FRAMES_AT_ONCE, len(self._unheard)))]
+            frames = await asyncio.to_thread(self._decoded, audio, at_once)
+        while self._listener and frames:  # those that were waited for are one more, as pieces fall
+            some = [frames.popleft() for _ in range(min(2 * FRAMES_AT_ONCE, len(frames)))]
             for frame, probability in zip(some, await self._vad.probabilities(*some), strict=True):
                 async for heard in self._listened(self._listener, frame, probability):
                     yield heard
