@@ -1,7 +1,7 @@
 """What voice activity detection costs for sessions in which nobody speaks: `python -m bench.shared_vad`.
 
-Frames come in real time, each session's at moments of its own: one by one, as while a reply may be
-interrupted, or so many at once as the gateway's sessions wait for otherwise.
+Frames come in real time, each session's at moments of its own. The gateway's noise gate keeps most of them
+from it.
 """
 
 import asyncio
@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,6 @@ from bench.sounds import pink_noise
 from conversation.audio import Frame
 from conversation.shared_vad import MODEL_FILE, SharedVad
 from conversation.vad import OwnVad, Vad
-from gateway.realtime.hearing import FRAMES_AT_ONCE
 from services.weights import weights_folder
 from services.weights.pinned import SILERO_VAD
 from shared.audio.vad import FRAME_S, FRAME_SAMPLES
@@ -37,7 +35,6 @@ class VadCost:
     """Of each session: percent of a core, and MiB; how long a frame waits for its answer."""
 
     detector: str
-    frames_at_once: int
     sessions: int
     core_percent: float
     memory_mib: float
@@ -50,21 +47,21 @@ class _Nothing:
         return [0.0] * len(frames)
 
 
-async def vad_cost(detector: str, at_once: int, sessions: int, new_vad: Callable[[], Vad]) -> VadCost:
+async def vad_cost(detector: str, sessions: int, new_vad: Callable[[], Vad]) -> VadCost:
     """After a second of warming up."""
     before_mib = _memory_mib()
     vads = [new_vad() for _ in range(sessions)]
-    await _listen(vads, at_once, 1.0)
+    await _listen(vads, 1.0)
     began_cpu_s, began_s = time.process_time(), time.perf_counter()
-    waits_s = await _listen(vads, at_once, DURATION_S)
+    waits_s = await _listen(vads, DURATION_S)
     percent = 100 * (time.process_time() - began_cpu_s) / (time.perf_counter() - began_s)
     median_s, p95_s = np.percentile(waits_s, [50, 95])
     memory_mib = (_memory_mib() - before_mib) / sessions
     waits_ms = median_s.item() * 1e3, p95_s.item() * 1e3
-    return VadCost(detector, at_once, sessions, percent / sessions, memory_mib, *waits_ms)
+    return VadCost(detector, sessions, percent / sessions, memory_mib, *waits_ms)
 
 
-async def _listen(vads: list[Vad], at_once: int, duration_s: float) -> list[float]:
+async def _listen(vads: list[Vad], duration_s: float) -> list[float]:
     loop, chance = asyncio.get_running_loop(), random.Random(0)
     waits_s: list[float] = []
 
@@ -73,13 +70,13 @@ async def _listen(vads: list[Vad], at_once: int, duration_s: float) -> list[floa
         while next_s < until_s:
             await asyncio.sleep(next_s - loop.time())
             asked_s = loop.time()
-            await vad.probabilities(*(_FRAMES[(number + one) % len(_FRAMES)] for one in range(at_once)))
+            await vad.probabilities(_FRAMES[number % len(_FRAMES)])
             waits_s.append(loop.time() - asked_s)
-            number, next_s = number + at_once, next_s + at_once * FRAME_S
+            number, next_s = number + 1, next_s + FRAME_S
 
     now_s = loop.time()
     await asyncio.gather(
-        *(session(vad, now_s + chance.random() * at_once * FRAME_S, now_s + duration_s) for vad in vads)
+        *(session(vad, now_s + chance.random() * FRAME_S, now_s + duration_s) for vad in vads)
     )
     return waits_s
 
@@ -88,8 +85,8 @@ async def _main() -> None:
     async with SharedVad(weights_folder(SILERO_VAD) / MODEL_FILE) as shared:
         kinds: dict[str, Callable[[], Vad]] = {"none": _Nothing, "own": OwnVad, "shared": shared.stream}
         for detector in sys.argv[1:] or kinds:
-            for at_once, sessions in product((1, FRAMES_AT_ONCE), SESSIONS):
-                print(await vad_cost(detector, at_once, sessions, kinds[detector]), flush=True)
+            for sessions in SESSIONS:
+                print(await vad_cost(detector, sessions, kinds[detector]), flush=True)
 
 
 def _memory_mib() -> float:

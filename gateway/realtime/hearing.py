@@ -15,8 +15,8 @@ from conversation.turn_detection import HEARD_S
 from conversation.vad import Vad
 from gateway.realtime.audio import AudioFormat, Frames, InputAudio, from_base64
 from gateway.realtime.events import ProtocolError
+from gateway.realtime.noise_gate import NoiseGate
 from shared.audio.pcm import Pcm
-from shared.audio.vad import FRAME_S
 from shared.engines import ASR_SAMPLE_RATE_HZ
 from shared.payloads import Mp3Audio
 from shared.settings import Settings
@@ -24,9 +24,7 @@ from shared.settings import Settings
 MAX_APPEND_CHARACTERS = 20 * 2**20
 """15 MiB in base64, the most that the protocol allows."""
 FRAMES_AT_ONCE = 8
-"""So many frames, 256 ms, are decoded and listened to together, and encoded. Where nobody speaks and no reply
-can be interrupted they are waited for: most of what they cost is that the code and the VAD's model are in no
-cache when they begin."""
+"""At most so many frames are listened to together, in 1 to 2 ms which other sessions wait; and encoded."""
 
 BRIEF_CHARACTERS = 8_000
 """So little base64, 0.1 s of pcm, is decoded where it comes: in 0.1 ms, no more than a thread's hand-over and
@@ -86,8 +84,8 @@ class Hearing:
         self._new_vad = new_vad
         self._vad = new_vad()
         self._input = InputAudio(AudioFormat.PCM)
+        self._gate = NoiseGate(self._input.audio_format.sample_rate_hz)
         self._frames = Frames()
-        self._undecoded = bytearray()
         self._lock = Lock()
         self._max_buffered = round(max_buffered_s * ASR_SAMPLE_RATE_HZ)
         self._buffer: list[Samples] = []  # of a client that commits
@@ -104,7 +102,7 @@ class Hearing:
         """From now on audio comes in this format, and turns are taken like this."""
         if audio_format is not self._input.audio_format:
             self._input = InputAudio(audio_format)
-            self._undecoded.clear()
+            self._gate = NoiseGate(audio_format.sample_rate_hz)
         if settings != self._settings:
             self.clear()
             self._settings = settings
@@ -112,7 +110,6 @@ class Hearing:
             self._listener_began = self._position
             self._vad = self._new_vad()
             self._frames = Frames()
-            self._undecoded.clear()
 
     def end_after(self, silence_s: float) -> None:
         """End the utterance after this much silence, if it is in a pause: of this pause alone."""
@@ -127,23 +124,24 @@ class Hearing:
     @property
     def position_ms(self) -> int:
         """How much audio has come."""
-        return _ms(self._position)
+        return _ms(self._position) + round(self._gate.held_s * 1000)
 
     async def append(self, audio: str, *, at_once: bool) -> AsyncGenerator[Heard, None]:
-        """Take the next audio, in base64; what is heard in it, and unless `at_once`, a beginning of speech is
-        heard up to FRAMES_AT_ONCE late. Raises ProtocolError."""
+        """Take the next audio, in base64; what is heard in it, and in what the NoiseGate has held back; which
+        hears all of it `at_once`, and during an utterance. Raises ProtocolError."""
         if len(audio) > MAX_APPEND_CHARACTERS:
             raise ProtocolError(
                 "More than 15 MiB of audio: send less at once.", "audio_too_large", param="audio"
             )
         at_once = at_once or self._listener is None or self._listener.in_utterance
         if len(audio) <= BRIEF_CHARACTERS:
-            frames = self._decoded(audio, at_once)
+            frames, may_be_speech = self._decoded(audio, at_once)
         else:
-            frames = await asyncio.to_thread(self._decoded, audio, at_once)
-        while self._listener and frames:  # those that were waited for are one more, as pieces fall
-            some = [frames.popleft() for _ in range(min(2 * FRAMES_AT_ONCE, len(frames)))]
-            for frame, probability in zip(some, await self._vad.probabilities(*some), strict=True):
+            frames, may_be_speech = await asyncio.to_thread(self._decoded, audio, at_once)
+        while self._listener and frames:
+            some = [frames.popleft() for _ in range(min(FRAMES_AT_ONCE, len(frames)))]
+            probabilities = await self._vad.probabilities(*some) if may_be_speech else [0.0] * len(some)
+            for frame, probability in zip(some, probabilities, strict=True):
                 async for heard in self._listened(self._listener, frame, probability):
                     yield heard
             self._unencoded += len(some)
@@ -172,23 +170,22 @@ class Hearing:
             if self._listener:
                 self._listener.forget()
 
-    def _decoded(self, audio: str, at_once: bool) -> deque[Frame]:
-        """The next frames; unless `at_once`, none as long as too few have come."""
-        self._undecoded += from_base64(audio)
-        frames_s = len(self._undecoded) / self._input.audio_format.bytes_per_s
-        if not at_once and frames_s < FRAMES_AT_ONCE * FRAME_S:
-            return deque()
-        data, self._undecoded = bytes(self._undecoded), bytearray()
-        samples = self._input.samples(data)
+    def _decoded(self, audio: str, at_once: bool) -> tuple[deque[Frame], bool]:
+        """The next frames, and whether they may be speech."""
+        decoded = self._input.decoded(from_base64(audio))
+        passed, may_be_speech = self._gate.process(decoded, opened=at_once)
+        if not passed.size:
+            return deque(), False
+        samples = self._input.resampled(passed)
         if self._listener:
-            return deque(map(Frame, self._frames.frames(samples)))
+            return deque(map(Frame, self._frames.frames(samples))), may_be_speech
         if self._buffered + samples.size > self._max_buffered:
             limit_s = self._max_buffered / ASR_SAMPLE_RATE_HZ
             raise ProtocolError(f"More than {limit_s:g} s of audio: commit it first.", "input_audio_too_long")
         self._position += samples.size
         self._buffered += samples.size
         self._buffer.append(samples)
-        return deque()
+        return deque(), False
 
     async def _listened(
         self, listener: Listener, frame: Frame, probability: float
