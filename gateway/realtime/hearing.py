@@ -127,8 +127,8 @@ class Hearing:
         return _ms(self._position) + round(self._gate.held_s * 1000)
 
     async def append(self, audio: str, *, at_once: bool) -> AsyncGenerator[Heard, None]:
-        """Take the next audio, in base64; what is heard in it, and in what the NoiseGate has held back; which
-        hears all of it `at_once`, and during an utterance. Raises ProtocolError."""
+        """Take the next audio, in base64; what is heard in it, and in what the NoiseGate held back before it.
+        The gate is open `at_once`, and during an utterance. Raises ProtocolError."""
         if len(audio) > MAX_APPEND_CHARACTERS:
             raise ProtocolError(
                 "More than 15 MiB of audio: send less at once.", "audio_too_large", param="audio"

@@ -49,7 +49,7 @@ class NoiseGate:
         may_be_speech = opened or self._peaks[-1] > LOUDER * self._room
         if not may_be_speech and self.held_s < HELD_S:
             return np.empty(0, np.float32), False
-        self._room = min(max(median(self._peaks), QUIETEST), GROWTH**self.held_s * self._room)
+        self._room = min(max(median(self._peaks), QUIETEST), GROWTH ** min(1.0, self.held_s) * self._room)
         passed = np.concatenate(self._held)
         self._held, self._peaks, self.held_s = [], [], 0.0
         return passed, may_be_speech

@@ -90,6 +90,11 @@ def test_a_message_without_audio_tells_nothing_of_the_room() -> None:
     assert not any(may_be_speech(gate, noise(1.0, -40)))
 
 
+def test_half_an_hour_in_one_message_may_be_speech() -> None:
+    """As much as a message may hold in a telephone's format."""
+    assert used_to(-40).process(np.full(1_966 * RATE_HZ, 0.5, np.float32), opened=False)[1]
+
+
 def test_a_room_that_becomes_quieter_is_at_once() -> None:
     gate = used_to(-30)
     may_be_speech(gate, noise(2 * HELD_S, -60))
