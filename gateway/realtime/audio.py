@@ -15,6 +15,7 @@ from openai.types.realtime import RealtimeAudioFormats
 
 from conversation.audio import Samples
 from gateway.realtime.events import ProtocolError
+from gateway.realtime.noise_gate import NoiseGate
 from gateway.realtime.resampler import LowDelayResampler
 from gateway.speech_encoder import SAMPLE_RATE_HZ, SpeechEncoder
 from shared.audio.pcm import Pcm, as_int16, resample
@@ -101,23 +102,23 @@ def whole_audio(audio: str, audio_format: AudioFormat) -> Pcm:
 
 
 class InputAudio:
-    """Makes 16 kHz samples of the pieces that a client sends. They may end within a sample."""
+    """Makes 16 kHz samples of the pieces that a client sends, through a noise gate. They may end within a
+    sample."""
 
     def __init__(self, audio_format: AudioFormat) -> None:
         self.audio_format = audio_format
+        self.gate = NoiseGate(audio_format.sample_rate_hz)
         self._rest = b""
         self._resampler = LowDelayResampler(audio_format.sample_rate_hz)
 
-    def decoded(self, audio: bytes) -> Samples:
-        """The samples of the next bytes, at the format's rate."""
+    def samples(self, audio: bytes, *, opened: bool) -> tuple[Samples, bool]:
+        """What the gate, which may be `opened`, lets through with the next bytes, and whether it may be
+        speech."""
         audio = self._rest + audio
         whole = len(audio) // self.audio_format.sample_bytes * self.audio_format.sample_bytes
         self._rest = audio[whole:]
-        return self.audio_format.decoded(audio[:whole])
-
-    def resampled(self, samples: Samples) -> Samples:
-        """The next of these at 16 kHz."""
-        return self._resampler.resampled(samples)
+        passed, may_be_speech = self.gate.process(self.audio_format.decoded(audio[:whole]), opened=opened)
+        return self._resampler.resampled(passed) if passed.size else passed, may_be_speech
 
 
 class Frames:

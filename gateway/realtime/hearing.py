@@ -15,7 +15,6 @@ from conversation.turn_detection import HEARD_S
 from conversation.vad import Vad
 from gateway.realtime.audio import AudioFormat, Frames, InputAudio, from_base64
 from gateway.realtime.events import ProtocolError
-from gateway.realtime.noise_gate import NoiseGate
 from shared.audio.pcm import Pcm
 from shared.engines import ASR_SAMPLE_RATE_HZ
 from shared.payloads import Mp3Audio
@@ -84,7 +83,6 @@ class Hearing:
         self._new_vad = new_vad
         self._vad = new_vad()
         self._input = InputAudio(AudioFormat.PCM)
-        self._gate = NoiseGate(self._input.audio_format.sample_rate_hz)
         self._frames = Frames()
         self._lock = Lock()
         self._max_buffered = round(max_buffered_s * ASR_SAMPLE_RATE_HZ)
@@ -102,7 +100,6 @@ class Hearing:
         """From now on audio comes in this format, and turns are taken like this."""
         if audio_format is not self._input.audio_format:
             self._input = InputAudio(audio_format)
-            self._gate = NoiseGate(audio_format.sample_rate_hz)
         if settings != self._settings:
             self.clear()
             self._settings = settings
@@ -124,10 +121,10 @@ class Hearing:
     @property
     def position_ms(self) -> int:
         """How much audio has come."""
-        return _ms(self._position) + round(self._gate.held_s * 1000)
+        return _ms(self._position) + round(self._input.gate.held_s * 1000)
 
     async def append(self, audio: str, *, at_once: bool) -> AsyncGenerator[Heard, None]:
-        """Take the next audio, in base64; what is heard in it, and in what the NoiseGate held back before it.
+        """Take the next audio, in base64; what is heard in it, and in what the noise gate held back before.
         The gate is open `at_once`, and during an utterance. Raises ProtocolError."""
         if len(audio) > MAX_APPEND_CHARACTERS:
             raise ProtocolError(
@@ -172,11 +169,9 @@ class Hearing:
 
     def _decoded(self, audio: str, at_once: bool) -> tuple[deque[Frame], bool]:
         """The next frames, and whether they may be speech."""
-        decoded = self._input.decoded(from_base64(audio))
-        passed, may_be_speech = self._gate.process(decoded, opened=at_once)
-        if not passed.size:
+        samples, may_be_speech = self._input.samples(from_base64(audio), opened=at_once)
+        if not samples.size:
             return deque(), False
-        samples = self._input.resampled(passed)
         if self._listener:
             return deque(map(Frame, self._frames.frames(samples))), may_be_speech
         if self._buffered + samples.size > self._max_buffered:
